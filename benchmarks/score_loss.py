@@ -1,0 +1,123 @@
+"""What ScoreLoss costs beyond the network: its forward and backward against one bare network forward.
+
+    python -m benchmarks.score_loss [--json]
+
+Each repeat times the three in turn, in an order that rotates, on the same prior, patch and sigma, so that a machine that
+is busy elsewhere slows them alike. `ratio` is the median over the repeats of loss / bare; the target is at most 1.05.
+`hook` is the same by `loss.hook`. The bare forward runs as it would for sampling: no graph, one sigma per patch.
+"""
+
+import json
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from typing import Annotated
+
+import torch
+import typer
+from torch import Tensor
+
+from scorereg import NetworkPrior, PriorCard, ScoreLoss
+from scorereg.priors.load import shipped_priors
+from scorereg.priors.network import build_network
+
+CHANNELS = ("r", "g", "b", "disparity")
+
+
+def load(name: str) -> NetworkPrior:
+    """Return a shipped prior, or an untrained network of a named size, which costs the same as a trained one."""
+    if name in shipped_priors():
+        from scorereg import load_prior
+
+        return load_prior(name)
+    card = PriorCard(name=name, channels=CHANNELS, size=(24, 24), sigma_min=0.002, sigma_max=2.0, d_min=0.5)
+    network = build_network(name, patch=24, channels=len(CHANNELS))
+    return NetworkPrior(network, card).eval().requires_grad_(False)
+
+
+def contenders(prior: NetworkPrior, batch: int, device: str, normalize: str | None) -> dict[str, Callable[[], None]]:
+    """What is timed, by name."""
+    patch = (0.3 * torch.randn(batch, len(prior.channels), *prior.card.size, device=device)).requires_grad_()
+    sigma = torch.full((batch,), 0.1, device=device)
+    loss = ScoreLoss(prior, sigma=0.1, normalize=normalize)  # pyright: ignore[reportArgumentType]
+    downstream = torch.zeros_like(patch)
+
+    def bare() -> None:
+        with torch.no_grad():
+            prior(patch, sigma)
+
+    def with_loss() -> None:
+        patch.grad = None
+        loss(patch).backward()
+
+    def with_hook() -> None:
+        patch.grad = None
+        loss.hook(patch).backward(downstream)
+
+    return {"bare": bare, "loss": with_loss, "hook": with_hook}
+
+
+def measure(runs: dict[str, Callable[[], None]], repeats: int, device: str) -> dict[str, list[float]]:
+    """Return seconds of each run, by name, interleaved."""
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    names = list(runs)
+    for repeat in range(-3, repeats):  # the first three only warm up
+        for name in names[repeat % len(names) :] + names[: repeat % len(names)]:
+            _wait(device)
+            start = time.perf_counter()
+            runs[name]()
+            _wait(device)
+            if repeat >= 0:
+                seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def _wait(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def _summary(seconds: dict[str, list[float]]) -> dict[str, float]:
+    medians = {f"{name}_ms": 1e3 * statistics.median(times) for name, times in seconds.items()}
+    ratios = {
+        f"{name}_ratio": statistics.median(a / b for a, b in zip(seconds[name], seconds["bare"], strict=True))
+        for name in ("loss", "hook")
+    }
+    return {key: round(value, 4) for key, value in {**medians, **ratios}.items()}
+
+
+def _device_name(device: str) -> str:
+    return torch.cuda.get_device_name() if device == "cuda" else f"{platform.machine()} CPU"
+
+
+def _line(result: dict[str, object]) -> str:
+    values: dict[str, Tensor | object] = result
+    return (
+        f"{values['prior']}, batch {values['batch']}, normalize={values['normalize']}: bare {values['bare_ms']} ms, "
+        f"loss {values['loss_ms']} ms ({values['loss_ratio']}), hook {values['hook_ms']} ms ({values['hook_ratio']})"
+    )
+
+
+def main(
+    prior: Annotated[str, typer.Option(help="A shipped prior, or tiny, small, base for an untrained one.")] = "small",
+    batch: Annotated[int, typer.Option(min=1, help="Patches a call.")] = 4,
+    repeats: Annotated[int, typer.Option(min=5, help="Repeats after the warm-up.")] = 40,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of torch.")] = 1,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Print the medians and their ratios, with and without the gradient budget."""
+    torch.manual_seed(0)
+    torch.set_num_threads(threads)
+    network = load(prior).to(device)
+    about = {"prior": prior, "batch": batch, "repeats": repeats, "threads": threads, "torch": torch.__version__}
+    results = []
+    for normalize in (None, "rms"):
+        seconds = measure(contenders(network, batch, device, normalize), repeats, device)
+        results.append({**about, "device": _device_name(device), "normalize": normalize, **_summary(seconds)})
+    typer.echo(json.dumps(results, indent=2) if as_json else "\n".join(_line(result) for result in results))
+
+
+if __name__ == "__main__":
+    typer.run(main)

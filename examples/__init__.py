@@ -1,0 +1,1 @@
+"""What scorereg is for, as programs that run."""

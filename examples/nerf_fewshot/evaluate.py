@@ -1,0 +1,104 @@
+"""What a fit is worth on the views it has not seen, and the files that show it."""
+
+import json
+import os
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from examples.nerf_fewshot.pictures import paint_depth, paint_error, save, save_video
+from scorereg.fit import Fit
+from scorereg.metrics import depth_abs_rel, psnr, ssim
+from scorereg.scenes import camera_path
+
+__all__ = ["View", "render_views", "summary", "write"]
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """One held-out view, as fitted and as it is."""
+
+    name: str
+    rgb: Float[Tensor, "h w 3"]
+    depth: Float[Tensor, "h w"]
+    photo: Float[Tensor, "h w 3"]
+    truth: Float[Tensor, "h w"] | None
+
+    def metrics(self) -> dict[str, float | str | None]:
+        """PSNR in dB, SSIM, and the relative error of depth where its truth is known."""
+        return {
+            "view": self.name,
+            "psnr": psnr(self.rgb, self.photo),
+            "ssim": ssim(self.rgb, self.photo),
+            "depth_abs_rel": None if self.truth is None else depth_abs_rel(self.depth, self.truth),
+        }
+
+    def picture(self, near: float, far: float) -> Float[Tensor, "h wide 3"]:
+        """Photo, render and depth side by side, and true depth and error where there are any."""
+        parts = [self.photo, self.rgb, paint_depth(self.depth, near, far)]
+        if self.truth is not None:
+            parts += [paint_depth(self.truth, near, far), paint_error(self.depth, self.truth)]
+        return torch.cat(parts, 1)
+
+
+def render_views(fit: Fit) -> list[View]:
+    """Render the test views."""
+    scene = fit.scene
+    views = []
+    for index in scene.test:
+        rgb, depth, _ = (x.cpu() for x in fit.image(scene.cameras.image_rays(index)))
+        truth = None if scene.depth is None else scene.depth[index].cpu()
+        views.append(View(scene.filenames[index], rgb.clamp(0, 1), depth, scene.images[index].cpu(), truth))
+    return views
+
+
+def summary(views: list[View]) -> dict:
+    """Means over the views, and each view's own values."""
+    each = [view.metrics() for view in views]
+
+    def mean(name: str) -> float | None:
+        values = [view[name] for view in each if view[name] is not None]
+        return statistics.fmean(values) if values else None
+
+    return {**{name: mean(name) for name in ("psnr", "ssim", "depth_abs_rel")}, "views": each}
+
+
+def write(fit: Fit, views: list[View], metrics: dict, out: Path, *, video_frames: int) -> None:
+    """Write metrics, history, a picture of each test view, the field and a flight; each beside, then into place."""
+    _write_text(out / "history.jsonl", "".join(json.dumps(values) + "\n" for values in fit.history))
+    near, far = fit.scene.near, fit.scene.far
+    for view in views:
+        save(view.picture(near, far), out / "views" / f"{Path(view.name).stem}.png")
+    _save_field(fit, out / "field.pt")
+    if video_frames > 0:
+        save_video(_flight(fit, video_frames), out / "path.mp4")
+    _write_text(out / "metrics.json", json.dumps(metrics, indent=1) + "\n")  # last: where it is, all is
+
+
+def _flight(fit: Fit, frames: int) -> list[Tensor]:
+    """Colour beside depth along a closed path around the training cameras, at half the size."""
+    scene = fit.scene
+    cameras = scene.cameras[scene.train]
+    path = camera_path(cameras, frames, depth=(scene.near * scene.far) ** 0.5)
+    images = []
+    for index in range(frames):
+        rgb, depth, _ = (x.cpu() for x in fit.image(path.image_rays(index)[::2, ::2]))
+        images.append(torch.cat([rgb, paint_depth(depth, scene.near, scene.far)], 1))
+    return images
+
+
+def _save_field(fit: Fit, path: Path) -> None:
+    state = {"field": fit.field.state_dict(), "proposal": fit.proposal.state_dict()}
+    beside = path.with_suffix(".part")
+    torch.save(state, beside)
+    os.replace(beside, path)
+
+
+def _write_text(path: Path, text: str) -> None:
+    beside = path.with_suffix(".part")
+    beside.write_text(text)
+    os.replace(beside, path)

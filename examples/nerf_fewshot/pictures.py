@@ -1,0 +1,79 @@
+"""Pictures of a fit: depth in colours, rows of views, a short flight through the scene."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+__all__ = ["colour", "labelled_grid", "paint_depth", "paint_error", "save", "save_video"]
+
+_GAP, _LABEL = 4, 22
+
+
+def colour(value: Float[Tensor, "h w"], *, palette: str) -> Float[Tensor, "h w 3"]:
+    """Values in [0, 1] through a matplotlib palette."""
+    import matplotlib
+
+    table = matplotlib.colormaps[palette](value.clamp(0, 1).cpu().numpy())[..., :3]
+    return torch.from_numpy(table).float()
+
+
+def paint_depth(depth: Float[Tensor, "h w"], near: float, far: float) -> Float[Tensor, "h w 3"]:
+    """Inverse depth between far (dark) and near (bright); unknown depth, 0, is black."""
+    inverse = (1 / depth.clamp_min(1e-6) - 1 / far) / (1 / near - 1 / far)
+    return torch.where(depth[..., None] > 0, colour(inverse.sqrt(), palette="magma"), torch.zeros(3))
+
+
+def paint_error(depth: Float[Tensor, "h w"], truth: Float[Tensor, "h w"], worst: float = 0.5) -> Float[Tensor, "h w 3"]:
+    """Relative depth error, from 0 (black) to `worst` (white); black where the truth is unknown."""
+    error = (depth - truth).abs() / truth.clamp_min(1e-6) / worst
+    return colour(torch.where(truth > 0, error, torch.zeros_like(error)), palette="inferno")
+
+
+def labelled_grid(rows: list[tuple[str, list[Tensor | None]]], columns: list[str]) -> Tensor:
+    """Images of one size in rows and columns, with the names of both; a missing image is left white."""
+    height, width = next(image for _, images in rows for image in images if image is not None).shape[:2]
+    margin = 96
+    size = (margin + len(columns) * (width + _GAP), _LABEL + len(rows) * (height + _GAP))
+    sheet = Image.new("RGB", size, "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=14)
+    for j, name in enumerate(columns):
+        draw.text((margin + j * (width + _GAP) + 4, 2), name, fill="black", font=font)
+    for i, (name, images) in enumerate(rows):
+        top = _LABEL + i * (height + _GAP)
+        draw.multiline_text((4, top + 4), name, fill="black", font=font)
+        for j, image in enumerate(images):
+            if image is not None:
+                sheet.paste(_to_pil(image), (margin + j * (width + _GAP), top))
+    return torch.from_numpy(np.array(sheet)).float() / 255
+
+
+def save(image: Float[Tensor, "h w 3"], path: Path) -> None:
+    """Write a PNG beside its place, then move it there."""
+    beside = path.with_suffix(".part")
+    _to_pil(image).save(beside, format="PNG")
+    os.replace(beside, path)
+
+
+def save_video(frames: list[Tensor], path: Path, *, fps: int = 15) -> None:
+    """Write an mp4 of images of one size; their sides are cut to even numbers, as the codec wants them."""
+    import imageio.v2 as imageio
+
+    beside = path.with_name("part-" + path.name)
+    with imageio.get_writer(beside, fps=fps, codec="libx264", quality=7, macro_block_size=2) as writer:
+        for frame in frames:
+            height, width = frame.shape[0] // 2 * 2, frame.shape[1] // 2 * 2
+            writer.append_data(_to_bytes(frame[:height, :width]))
+    os.replace(beside, path)
+
+
+def _to_bytes(image: Tensor) -> np.ndarray:
+    return (image.clamp(0, 1) * 255 + 0.5).byte().cpu().numpy()
+
+
+def _to_pil(image: Tensor) -> Image.Image:
+    return Image.fromarray(_to_bytes(image))

@@ -1,0 +1,97 @@
+"""One fit from a folder of photos to a folder of results."""
+
+import os
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from examples.nerf_fewshot.evaluate import View, render_views, summary, write
+from scorereg import load_prior
+from scorereg.fit import CPU, GPU, Regularize, fit_scene
+from scorereg.scenes import load_scene
+
+__all__ = ["run", "run_views"]
+
+
+def run(scene: Path, out: Path, **settings) -> dict:
+    """As `run_views`, and returns the metrics alone."""
+    return run_views(scene, out, **settings)[0]
+
+
+def run_views(
+    scene: Path,
+    out: Path,
+    *,
+    views: int = 3,
+    regularize: Regularize = "prior",
+    prior: str = "rooms-rgbd-24",
+    steps: int | None = None,
+    seed: int = 0,
+    preset: str | None = None,
+    scale: float | None = None,
+    max_size: int | None = None,
+    video: int = 30,
+) -> tuple[dict, list[View]]:
+    """Fit, evaluate, and write `metrics.json`, `views/`, `field.pt`, `history.jsonl` and `path.mp4` into `out`.
+
+    Returns:
+        What `metrics.json` holds, and the rendered test views.
+
+    Raises:
+        ValueError: If an argument or the scene is not usable.
+        OSError: If a file cannot be read or `out` cannot be written.
+    """
+    device = "cuda" if torch.cuda.is_available() and preset != "cpu" else "cpu"
+    preset = preset or {"cuda": "gpu", "cpu": "cpu"}[device]
+    if preset not in ("cpu", "gpu"):
+        raise ValueError(f"--preset must be cpu or gpu, but is {preset!r}.")
+    recipe = {"cpu": CPU, "gpu": GPU}[preset]
+    recipe = recipe if steps is None else replace(recipe, steps=steps)
+    if recipe.steps < 1:
+        raise ValueError(f"--steps must be at least 1, but is {steps}.")
+    _make_writable(out)
+    console = Console(stderr=True)
+    loaded = load_scene(scene, views=views, scale=scale, max_size=max_size)
+    console.print(loaded.describe(), highlight=False)
+    trained = load_prior(prior, device=device) if regularize == "prior" else None
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeRemainingColumn(),
+        console=console,
+    ) as progress:  # fmt: skip
+        task = progress.add_task(regularize, total=recipe.steps, note="compiling")
+
+        def report(values: dict[str, float]) -> None:
+            note = f"step {values['step']:.0f}  training PSNR {values['psnr']:.1f}"
+            progress.update(task, completed=values["step"] + 1, note=note)
+
+        fit = fit_scene(
+            loaded, trained, regularize=regularize, recipe=recipe, seed=seed, device=device, report=report
+        )  # fmt: skip
+        progress.update(task, note="rendering the test views")
+        shown = render_views(fit)
+    metrics = {
+        "scene": loaded.name, "regularize": regularize, "prior": prior if trained is not None else None,
+        **summary(shown), "lpips": None, "seconds": fit.seconds, "steps": recipe.steps, "seed": seed,
+        "device": _device_name(device), "threads": torch.get_num_threads(), "preset": preset,
+        "train": [loaded.filenames[i] for i in loaded.train], "near": loaded.near, "far": loaded.far,
+        "scale": loaded.scale, "torch": torch.__version__,
+    }  # fmt: skip
+    write(fit, shown, metrics, out, video_frames=video)
+    return metrics, shown
+
+
+def _make_writable(out: Path) -> None:
+    try:
+        (out / "views").mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise OSError(f"{out} cannot be written ({os.strerror(error.errno or 0)}). Choose another --out.") from None
+
+
+def _device_name(device: str) -> str:
+    return torch.cuda.get_device_name() if device == "cuda" else f"cpu, {torch.get_num_threads()} threads"

@@ -1,0 +1,35 @@
+"""Diffusion priors as regularisers for anything that is optimised by gradient descent.
+
+A denoiser D of a trained diffusion model knows the score of its data, (D(x, sigma) - x) / sigma^2. `ScoreLoss` denoises
+what a differentiable renderer shows and sends the score back as a gradient. Letters and units, in every module:
+
+    b c h w     batch, channels, height, width; a patch is `b c h w` and its channels have names
+    x           a patch in prior space: every channel in [-1, 1]
+    sigma       noise level in prior-space units, one per patch; x_sigma = x + sigma n, n ~ N(0, I)
+    depth       planar z along the optical axis, never the distance along the ray
+    pose        world from camera, OpenCV axes: x right, y down, z forward
+"""
+
+from scorereg import schedules
+from scorereg.priors.base import Prior
+from scorereg.priors.base import score as _score
+from scorereg.priors.card import PriorCard
+from scorereg.priors.gaussian import GaussianFieldPrior
+from scorereg.priors.load import load_prior
+from scorereg.priors.network import NetworkPrior
+from scorereg.score import ScoreLoss
+from scorereg.transforms import RGBD
+
+score = _score  # last, as importing the module of this name has bound the name to it
+
+__all__ = [
+    "RGBD",
+    "GaussianFieldPrior",
+    "NetworkPrior",
+    "Prior",
+    "PriorCard",
+    "ScoreLoss",
+    "load_prior",
+    "schedules",
+    "score",
+]

@@ -1,0 +1,226 @@
+r"""Random patches for a prior: rays through small windows of nearby views, and the same windows out of photos.
+
+A patch is a pinhole image of p x p pixels with the focal length f that the prior knows, in px. Seen in a camera with
+focal length F its pixels lie F / f apart (the pitch). Windows are drawn so that they lie inside the camera's image
+as a whole; nothing is ever rejected. A patch either keeps a training camera's pose and comes with the photo's colours
+("known"), or its camera is moved and turned a little and nobody knows what it should see.
+
+Depth along the rays is planar with respect to the camera's axis, not the window's: as in the crops of whole
+images that priors are trained on.
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from einops import rearrange
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from scorereg.cameras import Cameras, Rays, interpolate_poses, rotation_matrix
+
+__all__ = ["PatchSampler", "Patches"]
+
+
+@dataclass(frozen=True, eq=False)
+class Patches:
+    """A batch of square windows.
+
+    Args:
+        rays: Of the pixel centres, in shape (b, p, p): batch, row, column.
+        photo: The photo's colours at the same places, in [0, 1]; 0 where not known.
+        known: Which patches come from a photo.
+        camera: The base camera of each patch, as an index into the sampler's cameras.
+        focal: Focal length of each patch in its own pixels.
+    """
+
+    rays: Rays
+    photo: Float[Tensor, "b 3 p p"]
+    known: Bool[Tensor, " b"]
+    camera: Int[Tensor, " b"]
+    focal: Float[Tensor, " b"]
+
+    def __len__(self) -> int:
+        return len(self.known)
+
+
+class PatchSampler:
+    """Draw patches from views near the training cameras.
+
+    Args:
+        cameras: The training cameras, in metres.
+        images: Their photos.
+        size: Rows and columns p of a patch.
+        focal: Focal length of a patch in its pixels, drawn log-uniformly from this range (or this one number), without
+            the part of it at which the window would not fit into the photo.
+        translation: Largest shift along each of the camera's axes, in metres; uniform in plus or minus this.
+        rotation: Largest angle in radians; uniform from 0 to this, about an axis of uniformly random direction.
+        known_rgb: Probability that a patch keeps its camera and takes its colours from the photo.
+        interpolate: Probability that an unknown patch starts from a pose between two random training cameras instead
+            of one of them.
+
+    Raises:
+        ValueError: If the photos are not the cameras', a number is out of its range, or no focal length of the range
+            lets the window fit into a photo.
+    """
+
+    def __init__(
+        self,
+        cameras: Cameras,
+        images: Float[Tensor, "n h w 3"],
+        *,
+        size: int = 24,
+        focal: tuple[float, float] | float = (80.0, 180.0),
+        translation: float = 0.2,
+        rotation: float = 0.3,
+        known_rgb: float = 0.25,
+        interpolate: float = 0.0,
+    ) -> None:
+        low, high = (focal, focal) if isinstance(focal, int | float) else focal
+        _check(cameras, images, size, (low, high), translation, rotation, known_rgb, interpolate)
+        self.cameras = cameras
+        self.size = size
+        self.translation, self.rotation = translation, rotation
+        self.known_rgb, self.interpolate = known_rgb, interpolate
+        self._high = high
+        self._low = _fitting_focal(cameras, size).clamp_min(low)
+        if self._low.max() > high:
+            raise ValueError(
+                f"PatchSampler: a patch of {size} pixels needs a focal length of at least {self._low.max():.4g} px to "
+                f"fit into every photo, but at most {high:.4g} is allowed; use a smaller size or longer focal lengths."
+            )
+        self._table = _summed_area(images)
+
+    def sample(self, count: int, generator: torch.Generator | None = None) -> Patches:
+        """Draw `count` patches, all at once.
+
+        The photo's colours are means over each patch pixel's footprint of pitch x pitch photo pixels (never less than
+        one photo pixel, where they are the bilinear interpolation), so they are free of aliasing.
+
+        Args:
+            count: At least 1.
+            generator: Source of all randomness; on any device.
+        """
+        if count < 1:
+            raise ValueError(f"PatchSampler draws at least one patch, but count={count}.")
+        draw = _Draw(generator, self.cameras.pose.device)
+        camera = (draw.uniform(count) * len(self.cameras)).long().clamp_max(len(self.cameras) - 1)
+        known = draw.uniform(count) < self.known_rgb
+        focal = self._low[camera] * (self._high / self._low[camera]) ** draw.uniform(count)
+        pitch = self.cameras.focal[camera] / focal[:, None]
+        corner = draw.uniform(count, 2) * (self._image_size() - self.size * pitch).clamp_min(0)
+        edges = corner[:, None] + torch.arange(self.size + 1).to(pitch)[:, None] * pitch[:, None]  # b p+1 2
+        pose = torch.where(known[:, None, None], self.cameras.pose[camera], self._moved(camera, draw))
+        photo = _box_means(self._table, camera, edges)
+        photo = torch.where(known[:, None, None, None], photo, torch.zeros_like(photo))
+        return Patches(self._rays(pose, camera, (edges[:, 1:] + edges[:, :-1]) / 2), photo, known, camera, focal)
+
+    def _image_size(self) -> Float[Tensor, " 2"]:
+        return self.cameras.pose.new_tensor([self.cameras.width, self.cameras.height])
+
+    def _moved(self, camera: Int[Tensor, " b"], draw: "_Draw") -> Float[Tensor, "b 3 4"]:
+        """Poses near the given cameras, moved and turned in the camera's own axes."""
+        count = len(camera)
+        pose = self.cameras.pose[camera]
+        if self.interpolate > 0:
+            other = (draw.uniform(count) * len(self.cameras)).long().clamp_max(len(self.cameras) - 1)
+            between = interpolate_poses(pose, self.cameras.pose[other], draw.uniform(count))
+            pose = torch.where(draw.uniform(count)[:, None, None] < self.interpolate, between, pose)
+        shift = self.translation * (2 * draw.uniform(count, 3) - 1)
+        axis = torch.nn.functional.normalize(draw.normal(count, 3), dim=-1)
+        turn = rotation_matrix(axis * (self.rotation * draw.uniform(count))[:, None])
+        centre = pose[:, :, 3:] + pose[:, :, :3] @ shift[..., None]
+        return torch.cat([pose[:, :, :3] @ turn, centre], -1)
+
+    def _rays(self, pose: Float[Tensor, "b 3 4"], camera: Int[Tensor, " b"], middle: Float[Tensor, "b p 2"]) -> Rays:
+        """Rays of the windows whose pixel centres have these x and y."""
+        x = middle[:, None, :, 0].expand(-1, self.size, -1)
+        y = middle[:, :, None, 1].expand(-1, -1, self.size)
+        index = torch.arange(len(pose), device=pose.device)[:, None, None].expand(x.shape)
+        return replace(self.cameras[camera], pose=pose).rays(index, torch.stack([x, y], -1))
+
+
+class _Draw:
+    """Random numbers from the generator's device, brought to the cameras'."""
+
+    def __init__(self, generator: torch.Generator | None, device: torch.device) -> None:
+        self.generator, self.device = generator, device
+        self.source = device if generator is None else generator.device
+
+    def uniform(self, *shape: int) -> Tensor:
+        return torch.rand(shape, generator=self.generator, device=self.source).to(self.device)
+
+    def normal(self, *shape: int) -> Tensor:
+        return torch.randn(shape, generator=self.generator, device=self.source).to(self.device)
+
+
+def _fitting_focal(cameras: Cameras, size: int) -> Float[Tensor, " n"]:
+    """The focal length at which a window of `size` pixels spans each camera's image in its tighter direction."""
+    across = cameras.focal / cameras.focal.new_tensor([cameras.width, cameras.height])
+    return size * across.amax(1)
+
+
+def _summed_area(images: Float[Tensor, "n h w 3"]) -> Float[Tensor, "n i j 3"]:
+    """Sums over all pixels above and to the left of each pixel corner, in float64: differences must stay exact."""
+    padded = torch.nn.functional.pad(images.double(), (0, 0, 1, 0, 1, 0))
+    return padded.cumsum(1).cumsum(2)
+
+
+def _box_means(
+    table: Float[Tensor, "n i j 3"], camera: Int[Tensor, " b"], edges: Float[Tensor, "b q 2"]
+) -> Float[Tensor, "b 3 p p"]:
+    """Means of the photos over boxes between neighbouring edges, widened to one photo pixel, cut at the border."""
+    low, high = edges[:, :-1].double(), edges[:, 1:].double()
+    wider = (1 - (high - low)).clamp_min(0) / 2
+    size = torch.tensor([table.shape[2] - 1, table.shape[1] - 1], device=table.device)
+    low, high = (low - wider).clamp_min(0), torch.minimum(high + wider, size)
+    lines = torch.cat([low, high], 1)
+    sums = _integral(table, camera, lines[..., 0], lines[..., 1])
+    p = low.shape[1]
+    box = sums[:, p:, p:] - sums[:, :p, p:] - sums[:, p:, :p] + sums[:, :p, :p]
+    width, height = (high - low).unbind(-1)
+    mean = box / (height[:, :, None] * width[:, None, :])[..., None]
+    return rearrange(mean, "b h w c -> b c h w").float().clamp(0, 1)
+
+
+def _integral(
+    table: Float[Tensor, "n i j 3"], camera: Int[Tensor, " b"], x: Float[Tensor, "b q"], y: Float[Tensor, "b q"]
+) -> Float[Tensor, "b q q 3"]:
+    """Integral of a photo, its pixels taken as squares of one colour, from its corner to (x, y): exactly bilinear."""
+    j, i = (x.floor().long().clamp_max(table.shape[2] - 2), y.floor().long().clamp_max(table.shape[1] - 2))
+    u, v = (x - j)[:, None, :, None], (y - i)[:, :, None, None]
+    n, i, j = camera[:, None, None], i[:, :, None], j[:, None, :]
+    upper = torch.lerp(table[n, i, j], table[n, i, j + 1], u)
+    lower = torch.lerp(table[n, i + 1, j], table[n, i + 1, j + 1], u)
+    return torch.lerp(upper, lower, v)
+
+
+def _check(
+    cameras: Cameras,
+    images: Tensor,
+    size: int,
+    focal: tuple[float, float],
+    translation: float,
+    rotation: float,
+    known_rgb: float,
+    interpolate: float,
+) -> None:
+    if not len(cameras):
+        raise ValueError("PatchSampler needs at least one camera, but the set given is empty.")
+    expected = (len(cameras), cameras.height, cameras.width, 3)
+    if tuple(images.shape) != expected:
+        raise ValueError(
+            f"PatchSampler: images of shape {tuple(images.shape)} for cameras that expect {expected}; "
+            "pass the photos of the same views, for example scene.images[list(scene.train)]."
+        )
+    if size < 1 or not 0 < focal[0] <= focal[1] < math.inf:
+        raise ValueError(f"PatchSampler needs size >= 1 and 0 < focal low <= high; got size={size}, focal={focal}.")
+    if not (0 <= translation < math.inf and 0 <= rotation <= math.pi):
+        raise ValueError(
+            "PatchSampler needs a translation of at least 0 metres and a rotation of 0 to pi radians; "
+            f"got {translation} and {rotation}."
+        )
+    if not (0 <= known_rgb <= 1 and 0 <= interpolate <= 1):
+        raise ValueError(
+            f"PatchSampler: known_rgb and interpolate are probabilities in [0, 1]; got {known_rgb}, {interpolate}."
+        )

@@ -1,0 +1,9 @@
+"""Priors: the protocol, a closed form, networks with their cards, and the shipped ones."""
+
+from scorereg.priors.base import Prior, score
+from scorereg.priors.card import PriorCard
+from scorereg.priors.gaussian import GaussianFieldPrior
+from scorereg.priors.load import load_prior, shipped_priors
+from scorereg.priors.network import NetworkPrior
+
+__all__ = ["GaussianFieldPrior", "NetworkPrior", "Prior", "PriorCard", "load_prior", "score", "shipped_priors"]

@@ -1,0 +1,74 @@
+r"""The interface of a prior, and Tweedie's formula, which turns a denoiser into a score.
+
+`x` is in prior space (every channel in [-1, 1] unless the card says otherwise); noise is variance exploding,
+`x_sigma = x + sigma n` with one sigma a sample. Spatial dimensions are free: one, two or three.
+"""
+
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+__all__ = ["Prior", "score"]
+
+
+@runtime_checkable
+class Prior(Protocol):
+    """Anything that can denoise a patch; no base class to inherit, no registry to enter."""
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Names of the channels, in order."""
+        ...
+
+    def denoise(self, x: Float[Tensor, "b c *space"], sigma: Float[Tensor, " b"]) -> Float[Tensor, "b c *space"]:
+        """Return `E[x_0 | x_0 + sigma n = x]` in prior space. Must not change `x`."""
+        ...
+
+
+def score(prior: Prior, x: Float[Tensor, "b c *space"], sigma: Float[Tensor, " b"]) -> Float[Tensor, "b c *space"]:
+    r"""Return the score of the noised prior, by Tweedie's formula.
+
+    $$ \nabla_x \log p_\sigma(x) = \frac{D(x, \sigma) - x}{\sigma^2} $$
+
+    Source: Robbins 1956 and Efron 2011 ("Tweedie's formula"). Not differentiable where the prior's `denoise` is not.
+
+    Args:
+        prior: The denoiser.
+        x: Noised samples, in prior space.
+        sigma: Noise level of each sample, > 0, in prior-space units.
+
+    Raises:
+        ValueError: If `x` has other channels than the prior, or `sigma` is not one positive level a sample.
+
+    Example:
+        >>> import torch
+        >>> from scorereg.priors import GaussianFieldPrior, score
+        >>> prior = GaussianFieldPrior(size=8, channels=("inverse_depth",))
+        >>> score(prior, torch.zeros(2, 1, 8, 8), torch.tensor([0.1, 0.5])).abs().max().item()
+        0.0
+    """
+    check_patch(prior, x, sigma)
+    level = sigma.reshape(-1, *[1] * (x.ndim - 1))
+    return (prior.denoise(x, sigma) - x) / level.square()
+
+
+def check_patch(prior: Prior, x: Tensor, sigma: Tensor) -> None:
+    """Refuse what would broadcast to the wrong samples.
+
+    Raises:
+        ValueError: If `x` has other channels than the prior, or `sigma` is not one positive level a sample.
+    """
+    if x.ndim < 3 or x.shape[1] != len(prior.channels):
+        raise ValueError(
+            f"a prior of {len(prior.channels)} channels ({', '.join(prior.channels)}) got a patch of shape "
+            f"{tuple(x.shape)}; give it batch, channels, space, with these channels in this order."
+        )
+    if sigma.shape != x.shape[:1]:
+        raise ValueError(
+            f"a prior needs one sigma a sample, shape ({x.shape[0]},), but got shape {tuple(sigma.shape)}. "
+            "For one level everywhere, pass `sigma.expand(len(x))`."
+        )
+    if not bool((sigma > 0).all() & torch.isfinite(sigma).all()):
+        raise ValueError(f"a prior needs finite sigma > 0; the smallest given is {sigma.min().item():g}.")

@@ -1,0 +1,165 @@
+"""What a prior on disk is: the card that lies beside its weights, and the errors for what contradicts it.
+
+The card is `card.json` in the prior's folder. Units: `d_min` in metres, `focal` in pixels, `sigma` in prior space.
+"""
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+__all__ = ["CARD_FILE", "PriorCard"]
+
+CARD_FILE = "card.json"
+_REQUIRED = ("name", "channels", "size", "sigma_min", "sigma_max")
+_PAIRS = ("range", "focal")
+
+
+@dataclass(frozen=True)
+class PriorCard:
+    """The facts that a user of a prior must match, and where the prior comes from.
+
+    Args:
+        name: Short name, the folder's name by custom.
+        channels: Channel names in order.
+        size: Spatial shape of a training patch, in pixels.
+        sigma_min: Smallest noise level that the network was trained for, in prior-space units.
+        sigma_max: Largest such level.
+        range: Smallest and largest value of a channel.
+        depth: What the depth channel is made of: `"planar"` is the camera's z; None where there is no depth.
+        d_min: Metres at which disparity is 1: `disparity = d_min / max(z, d_min)`; None where there is no depth.
+        focal: Smallest and largest focal length of the training images, in pixels; None where it means nothing.
+        network: Kind and sizes of the network.
+        data: What it was trained on, in words.
+        licence: Licence of the weights.
+        credits: People and works to be named with the weights.
+        steps: Training steps done.
+        training: Settings of the training, by name.
+        held_out: Scenes that were kept out of training.
+        denoising: Measured error by data set: rows with sigma, the prior's and the linear filter's squared error.
+    """
+
+    name: str
+    channels: tuple[str, ...]
+    size: tuple[int, ...]
+    sigma_min: float
+    sigma_max: float
+    range: tuple[float, float] = (-1.0, 1.0)
+    depth: str | None = "planar"
+    d_min: float | None = None
+    focal: tuple[float, float] | None = None
+    network: dict[str, Any] = field(default_factory=dict)
+    data: str = ""
+    licence: str = ""
+    credits: tuple[str, ...] = ()
+    steps: int = 0
+    training: dict[str, Any] = field(default_factory=dict)
+    held_out: tuple[str, ...] = ()
+    denoising: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """Return the card as JSON text, one field a line."""
+        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, *, source: str | Path = CARD_FILE) -> "PriorCard":
+        """Read a card from JSON text.
+
+        Args:
+            text: What `to_json` wrote, or a hand-written card.
+            source: The file that the text is from, for the errors.
+
+        Raises:
+            ValueError: If the text is no JSON object, lacks a field, has an unknown one or one of the wrong kind.
+        """
+        try:
+            entries = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{source} is no valid JSON ({error}). Restore the card that came with the prior.") from None
+        if not isinstance(entries, dict):
+            raise ValueError(f"{source} must hold one JSON object, not a {type(entries).__name__}. Restore the card.")
+        _check_names(entries, source)
+        return cls(**{name: _convert(name, value, source) for name, value in entries.items()})
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "PriorCard":
+        """Read `card.json` from a prior's folder.
+
+        Raises:
+            FileNotFoundError: If the folder or its card is not there.
+            ValueError: If the card is not readable as one.
+        """
+        folder = Path(folder)
+        if not folder.is_dir():
+            raise FileNotFoundError(f"{folder} is no folder. Name a prior's folder, with {CARD_FILE} and weights in it.")
+        path = folder / CARD_FILE
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"{path} is missing, so nothing says what this prior's channels and units are. "
+                "Copy the whole folder again, or export the prior anew."
+            )
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            raise ValueError(f"{path} is no UTF-8 text. Restore the card that came with the prior.") from None
+        return cls.from_json(text, source=path)
+
+
+def _check_names(entries: dict[str, Any], source: str | Path) -> None:
+    known = [f.name for f in dataclasses.fields(PriorCard)]
+    missing = [name for name in _REQUIRED if name not in entries]
+    unknown = sorted(set(entries) - set(known))
+    if missing:
+        raise ValueError(f"{source} lacks {', '.join(missing)}. A card needs {', '.join(_REQUIRED)}; add what is missing.")
+    if unknown:
+        raise ValueError(f"{source} has unknown fields {', '.join(unknown)}. Known are {', '.join(known)}; remove the rest.")
+
+
+def _convert(name: str, value: Any, source: str | Path) -> Any:
+    try:
+        return _checked(name, value)
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"{source}: `{name}` cannot be {value!r}. Compare it with the card of a shipped prior and mend it."
+        ) from None
+
+
+def _checked(name: str, value: Any) -> Any:
+    if name in ("channels", "credits", "held_out"):
+        return _texts(value, empty=name != "channels")
+    if name == "size":
+        return tuple(_positive(v, int) for v in _list(value))
+    if name in _PAIRS and value is not None:
+        low, high = (float(v) for v in _list(value))
+        if low > high:
+            raise ValueError
+        return low, high
+    if name in ("sigma_min", "sigma_max") or (name == "d_min" and value is not None):
+        return _positive(value, float)
+    if name in ("network", "training", "denoising"):
+        return dict(value) if isinstance(value, dict) else _refuse()
+    if name == "steps":
+        return value if isinstance(value, int) and value >= 0 else _refuse()
+    return value if isinstance(value, str) or (value is None and name not in ("name",)) else _refuse()
+
+
+def _refuse() -> Any:
+    raise ValueError
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) and value else _refuse()
+
+
+def _texts(value: Any, *, empty: bool) -> tuple[str, ...]:
+    good = isinstance(value, list) and all(isinstance(v, str) for v in value) and (empty or value)
+    return tuple(value) if good else _refuse()
+
+
+def _positive(value: Any, kind: type) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+        raise ValueError
+    if kind is int and not isinstance(value, int):
+        raise ValueError
+    return kind(value)

@@ -1,0 +1,86 @@
+"""What a scene on disk becomes in memory: `Scene`, and the `Capture` that a reader of one format hands over."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from scorereg.cameras import Cameras
+
+__all__ = ["Capture", "Scene"]
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """Photos with known cameras, split into training and test views.
+
+    Args:
+        name: Of the folder.
+        images: All views, in [0, 1].
+        cameras: Of all views, in metres (see `scale`).
+        depth: True planar depth of all views, in metres, 0 where unknown; for evaluation only.
+        train: Indices of the training views.
+        test: Indices of the held-out views.
+        near: Planar depth in metres in front of which nothing is expected.
+        far: Planar depth in metres behind which nothing is expected.
+        scale: The factor that took the file's unit of length to metres: poses, depth, near and far are multiplied by it
+            already. 1 for a metric scene.
+        metric: Whether the file's own unit is the metre.
+        filenames: Of the photos, relative to the scene's folder.
+        found: How near, far and scale were found, in words.
+    """
+
+    name: str
+    images: Float[Tensor, "n h w 3"]
+    cameras: Cameras
+    depth: Float[Tensor, "n h w"] | None
+    train: tuple[int, ...]
+    test: tuple[int, ...]
+    near: float
+    far: float
+    scale: float
+    metric: bool
+    filenames: tuple[str, ...]
+    found: str = ""
+
+    def describe(self) -> str:
+        """One line that says what was loaded and how large the library takes it to be."""
+        depth = "with true depth" if self.depth is not None else "no true depth"
+        return (
+            f"{self.name}: {len(self.train)} training and {len(self.test)} test views of "
+            f"{self.cameras.width}x{self.cameras.height}, {depth}; near {self.near:.3g} m, far {self.far:.3g} m, "
+            f"scale {self.scale:.4g} ({self.found})"
+        )
+
+    def to(self, device: torch.device | str) -> "Scene":
+        """The same scene, its tensors on another device."""
+        depth = None if self.depth is None else self.depth.to(device)
+        return replace(self, images=self.images.to(device), cameras=self.cameras.to(device), depth=depth)
+
+
+@dataclass(frozen=True, eq=False)
+class Capture:
+    """What a file format says, in the file's own unit of length.
+
+    Args:
+        images: All views, in [0, 1].
+        cameras: Of all views.
+        filenames: Of the photos, relative to the scene's folder.
+        train: The chosen training views.
+        test: The held-out views.
+        depth: True planar depth, 0 where unknown.
+        metric: Whether the file's unit is the metre.
+        bounds: Near and far that the file itself names for the training views, without a margin.
+        points: Sparse points in world coordinates.
+    """
+
+    images: Float[Tensor, "n h w 3"]
+    cameras: Cameras
+    filenames: tuple[str, ...]
+    train: tuple[int, ...]
+    test: tuple[int, ...]
+    depth: Float[Tensor, "n h w"] | None = None
+    metric: bool = False
+    bounds: tuple[float, float] | None = None
+    points: Float[Tensor, "p 3"] | None = None

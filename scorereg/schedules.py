@@ -1,0 +1,153 @@
+"""Schedules: plain functions from the step to a value, for `ScoreLoss(sigma=..., weight=...)` and for any other weight.
+
+    step     the optimisation step, counted from 0
+    start    up to and including this step, a schedule has its first value
+    end      from this step on, it has its last value
+    sigma    noise level in prior-space units
+
+A schedule is any callable with the one parameter `step`; those built here are examples of it and nothing more.
+"""
+
+import math
+from collections.abc import Callable
+
+__all__ = ["Schedule", "constant", "cosine", "diffusionerf", "linear", "log_linear", "ramp"]
+
+Schedule = Callable[[int], float]
+
+
+def constant(value: float | int) -> Schedule:
+    """The same value at every step.
+
+    Example:
+        >>> from scorereg.schedules import constant
+        >>> constant(0.1)(7)
+        0.1
+    """
+    _check_finite(value=value)
+    return lambda step: float(value)
+
+
+def linear(first: float | int, last: float | int, start: int, end: int) -> Schedule:
+    """A straight line from `first` at step `start` to `last` at step `end`, level before and after.
+
+    Raises:
+        ValueError: If `end` does not come after `start`, or a value is not finite.
+
+    Example:
+        >>> from scorereg.schedules import linear
+        >>> linear(0.0, 1.0, start=10, end=20)(15)
+        0.5
+    """
+    share = _share(start, end)
+    _check_finite(first=first, last=last)
+    return lambda step: _mix(first, last, share(step))
+
+
+def log_linear(first: float | int, last: float | int, start: int, end: int) -> Schedule:
+    """From `first` to `last` by a constant factor a step: a straight line in log(value). The usual one for sigma.
+
+    Raises:
+        ValueError: If `end` does not come after `start`, or a value is not positive and finite.
+
+    Example:
+        >>> from scorereg.schedules import log_linear
+        >>> round(log_linear(1.0, 0.01, start=0, end=100)(50), 6)
+        0.1
+    """
+    share = _share(start, end)
+    _check_finite(first=first, last=last)
+    if min(first, last) <= 0:
+        raise ValueError(f"log_linear needs values > 0, got {first:g} and {last:g}. For a value of 0 use `linear`.")
+
+    def at(step: int) -> float:
+        s = share(step)
+        return float(first) ** (1 - s) * float(last) ** s
+
+    return at
+
+
+def cosine(first: float | int, last: float | int, start: int, end: int) -> Schedule:
+    """From `first` to `last` along half a cosine wave, so that it leaves and arrives gently.
+
+    Raises:
+        ValueError: If `end` does not come after `start`, or a value is not finite.
+
+    Example:
+        >>> from scorereg.schedules import cosine
+        >>> cosine(1.0, 0.0, start=0, end=100)(50)
+        0.5
+    """
+    share = _share(start, end)
+    _check_finite(first=first, last=last)
+    return lambda step: _mix(first, last, (1 - math.cos(math.pi * share(step))) / 2)
+
+
+def ramp(value: float | int, start: int, end: int) -> Schedule:
+    """Exactly 0 up to step `start`, then linearly up to `value` at step `end`. Warms a weight up.
+
+    Raises:
+        ValueError: If `end` does not come after `start`, or the value is not finite.
+
+    Example:
+        >>> from scorereg.schedules import ramp
+        >>> [ramp(0.2, start=10, end=20)(step) for step in (0, 10, 15, 99)]
+        [0.0, 0.0, 0.1, 0.2]
+    """
+    return linear(0.0, value, start, end)
+
+
+def diffusionerf(start: int = 500, end: int = 2500) -> Schedule:
+    r"""The noise level of DiffusioNeRF (Wynn and Turmukhambetov 2023, arXiv 2302.12231), as sigma.
+
+    Its diffusion time tau falls linearly from 0.1 to 0 between the two steps. The released code reads tau off a ladder
+    of 250 sampling times, $t = 999 - 4\,\min(\mathrm{round}(250 (1 - \tau)), 249)$, so t falls from 99 to 3 in steps of
+    4, in a cosine table of 1000 entries (Nichol and Dhariwal 2021, eq. 17, s = 0.008). Here $\sigma_t = \sqrt{(1 -
+    \bar\alpha_t) / \bar\alpha_t}$: from 0.1694 down to 0.0139.
+
+    Raises:
+        ValueError: If `end` does not come after `start`.
+
+    Example:
+        >>> from scorereg.schedules import diffusionerf
+        >>> sigma = diffusionerf()
+        >>> [round(sigma(step), 4) for step in (0, 500, 1500, 2500)]
+        [0.1694, 0.1694, 0.0866, 0.0139]
+    """
+    tau = linear(0.1, 0.0, start, end)
+
+    def at(step: int) -> float:
+        t = 999 - 4 * min(round(250 * (1 - tau(step))), 249)
+        return math.sqrt(1 / _cosine_alpha_bar(t) - 1)
+
+    return at
+
+
+def _cosine_alpha_bar(t: int, times: int = 1000, s: float = 0.008) -> float:
+    """Entry t of the table, which is the cumulative product up to and including beta_t; it telescopes."""
+
+    def f(i: int) -> float:
+        return math.cos((i / times + s) / (1 + s) * math.pi / 2) ** 2
+
+    return f(t + 1) / f(0)
+
+
+def _share(start: int, end: int) -> Callable[[int], float]:
+    """How much of the way from `start` to `end` is done at a step, in [0, 1]."""
+    if not end > start:
+        raise ValueError(
+            f"A schedule must end after it starts, but got start={start} and end={end}. "
+            "For a value that does not change use `constant`."
+        )
+    return lambda step: min(max((step - start) / (end - start), 0.0), 1.0)
+
+
+def _mix(first: float | int, last: float | int, share: float) -> float:
+    """Exact at both ends, where first + (last - first) * 1 would round."""
+    return float(last) if share == 1 else first + (last - first) * share
+
+
+def _check_finite(**values: float | int) -> None:
+    for name, value in values.items():
+        if not math.isfinite(value):
+            raise ValueError(f"A schedule needs finite values, but `{name}` is {value}.")

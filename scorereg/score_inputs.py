@@ -1,0 +1,161 @@
+"""What `ScoreLoss` is given, checked and brought into one form: levels, weights, masks; and the text of its errors."""
+
+import inspect
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from scorereg.priors.base import Prior
+
+__all__ = ["channel_factors", "check_patch", "check_settings", "free_values", "level_of", "not_finite", "weight_of"]
+
+
+def check_settings(prior: Any, sigma: Any, weight: Any, normalize: Any) -> None:
+    """Refuse what could only fail later, or pass in silence."""
+    if not isinstance(prior, Prior):
+        raise ValueError(
+            f"ScoreLoss needs a prior, an object with `channels` and `denoise(x, sigma)`, but got "
+            f"{type(prior).__name__}. For a prior on disk: ScoreLoss(load_prior(name_or_folder))."
+        )
+    if sigma is not None and not callable(sigma):
+        _check_level(float(sigma))
+    if not callable(weight):
+        _check_weight("weight", weight)
+    if normalize not in (None, "rms"):
+        raise ValueError(f"ScoreLoss knows normalize=None and normalize='rms', but got {normalize!r}.")
+
+
+def channel_factors(given: Sequence[float | int] | Mapping[str, float | int], channels: Sequence[str]) -> Tensor:
+    """One factor per channel, from a sequence in the prior's order or a dict by name."""
+    if isinstance(given, Mapping):
+        expanded = {name: value for key, value in given.items() for name in ("rgb" if key == "rgb" else (key,))}
+        unknown = [name for name in expanded if name not in channels]
+        if unknown:
+            raise ValueError(
+                f"ScoreLoss got channel_weights for {', '.join(unknown)}, but the prior knows {', '.join(channels)}."
+            )
+        given = [expanded.get(name, 1.0) for name in channels]
+    if len(given) != len(channels):
+        raise ValueError(
+            f"ScoreLoss got {len(given)} channel_weights, but the prior knows {len(channels)} channels: "
+            f"{', '.join(channels)}. Give one for each, or a dict by name."
+        )
+    for name, value in zip(channels, given, strict=True):
+        _check_weight(f"channel_weights of {name}", value)
+    return torch.tensor([float(value) for value in given])
+
+
+def check_patch(patch: Tensor, channels: Sequence[str]) -> None:
+    """Refuse a patch that the prior cannot know."""
+    if patch.ndim < 3 or len(patch) == 0:
+        raise ValueError(
+            f"ScoreLoss needs a batch of at least one patch, shape (b, c, h, w), or with 1 or 3 spatial dimensions, "
+            f"but got shape {tuple(patch.shape)}."
+        )
+    if patch.shape[1] != len(channels):
+        raise ValueError(
+            f"ScoreLoss got a patch of shape {tuple(patch.shape)}, so {patch.shape[1]} channels, but the prior "
+            f"knows {len(channels)}: {', '.join(channels)}. "
+            "Build the patch with a transform that has the prior's `channels`."
+        )
+
+
+def free_values(known: Tensor, x: Tensor) -> Tensor:
+    """1 where a value may move and 0 where it is known, in the patch's dtype, broadcastable to the patch."""
+    fits = known.ndim == x.ndim and all(k in (1, n) for k, n in zip(known.shape, x.shape, strict=True))
+    if known.dtype != torch.bool or not fits:  # fewer dimensions would broadcast, silently, to the wrong axes
+        raise ValueError(
+            f"ScoreLoss needs `known` as a boolean mask with each size that of the patch, {tuple(x.shape)}, or 1, but "
+            f"got {known.dtype} of shape {tuple(known.shape)}. To mark whole patches: rearrange(known, 'b -> b 1 1 1')."
+        )
+    return (~known).to(x)
+
+
+def level_of(given: Any, step: int | None, x: Tensor) -> Tensor:
+    """Sigma as one positive level per patch, (b,)."""
+    if given is None:
+        raise ValueError(
+            "ScoreLoss has no sigma. Give one to the class, ScoreLoss(prior, sigma=0.1), or to the call, "
+            "loss(patch, 0.1)."
+        )
+    if callable(given):
+        given = given(_need_step(step, "sigma"))
+    if not isinstance(given, Tensor):  # checked here, as a number costs no wait for a GPU
+        _check_level(float(given))
+        return x.new_full((len(x),), float(given))
+    if given.ndim and given.shape != x.shape[:1]:  # would broadcast, silently, to the wrong patches
+        raise ValueError(
+            f"ScoreLoss needs one sigma per patch, shape ({len(x)},), but got shape {tuple(given.shape)}. "
+            "For one level everywhere, pass a number."
+        )
+    level = given.detach().to(x)
+    if not (level.isfinite() & (level > 0)).all():
+        for value in sorted(level.flatten().tolist()):
+            _check_level(value)
+    return level.expand(len(x))
+
+
+def weight_of(weight: Any, level: Tensor, step: int | None) -> Tensor | float:
+    """The weight as a number or as (b,); a function is given sigma, and the step where it names a parameter so."""
+    if callable(weight):
+        weight = _call(weight, level, step)
+    if not isinstance(weight, Tensor):
+        _check_weight("weight", weight)
+        return float(weight)
+    if weight.ndim and weight.shape != level.shape:
+        raise ValueError(
+            f"ScoreLoss needs one weight per patch, shape {tuple(level.shape)}, but the function given as `weight` "
+            f"returned shape {tuple(weight.shape)}."
+        )
+    return weight.detach().to(level).expand(level.shape)
+
+
+def not_finite(patch: Tensor, denoised: Tensor, channels: Sequence[str], step: int | None) -> str:
+    """Say where the first value is that spoilt the loss."""
+    at = "" if step is None else f" at step {step}"
+    for tensor, what in ((patch, "ScoreLoss got a patch that is"), (denoised, "The prior returned a patch that is")):
+        bad = (~tensor.isfinite()).nonzero()
+        if len(bad):
+            first = bad[0].tolist()
+            return (
+                f"{what} not finite{at}: {len(bad)} of {tensor.numel()} values, the first in patch {first[0]}, channel "
+                f"{channels[first[1]]!r}. Look for a division by an opacity of 0, or a learning rate that is too high."
+            )
+    return f"The value of ScoreLoss is not finite{at}, though patch and prior are: the numbers are too large."
+
+
+def _call(function: Any, level: Tensor, step: int | None) -> Any:
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # one of torch's own, such as torch.square
+        return function(level)
+    named = [
+        p.name
+        for p in parameters
+        if p.name == "step" or (p.default is p.empty and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
+    ]
+    if "step" not in named:
+        return function(level)
+    step = _need_step(step, "weight")
+    return function(**{name: step if name == "step" else level for name in named})
+
+
+def _need_step(step: int | None, name: str) -> int:
+    if step is None:
+        raise ValueError(f"`{name}` of this ScoreLoss is a function of the step: pass it, loss(patch, step=step).")
+    return step
+
+
+def _check_level(sigma: float) -> None:
+    if math.isnan(sigma) or math.isinf(sigma):
+        raise ValueError(f"ScoreLoss needs a finite sigma, but one of those given is {sigma:g}.")
+    if sigma <= 0:
+        raise ValueError(f"ScoreLoss needs sigma > 0; the smallest given is {sigma:g}.")
+
+
+def _check_weight(name: str, value: Any) -> None:
+    if not 0 <= float(value) < math.inf:
+        raise ValueError(f"ScoreLoss needs {name} >= 0, and finite, but got {float(value):g}.")

@@ -1,0 +1,109 @@
+"""What a run tells: JSON lines, TensorBoard where it is installed, and a progress line."""
+
+import importlib.util
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from scorereg.training.checkpoint import State, write_beside
+
+__all__ = ["METRICS_FILE", "Log"]
+
+METRICS_FILE = "metrics.jsonl"
+
+
+class Log:
+    """Writes means of the loss every few steps; a context manager.
+
+    A resumed run drops the lines that lie beyond the step it resumes from, so that each step is told once.
+
+    Args:
+        out: The run's folder.
+        state: The run, as it starts or resumes.
+        show: Draw a progress line on standard error.
+        every: Steps between lines.
+    """
+
+    def __init__(self, out: Path, state: State, *, show: bool, every: int = 25) -> None:
+        self.out, self.every, self.show = out, every, show
+        self.losses: list[float] = []
+        self.rate: float = 0.0
+        self.mark = (state.step, state.seconds)
+        self.settings = state.settings
+        self.first = state.step
+
+    def __enter__(self) -> "Log":
+        path = self.out / METRICS_FILE
+        kept = _lines_until(path, self.first)
+        write_beside(path, lambda p: p.write_text("".join(kept), encoding="utf-8"))
+        self.file = path.open("a", encoding="utf-8")
+        self.board = _board(self.out, self.first)
+        self.progress = _progress() if self.show else None
+        if self.progress:
+            self.progress.start()
+            self.task = self.progress.add_task("", total=self.settings["steps"], completed=self.first, loss=0.0, rate=0.0)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
+        if self.board:
+            self.board.close()
+        if self.progress:
+            self.progress.stop()
+
+    def step(self, state: State, loss: float) -> None:
+        """Note a step's loss; now and then write what was noted."""
+        self.losses.append(loss)
+        if state.step % self.every and state.step != self.settings["steps"]:
+            return
+        mean = sum(self.losses) / len(self.losses)
+        steps, seconds = state.step - self.mark[0], state.seconds - self.mark[1]
+        rate = steps * self.settings["batch"] / max(seconds, 1e-9)
+        self.losses, self.mark = [], (state.step, state.seconds)
+        lr = state.optimizer.param_groups[0]["lr"]
+        line = {"step": state.step, "loss": mean, "lr": lr, "images_per_second": round(rate, 2), "seconds": round(state.seconds, 2)}
+        self.file.write(json.dumps(line) + "\n")
+        self.file.flush()
+        if self.board:
+            for name in ("loss", "lr", "images_per_second"):
+                self.board.add_scalar(name, line[name], state.step)
+        if self.progress:
+            self.progress.update(self.task, completed=state.step, loss=mean, rate=rate)
+
+
+def _lines_until(path: Path, step: int) -> list[str]:
+    if not path.exists():
+        return []
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            if json.loads(line)["step"] <= step:
+                kept.append(line + os.linesep)
+        except (ValueError, KeyError, TypeError):  # half a line, from a run that was cut off while writing
+            continue
+    return kept
+
+
+def _board(out: Path, step: int) -> Any:
+    if importlib.util.find_spec("tensorboard") is None:
+        return None
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(str(out / "tensorboard"), purge_step=step)
+
+
+def _progress() -> Any:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    return Progress(
+        TextColumn("training"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("loss {task.fields[loss]:.4f}"),
+        TextColumn("{task.fields[rate]:.0f} images/s"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        refresh_per_second=2,
+    )

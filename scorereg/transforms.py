@@ -1,0 +1,137 @@
+r"""Transforms: the only place that converts between a renderer's units and prior space.
+
+    rgb      b 3 h w, colours in [0, 1]
+    depth    b h w, planar z, in metres (or the unit of `d_min`), already divided by the opacity
+    patch    b 4 h w, prior space: every channel in [-1, 1], ordered r, g, b, disparity
+
+Autograd does the chain rule, so a score in prior space arrives at the renderer in the renderer's own units.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from einops import pack, rearrange
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from scorereg.priors.card import PriorCard
+
+__all__ = ["RGBD"]
+
+_FARTHEST = 1000.0  # in units of d_min: what a disparity of zero, which no finite depth has, comes back as
+
+
+@dataclass(frozen=True)
+class RGBD:
+    r"""Colours and planar depth to a patch of four channels, and back.
+
+    $$ x_{rgb} = 2\,\mathrm{rgb} - 1, \qquad x_{disparity} = 2\,\frac{d_{min}}{\max(z, d_{min})} - 1 $$
+
+    Differentiable to rgb and depth. The value is exactly this; the gradient to a depth below `d_min` is the one at
+    `d_min`, $-2 / d_{min}$, where the formula's own would be zero: whatever stands right before the camera is what a
+    prior has most to say about. It is finite for a depth of zero and for a negative one.
+
+    Args:
+        d_min: Depth at which disparity is 1, in metres; nearer is shown as `d_min`. A prior's card names its own.
+
+    Example:
+        >>> import torch
+        >>> from scorereg import RGBD
+        >>> transform = RGBD(d_min=0.5)
+        >>> patch = transform(torch.ones(1, 3, 1, 2), torch.tensor([[[0.5, 2.0]]]))
+        >>> patch[0, :, 0].tolist()
+        [[1.0, 1.0], [1.0, 1.0], [1.0, 1.0], [1.0, -0.5]]
+        >>> transform.inverse(patch)[1].tolist()
+        [[[0.5, 2.0]]]
+    """
+
+    d_min: float | int = 0.5
+    channels: ClassVar[tuple[str, ...]] = ("r", "g", "b", "disparity")
+
+    def __post_init__(self) -> None:
+        if not 0 < self.d_min < float("inf"):
+            raise ValueError(f"RGBD needs d_min > 0, the depth in metres at which disparity is 1; got {self.d_min}.")
+
+    @classmethod
+    def for_card(cls, card: PriorCard) -> "RGBD":
+        """Return the transform that a prior was trained with, from its card.
+
+        Raises:
+            ValueError: If the card describes patches that this transform cannot make.
+        """
+        transform = cls() if card.d_min is None else cls(d_min=card.d_min)
+        transform.check(card)
+        return transform
+
+    def check(self, card: PriorCard) -> None:
+        """Raise where a prior's card contradicts this transform.
+
+        Raises:
+            ValueError: If channels, range, kind of depth or `d_min` differ.
+        """
+        here = {"channels": self.channels, "range": (-1.0, 1.0), "depth": "planar", "d_min": float(self.d_min)}
+        remedy = {
+            "channels": "Choose a prior for these channels, or build the patch with another transform",
+            "range": "Rescale the prior to it",
+            "depth": "Choose a prior that was trained with planar depth",
+            "d_min": "Use RGBD.for_card(card)" if card.d_min else "Complete the card",
+        }
+        for name, mine in here.items():
+            theirs = getattr(card, name)
+            if _plain(theirs) != _plain(mine):
+                raise ValueError(
+                    f"RGBD makes patches with {name} {mine!r}, but the prior {card.name!r} was trained with "
+                    f"{theirs!r}. {remedy[name]}."
+                )
+
+    def __call__(self, rgb: Float[Tensor, "b 3 h w"], depth: Float[Tensor, "b h w"]) -> Float[Tensor, "b 4 h w"]:
+        """Return the patch, in prior space.
+
+        Raises:
+            ValueError: If the shapes do not fit together, or a depth is NaN or infinite.
+        """
+        _check_render(rgb, depth)
+        clamped = depth.detach().clamp(min=self.d_min)
+        passed = clamped + (depth - depth.detach())  # the value is exactly `clamped`, the gradient to depth exactly 1
+        patch, _ = pack([rgb, self.d_min / passed], "b * h w")
+        return 2 * patch - 1
+
+    def inverse(self, patch: Float[Tensor, "b 4 h w"]) -> tuple[Float[Tensor, "b 3 h w"], Float[Tensor, "b h w"]]:
+        """Return colours and depth. Depths below `d_min` do not come back; nor do those beyond 1000 `d_min`.
+
+        Raises:
+            ValueError: If the patch has other than four channels.
+        """
+        if patch.ndim != 4 or patch.shape[1] != 4:
+            raise ValueError(f"RGBD.inverse needs a patch of shape (b, 4, h, w), got {tuple(patch.shape)}.")
+        unit = (patch + 1) / 2
+        return unit[:, :3], self.d_min / unit[:, 3].clamp(min=1 / _FARTHEST)
+
+    def known_rgb(self, photo: Bool[Tensor, " b"]) -> Bool[Tensor, "b 4 1 1"]:
+        """Return the mask `known` for `ScoreLoss`: colours of the patches that were taken from a photo do not move.
+
+        Args:
+            photo: Which patches have their colours from a photo; their depth still moves.
+        """
+        is_colour = torch.tensor([name != "disparity" for name in self.channels], device=photo.device)
+        return rearrange(photo, "b -> b 1 1 1") & rearrange(is_colour, "c -> c 1 1")
+
+
+def _check_render(rgb: Tensor, depth: Tensor) -> None:
+    if rgb.ndim != 4 or rgb.shape[1] != 3 or depth.shape != (rgb.shape[0], *rgb.shape[2:]):
+        raise ValueError(
+            f"RGBD needs rgb of shape (b, 3, h, w) and depth of shape (b, h, w), got {tuple(rgb.shape)} and "
+            f"{tuple(depth.shape)}. Colours come second, not last: rearrange(rgb, 'b h w c -> b c h w')."
+        )
+    if not torch.isfinite(depth.detach().sum()) and not torch.isfinite(depth).all():  # the sum is the cheap half
+        where = int((~torch.isfinite(depth)).flatten(1).any(dim=1).int().argmax())
+        raise ValueError(
+            f"RGBD got a depth that is NaN or infinite, in patch {where} of {len(depth)}. "
+            "Give rays that hit nothing a far depth before they become a patch."
+        )
+
+
+def _plain(value: Any) -> Any:
+    """Lists, as JSON has them, equal tuples, and 1 equals 1.0."""
+    return tuple(value) if isinstance(value, list) else value

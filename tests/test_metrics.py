@@ -1,0 +1,67 @@
+import builtins
+import math
+
+import pytest
+import torch
+
+from scorereg import metrics
+
+
+def test_psnr_in_closed_form():
+    truth = torch.rand(8, 9, 3) * 0.5
+    assert metrics.psnr(truth + 0.1, truth) == pytest.approx(20, abs=1e-4)
+    assert metrics.psnr(truth, truth) == math.inf
+
+
+def test_ssim_of_constant_images_in_closed_form():
+    a, b = torch.full((9, 9, 3), 0.2), torch.full((9, 9, 3), 0.6)
+    c1 = 0.01**2  # (0.01 * data range)^2; the contrast factor is 1 without variance
+    expected = (2 * 0.2 * 0.6 + c1) / (0.2**2 + 0.6**2 + c1)
+    assert metrics.ssim(a, b) == pytest.approx(expected, rel=1e-5)
+    assert metrics.ssim(a, a) == pytest.approx(1)
+
+
+def test_ssim_is_over_colour_channels():
+    torch.manual_seed(3)
+    image = torch.rand(16, 16, 3)
+    other = torch.cat([image[..., :2], torch.rand(16, 16, 1)], -1)
+    single = metrics.ssim(image[..., 2:], other[..., 2:])
+    assert metrics.ssim(image, other) == pytest.approx((2 + single) / 3, rel=1e-6)
+
+
+def test_average_is_a_geometric_mean():
+    assert metrics.average(20.0, 0.75, 0.2) == pytest.approx((0.01 * 0.5 * 0.2) ** (1 / 3))
+    assert metrics.average(20.0, 0.75, None) == pytest.approx((0.01 * 0.5) ** 0.5)
+
+
+def test_depth_error_counts_known_pixels_and_aligns_nothing():
+    truth = torch.tensor([[1.0, 2.0], [0.0, 4.0]])
+    depth = torch.tensor([[1.5, 2.0], [9.0, 3.0]])
+    assert metrics.depth_abs_rel(depth, truth) == pytest.approx((0.5 + 0 + 0.25) / 3)
+    assert metrics.depth_abs_rel(2 * truth, truth) == pytest.approx(1)
+
+
+@pytest.mark.usefixtures("as_user")
+def test_mistakes_are_named():
+    a, b = torch.zeros(8, 8, 3), torch.zeros(8, 1, 3)
+    for name in ("psnr", "ssim"):
+        with pytest.raises(ValueError, match=rf"{name} compares .* \(8, 8, 3\) and \(8, 1, 3\)"):
+            getattr(metrics, name)(a, b)
+    with pytest.raises(ValueError, match="depth_abs_rel compares"):
+        metrics.depth_abs_rel(a, b)
+    with pytest.raises(ValueError, match="true depth > 0 in at least one pixel"):
+        metrics.depth_abs_rel(torch.ones(4), torch.zeros(4))
+
+
+def test_lpips_without_its_package_says_what_to_do(monkeypatch):
+    real = builtins.__import__
+
+    def absent(name, *args, **kwargs):
+        if name == "lpips":
+            raise ImportError(name)
+        return real(name, *args, **kwargs)
+
+    metrics._lpips_network.cache_clear()
+    monkeypatch.setattr(builtins, "__import__", absent)
+    with pytest.raises(ValueError, match="pip install lpips"):
+        metrics.lpips(torch.zeros(8, 8, 3), torch.zeros(8, 8, 3), net="alex")
