@@ -10,13 +10,19 @@ what a differentiable renderer shows and sends the score back as a gradient. Let
     pose        world from camera, OpenCV axes: x right, y down, z forward
 """
 
-from scorereg import schedules
+from scorereg import baselines, metrics, schedules
+from scorereg.cameras import Cameras, Rays
+from scorereg.fields import Field, HashGrid
+from scorereg.fit import Recipe, fit_scene
+from scorereg.patches import Patches, PatchSampler
 from scorereg.priors.base import Prior
 from scorereg.priors.base import score as _score
 from scorereg.priors.card import PriorCard
 from scorereg.priors.gaussian import GaussianFieldPrior
 from scorereg.priors.load import load_prior
 from scorereg.priors.network import NetworkPrior
+from scorereg.rendering import Render, render
+from scorereg.scenes import Scene, load_scene
 from scorereg.score import ScoreLoss
 from scorereg.transforms import RGBD
 
@@ -24,12 +30,26 @@ score = _score  # last, as importing the module of this name has bound the name 
 
 __all__ = [
     "RGBD",
+    "Cameras",
+    "Field",
     "GaussianFieldPrior",
+    "HashGrid",
     "NetworkPrior",
+    "PatchSampler",
+    "Patches",
     "Prior",
     "PriorCard",
+    "Rays",
+    "Recipe",
+    "Render",
+    "Scene",
     "ScoreLoss",
+    "baselines",
+    "fit_scene",
     "load_prior",
+    "load_scene",
+    "metrics",
+    "render",
     "schedules",
     "score",
 ]

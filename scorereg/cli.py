@@ -1,12 +1,14 @@
 """The `scorereg` command. Every command is one library call and what it prints."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-__all__ = ["app", "main"]
+__all__ = ["app", "main", "one_line_errors"]
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
@@ -30,10 +32,15 @@ def train_prior_command(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     name: Annotated[str, typer.Option(help="The prior's name on its card.")] = "prior",
     lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 4e-4,
-    focal: Annotated[tuple[float, float], typer.Option(help="Focal lengths that frames are reduced to, pixels.")] = (80, 180),
+    focal: Annotated[tuple[float, float], typer.Option(help="Focal lengths that frames are reduced to, pixels.")] = (
+        80,
+        180,
+    ),
     d_min: Annotated[float, typer.Option(help="Depth at which disparity is 1, metres.")] = 0.5,
     depth_range: Annotated[tuple[float, float], typer.Option(help="Random factors on a patch's depth.")] = (0.6, 1.6),
-    evaluate: Annotated[list[Path] | None, typer.Option(help="More RGB-D folders, only to measure on; repeatable.")] = None,
+    evaluate: Annotated[
+        list[Path] | None, typer.Option(help="More RGB-D folders, only to measure on; repeatable.")
+    ] = None,
     licence: Annotated[str, typer.Option(help="Licence of the weights, for the card.")] = "",
     credit: Annotated[list[str] | None, typer.Option(help="Whom to credit on the card; repeatable.")] = None,
     bf16: Annotated[bool | None, typer.Option(help="bfloat16 in the network; where it is fast, if not given.")] = None,
@@ -58,13 +65,20 @@ def train_prior_command(
     typer.echo(f"prior: {prior}\nsamples: {out / 'samples.png'}\nerrors: {out / 'denoising.json'}")
 
 
-def main() -> None:
-    """Entry point: a mistake the user can mend is one line on stderr and exit code 2, never a traceback."""
+@contextmanager
+def one_line_errors(name: str = "scorereg") -> Iterator[None]:
+    """A mistake that the user can mend becomes one line on standard error and exit code 2, never a traceback."""
     try:
-        app()
+        yield
     except (ValueError, OSError) as error:
-        typer.secho("scorereg: " + " ".join(str(error).split()), fg="red", err=True)
+        typer.secho(f"{name}: " + " ".join(str(error).split()), fg="red", err=True)
         sys.exit(2)
+
+
+def main() -> None:
+    """Entry point of the `scorereg` command."""
+    with one_line_errors():
+        app()
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ tightly (the contraction of mip-NeRF 360, Barron 2022, eq. 10, taken per axis so
 """
 
 import math
+from itertools import pairwise
 from typing import Literal, Protocol, runtime_checkable
 
 import torch
@@ -158,7 +159,7 @@ def _density(raw: Tensor) -> Tensor:
 
 def _mlp(inputs: int, hidden: int, outputs: int, *, layers: int = 1) -> nn.Sequential:
     sizes = [inputs] + [hidden] * layers
-    blocks = [nn.Sequential(nn.Linear(a, b), nn.ReLU()) for a, b in zip(sizes, sizes[1:], strict=False)]
+    blocks = [nn.Sequential(nn.Linear(a, b), nn.ReLU()) for a, b in pairwise(sizes)]
     return nn.Sequential(*blocks, nn.Linear(hidden, outputs))
 
 

@@ -1,8 +1,8 @@
 r"""Fit a radiance field to a few photos: the one loop in which rendering and priors meet, as tensors.
 
-    photo rays     random pixels of the training photos; their colours are the data
-    patch rays     small images seen from nearby places, by cameras that the prior was trained on; nobody knows their
-                   colours, but geometric terms and the prior have an opinion of them
+photo rays     random pixels of the training photos; their colours are the data
+patch rays     small images seen from nearby places, by cameras that the prior was trained on; nobody knows their
+               colours, but geometric terms and the prior have an opinion of them
 """
 
 import math
@@ -111,9 +111,7 @@ class Fit:
     seconds: float
     history: list[dict[str, float]]
 
-    def image(
-        self, rays: Rays
-    ) -> tuple[Float[Tensor, "h w 3"], Float[Tensor, "h w"], Float[Tensor, "h w"]]:
+    def image(self, rays: Rays) -> tuple[Float[Tensor, "h w 3"], Float[Tensor, "h w"], Float[Tensor, "h w"]]:
         """Colour, planar depth in metres and opacity along rays of shape (h, w)."""
         return render_image(
             self.field,
@@ -183,9 +181,9 @@ class _Loop:
         self.cameras = scene.cameras[scene.train]
         self.images = scene.images[list(scene.train)]
         center, radius = _extent(self.cameras, scene.near, scene.far)
-        self.field = HashGrid(
-            center, radius, shape=recipe.shape, view_degree=recipe.view_degree, seed=seed
-        ).to(self.device)
+        self.field = HashGrid(center, radius, shape=recipe.shape, view_degree=recipe.view_degree, seed=seed).to(
+            self.device
+        )
         self.proposal = DensityGrid(center, radius).to(self.device)
         self.optimiser = self._optimiser()
         self.sampler, self.score = None, None
@@ -297,7 +295,9 @@ def _score_loss(prior, recipe: Recipe) -> ScoreLoss:
     first, last = recipe.sigma
     return ScoreLoss(
         prior,
-        sigma=log_linear(first, last, int(recipe.prior_start * recipe.steps), max(int(recipe.prior_end * recipe.steps), 1)),
+        sigma=log_linear(
+            first, last, int(recipe.prior_start * recipe.steps), max(int(recipe.prior_end * recipe.steps), 1)
+        ),
         weight=recipe.prior_weight,
         channel_weights={"rgb": recipe.prior_rgb, "disparity": recipe.prior_disparity},
         normalize=recipe.normalize,

@@ -91,9 +91,14 @@ def render(
     count = len(rays)
     even = repeat(torch.linspace(0, 1, proposal_samples + 1, device=rays.origins.device), "n -> r n", r=count)
     coarse_edges = _jitter(even, generator)
-    coarse = _weights(lambda p, _: proposal(p), rays, coarse_edges, near, far)[0]
+    _, coarse_points, length = _intervals(rays, coarse_edges, near, far)
+    coarse = render_weights(proposal(rearrange(coarse_points, "r n c -> (r n) c")).reshape(length.shape) * length)
     edges = resample(coarse_edges, coarse.detach() ** anneal, samples, generator=generator)
-    weights, rgb, points, middle = _weights(field, rays, edges, near, far, colours=True)
+    middle, points, length = _intervals(rays, edges, near, far)
+    directions = repeat(rays.directions, "r c -> (r n) c", n=samples)
+    density, rgb = field(rearrange(points, "r n c -> (r n) c"), directions)
+    weights = render_weights(density.reshape(length.shape) * length)
+    rgb = rearrange(rgb, "(r n) c -> r n c", n=samples)
     opacity = weights.sum(-1)
     seen = (weights * middle).sum(-1)
     # the far end takes a vanishing share, which only matters where there is nothing else
@@ -138,15 +143,9 @@ def resample(
     e0, e1 = edges.gather(-1, above - 1), edges.gather(-1, above)
     middle = e0 + (quantiles - c0) / (c1 - c0).clamp_min(1e-9) * (e1 - e0)
     between = (middle[:, 1:] + middle[:, :-1]) / 2
-    first, last = edges[:, :1].expand(-1, 1), edges[:, -1:].expand(-1, 1)
-    return torch.cat(
-        [
-            torch.maximum(first, 2 * middle[:, :1] - between[:, :1]) if samples > 1 else first,
-            between,
-            torch.minimum(last, 2 * middle[:, -1:] - between[:, -1:]) if samples > 1 else last,
-        ],
-        -1,
-    )
+    first = torch.maximum(edges[:, :1], 2 * middle[:, :1] - torch.cat([between, edges[:, -1:]], 1)[:, :1])
+    last = torch.minimum(edges[:, -1:], 2 * middle[:, -1:] - torch.cat([edges[:, :1], between], 1)[:, -1:])
+    return torch.cat([first, between, last], -1)
 
 
 def proposal_loss(render: Render) -> Float[Tensor, ""]:
@@ -186,18 +185,11 @@ def render_image(
     return image[..., :3], image[..., 3], image[..., 4]
 
 
-def _weights(field, rays: Rays, edges: Tensor, near: float, far: float, *, colours: bool = False):
-    """Weights of the intervals; with `colours` also their colours, middles in space and depths."""
+def _intervals(rays: Rays, edges: Tensor, near: float, far: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Middles of the intervals in depth [r, n] and in space [r, n, 3], and their lengths in depth [r, n]."""
     t = near * torch.exp(edges * math.log(far / near))
     middle = (t[:, 1:] + t[:, :-1]) / 2
-    points = rays.points(middle)
-    flat = rearrange(points, "r n c -> (r n) c")
-    directions = repeat(rays.directions, "r c -> (r n) c", n=middle.shape[1])
-    density, rgb = (field(flat, directions), None) if not colours else field(flat, directions)
-    weights = render_weights(density.reshape(middle.shape) * (t[:, 1:] - t[:, :-1]))
-    if not colours:
-        return (weights,)
-    return weights, rgb.reshape(*middle.shape, 3), points, middle
+    return middle, rays.points(middle), t[:, 1:] - t[:, :-1]
 
 
 def _jitter(edges: Tensor, generator: torch.Generator | None) -> Tensor:

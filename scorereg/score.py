@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
-from einops import rearrange, reduce
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
@@ -197,20 +196,21 @@ class ScoreLoss(nn.Module):
         self, residual: Tensor, free: Tensor | None, level: Tensor, weight: Tensor | float
     ) -> Float[Tensor, "b c"]:
         """What the residual is multiplied with to give the gradient."""
-        scale = 1 / level.square() if self.normalize is None else torch.ones_like(level)
-        factor = rearrange(weight * scale, "b -> b 1").expand(residual.shape[:2]) / len(residual)
-        if self.normalize is not None:
-            factor = factor * self._over_rms(residual, free)
+        share = weight / len(residual)  # few operations on small tensors: beside a small network each of them shows
+        if self.normalize is None:
+            factor = (share / level.square())[:, None].expand(residual.shape[:2])
+        else:
+            factor = self._over_rms(residual, free) * (share[:, None] if isinstance(share, Tensor) else share)
         return factor if self.channel_weights is None else factor * self.channel_weights.to(residual)
 
     def _over_rms(self, residual: Tensor, free: Tensor | None) -> Float[Tensor, "b c"]:
         """1 / RMS of each patch and channel group, and 0 where nothing is left to move."""
         together = self.same_scale.to(residual)
-        energy = _sum_groups(reduce(residual.square(), "b c ... -> b c", "sum"), together)
+        energy = _sum_groups(torch.linalg.vector_norm(residual.flatten(2), dim=2).square(), together)
         if free is None:
             count = residual[0, 0].numel() * together.sum(dim=0)
         else:
-            count = _sum_groups(reduce(free.expand_as(residual), "b c ... -> b c", "sum"), together)
+            count = _sum_groups(free.expand_as(residual).flatten(2).sum(dim=2), together)
         return torch.where(energy > 0, (count / energy).sqrt(), 0.0)
 
 
@@ -222,7 +222,7 @@ def _same_scale(channels: Sequence[str]) -> Float[Tensor, "c c"]:
 
 def _sum_groups(each: Float[Tensor, "b c"], together: Float[Tensor, "c c"]) -> Float[Tensor, "b c"]:
     """Not a matrix product, which autocast would round to half precision."""
-    return reduce(rearrange(each, "b c -> b 1 c") * together, "b group c -> b group", "sum")
+    return (each[:, None, :] * together).sum(dim=2)
 
 
 def _over_space(factor: Tensor, dimensions: int) -> Tensor:

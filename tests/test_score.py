@@ -201,10 +201,10 @@ class OfBoth:
         (schedules.ramp(1.0, 0, 10), torch.full((3,), 0.7)),
         (lambda sigma, step: step * sigma, 7 * SIGMA),
         (lambda s, *, step: step * s, 7 * SIGMA),
+        (lambda step, *, sigma: step * sigma, 7 * SIGMA),
         (OfBoth(), 7 * SIGMA),
         (lambda step: torch.tensor([1.0, 2.0, 3.0]) * step, torch.tensor([7.0, 14.0, 21.0])),
     ],
-    ids=str,
 )
 def test_weight_may_be_a_function_of_sigma_and_of_the_step(weight, expected):
     x = patches()

@@ -20,14 +20,20 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 def main(
     scene: Annotated[Path, typer.Argument(help="Folder with photos and poses.")],
     views: Annotated[int, typer.Option(help="Training views; the scene's own split decides which.")] = 3,
-    regularize: Annotated[str, typer.Option(help="none, geometric, or prior (geometric terms and the prior).")] = "prior",
+    regularize: Annotated[
+        str, typer.Option(help="none, geometric, or prior (geometric terms and the prior).")
+    ] = "prior",
     prior: Annotated[str, typer.Option(help="A shipped prior's name, or a prior's folder.")] = "rooms-rgbd-24",
     steps: Annotated[int | None, typer.Option(help="Optimisation steps; the preset's, if not given.")] = None,
     seed: Annotated[int, typer.Option(help="Seeds the field, the rays and the patches.")] = 0,
     out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("runs/nerf_fewshot"),
     preset: Annotated[str | None, typer.Option(help="cpu or gpu; by what is there, if not given.")] = None,
-    scale: Annotated[float | None, typer.Option(help="Metres per unit of the scene's file; estimated, if not given.")] = None,
-    max_size: Annotated[int | None, typer.Option(help="Reduce photos to at most this many pixels on the longer side.")] = None,
+    scale: Annotated[
+        float | None, typer.Option(help="Metres per unit of the scene's file; estimated, if not given.")
+    ] = None,
+    max_size: Annotated[
+        int | None, typer.Option(help="Reduce photos to at most this many pixels on the longer side.")
+    ] = None,
     video: Annotated[int, typer.Option(help="Frames of the flight through the scene; 0 leaves it out.")] = 30,
 ) -> None:
     """Fit a radiance field to a few photos and write what it is worth on the held-out views."""

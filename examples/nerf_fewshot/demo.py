@@ -45,7 +45,9 @@ def _table(metrics: dict[str, dict]) -> str:
 
 def _picture(views: dict[str, list[View]], near: float, far: float):
     """The test view whose three depth errors lie in the middle; rows truth and kinds, columns colour, depth, error."""
-    ranked = sorted(range(len(views["none"])), key=lambda i: sum(v[i].metrics()["depth_abs_rel"] for v in views.values()))
+    ranked = sorted(
+        range(len(views["none"])), key=lambda i: sum(v[i].metrics()["depth_abs_rel"] for v in views.values())
+    )
     index = ranked[len(ranked) // 2]
     first = views["none"][index]
     rows = [("truth", [first.photo, paint_depth(first.truth, near, far), None])]

@@ -9,8 +9,8 @@ slots is dense: vertex (i, j, k) is row `i + (r + 1) (j + (r + 1) k)`. The other
 `(i xor 2654435761 j xor 805459861 k) mod T`, collisions unresolved.
 
 Two things make it fast on a CPU: dense levels go through `grid_sample`, whose native loops need no index tensors, and
-hashed levels through torch.compile, which fuses hash, gather and interpolation so that no tensor of size points x levels
-x 8 x features is ever written.
+hashed levels through torch.compile, which fuses hash, gather and interpolation: forward, no tensor of size points x
+levels x 8 x features is ever written.
 """
 
 import math

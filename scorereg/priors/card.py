@@ -76,7 +76,9 @@ class PriorCard:
         try:
             entries = json.loads(text)
         except json.JSONDecodeError as error:
-            raise ValueError(f"{source} is no valid JSON ({error}). Restore the card that came with the prior.") from None
+            raise ValueError(
+                f"{source} is no valid JSON ({error}). Restore the card that came with the prior."
+            ) from None
         if not isinstance(entries, dict):
             raise ValueError(f"{source} must hold one JSON object, not a {type(entries).__name__}. Restore the card.")
         _check_names(entries, source)
@@ -92,7 +94,9 @@ class PriorCard:
         """
         folder = Path(folder)
         if not folder.is_dir():
-            raise FileNotFoundError(f"{folder} is no folder. Name a prior's folder, with {CARD_FILE} and weights in it.")
+            raise FileNotFoundError(
+                f"{folder} is no folder. Name a prior's folder, with {CARD_FILE} and weights in it."
+            )
         path = folder / CARD_FILE
         if not path.is_file():
             raise FileNotFoundError(
@@ -111,9 +115,13 @@ def _check_names(entries: dict[str, Any], source: str | Path) -> None:
     missing = [name for name in _REQUIRED if name not in entries]
     unknown = sorted(set(entries) - set(known))
     if missing:
-        raise ValueError(f"{source} lacks {', '.join(missing)}. A card needs {', '.join(_REQUIRED)}; add what is missing.")
+        raise ValueError(
+            f"{source} lacks {', '.join(missing)}. A card needs {', '.join(_REQUIRED)}; add what is missing."
+        )
     if unknown:
-        raise ValueError(f"{source} has unknown fields {', '.join(unknown)}. Known are {', '.join(known)}; remove the rest.")
+        raise ValueError(
+            f"{source} has unknown fields {', '.join(unknown)}. Known are {', '.join(known)}; remove the rest."
+        )
 
 
 def _convert(name: str, value: Any, source: str | Path) -> Any:

@@ -100,9 +100,9 @@ def extent_of_views(images: Float[Tensor, "n h w 3"], cameras: Cameras, *, path:
     return Extent((1 - MARGINS[0]) / high, (1 + MARGINS[1]) / low, 1 / middle)
 
 
-def _shrink(images: Float[Tensor, "n h w 3"], cameras: Cameras) -> tuple[Float[Tensor, "n 1 h w"], Cameras]:
+def _shrink(images: Float[Tensor, "n h w 3"], cameras: Cameras) -> tuple[Float[Tensor, "n 1 i j"], Cameras]:
     gray = rearrange(images.mean(-1), "n h w -> n 1 h w")
-    factor = max(cameras.width, cameras.height) / WIDTH
+    factor = max(cameras.width, cameras.height, WIDTH) / WIDTH
     width, height = round(cameras.width / factor), round(cameras.height / factor)
     gray = functional.interpolate(gray, (height, width), mode="area")
     ratio = torch.tensor([width / cameras.width, height / cameras.height])

@@ -39,6 +39,8 @@ def load_scene(path: str | Path, views: int = 3, *, scale: float | None = None, 
     folder = Path(path)
     if scale is not None and not 0 < scale < float("inf"):
         raise ValueError(f"{folder}: scale is metres per unit of the file and must be above 0, but got {scale}.")
+    if max_size is not None and max_size < 1:
+        raise ValueError(f"{folder}: max_size is the longest side in pixels, at least 1, but max_size={max_size}.")
     capture = _read(folder, views, max_size)
     extent, source = _extent(capture, folder)
     factor, found = _scale(capture, extent, scale)

@@ -31,11 +31,7 @@ def check_sizes(sizes: Mapping[Path, tuple[int, int]]) -> tuple[int, int]:
 
 def reduction(width: int, height: int, max_size: int | None) -> int:
     """The smallest whole factor that brings the longer side down to `max_size` pixels."""
-    if max_size is None:
-        return 1
-    if max_size < 1:
-        raise ValueError(f"max_size is the longest side in pixels and must be at least 1, but got {max_size}.")
-    return math.ceil(max(width, height) / max_size)
+    return 1 if max_size is None else math.ceil(max(width, height) / max_size)
 
 
 def reduce_image(image: Float[Tensor, "h w c"], step: int) -> Float[Tensor, "i j c"]:

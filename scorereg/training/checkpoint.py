@@ -140,7 +140,9 @@ def write_beside(path: Path, write: Any) -> None:
         write(beside)
         os.replace(beside, path)
     except RuntimeError as error:  # torch.save reports a full or forbidden disk so
-        raise OSError(f"{path} cannot be written ({str(error).splitlines()[0]}). Free some space or choose another --out.") from None
+        raise OSError(
+            f"{path} cannot be written ({str(error).splitlines()[0]}). Free some space or choose another --out."
+        ) from None
     finally:
         beside.unlink(missing_ok=True)
 

@@ -169,7 +169,9 @@ def _read_image(path: Path, mode: str | None) -> np.ndarray:
         with Image.open(path) as image:
             return np.asarray(image.convert(mode) if mode else image)
     except (OSError, SyntaxError) as error:  # Pillow reports some damage as a SyntaxError
-        raise OSError(f"{path} cannot be read as an image ({error}). Restore the file or leave the frame out.") from None
+        raise OSError(
+            f"{path} cannot be read as an image ({error}). Restore the file or leave the frame out."
+        ) from None
 
 
 def _reduce(color: np.ndarray, raw: np.ndarray, down: float, across: float) -> tuple[Tensor, Tensor]:

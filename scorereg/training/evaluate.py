@@ -41,7 +41,9 @@ class LinearFilter:
         gain = self.power / (self.power + rearrange(sigma.double(), "b -> b 1 1 1").square())
         spectrum = torch.fft.fft2(x.double() - self.mean, norm="ortho")
         inside = torch.einsum("hwcd,bchw->bhwd", self.basis.conj(), spectrum) * gain
-        return (torch.fft.ifft2(torch.einsum("hwcd,bhwd->bchw", self.basis, inside), norm="ortho").real + self.mean).to(x.dtype)
+        return (torch.fft.ifft2(torch.einsum("hwcd,bhwd->bchw", self.basis, inside), norm="ortho").real + self.mean).to(
+            x.dtype
+        )
 
 
 def plain_patches(
@@ -110,7 +112,9 @@ def save_errors(folder: Path, errors: dict[str, list[dict[str, Any]]]) -> None:
             if group in rows[0]:
                 at = [row["sigma"] for row in rows]
                 axes.loglog(at, [row[group] for row in rows], color=color, marker="o", label=f"{group}, prior")
-                axes.loglog(at, [row[f"{group}_linear"] for row in rows], color=color, ls="--", label=f"{group}, linear filter")
+                axes.loglog(
+                    at, [row[f"{group}_linear"] for row in rows], color=color, ls="--", label=f"{group}, linear filter"
+                )
         axes.set(title=name, xlabel="sigma", ylabel="mean squared error")
         axes.legend()
     figure.savefig(folder / "denoising.png", dpi=110)

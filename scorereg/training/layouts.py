@@ -52,7 +52,9 @@ def find_frames(paths: list[Path]) -> list[Frame]:
     frames: list[Frame] = []
     for path in paths:
         if not path.is_dir():
-            raise FileNotFoundError(f"{path} is no folder. Name folders with RGB-D frames, or a folder of such folders.")
+            raise FileNotFoundError(
+                f"{path} is no folder. Name folders with RGB-D frames, or a folder of such folders."
+            )
         found = [frame for folder in _walk(path) for frame in _read_folder(folder)]
         if not found:
             raise ValueError(
@@ -93,7 +95,9 @@ def _read_folder(folder: Path) -> list[Frame]:
     for frame in frames:
         for path in (frame.color, frame.depth):
             if not path.is_file():
-                raise FileNotFoundError(f"{path} is missing: photo and depth must come in pairs. Restore it or drop the frame.")
+                raise FileNotFoundError(
+                    f"{path} is missing: photo and depth must come in pairs. Restore it or drop the frame."
+                )
     return frames
 
 
@@ -115,7 +119,9 @@ def _read_transforms(folder: Path) -> list[Frame]:
         color, depth = _text(entry, "file_path", path), _text(entry, "depth_file_path", path)
         frames.append(Frame(_scene(folder), folder / color, folder / depth, (focal_x, focal_y), unit))
     if not frames:
-        raise ValueError(f"{path} names no depth (`depth_file_path`), so no RGB-D prior can learn from it. Leave it out.")
+        raise ValueError(
+            f"{path} names no depth (`depth_file_path`), so no RGB-D prior can learn from it. Leave it out."
+        )
     return frames
 
 
@@ -135,7 +141,9 @@ def _read_rooms(folder: Path) -> list[Frame]:
 def _read_pairs(folder: Path) -> list[Frame]:
     path = folder / "intrinsics.json"
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing: rgb/ and depth/ need it for fl_x, fl_y and depth_unit_scale_factor.")
+        raise FileNotFoundError(
+            f"{path} is missing: rgb/ and depth/ need it for fl_x, fl_y and depth_unit_scale_factor."
+        )
     meta = _load_json(path)
     focal_x = _number(meta.get("fl_x"), "fl_x", path)
     focal_y = _number(meta.get("fl_y", focal_x), "fl_y", path)
@@ -151,10 +159,14 @@ def _read_kinect(folder: Path) -> list[Frame]:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: the frames beside it need its 3x3 camera matrix.")
     try:
-        matrix = [[float(v) for v in line.split()] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        matrix = [
+            [float(v) for v in line.split()] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()
+        ]
         focal = _number(matrix[0][0], "fx", path), _number(matrix[1][1], "fy", path)
     except (ValueError, IndexError):
-        raise ValueError(f"{path} must hold a 3x3 camera matrix with focal lengths > 0, in pixels. Mend the file.") from None
+        raise ValueError(
+            f"{path} must hold a 3x3 camera matrix with focal lengths > 0, in pixels. Mend the file."
+        ) from None
     colors = {p.name.removesuffix(".color.jpg"): p for p in folder.glob("*.color.jpg")}
     depths = {p.name.removesuffix(".depth.png"): p for p in folder.glob("*.depth.png")}
     _check_paired(folder, colors, depths)

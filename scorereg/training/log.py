@@ -42,7 +42,9 @@ class Log:
         self.progress = _progress() if self.show else None
         if self.progress:
             self.progress.start()
-            self.task = self.progress.add_task("", total=self.settings["steps"], completed=self.first, loss=0.0, rate=0.0)
+            self.task = self.progress.add_task(
+                "", total=self.settings["steps"], completed=self.first, loss=0.0, rate=0.0
+            )
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -62,7 +64,13 @@ class Log:
         rate = steps * self.settings["batch"] / max(seconds, 1e-9)
         self.losses, self.mark = [], (state.step, state.seconds)
         lr = state.optimizer.param_groups[0]["lr"]
-        line = {"step": state.step, "loss": mean, "lr": lr, "images_per_second": round(rate, 2), "seconds": round(state.seconds, 2)}
+        line = {
+            "step": state.step,
+            "loss": mean,
+            "lr": lr,
+            "images_per_second": round(rate, 2),
+            "seconds": round(state.seconds, 2),
+        }
         self.file.write(json.dumps(line) + "\n")
         self.file.flush()
         if self.board:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from scorereg.priors.card import PriorCard
-from scorereg.priors.network import SIGMA_DATA, build_network
+from scorereg.priors.network import NETWORK_SIZES, SIGMA_DATA, build_network
 from scorereg.training.augment import CHANNELS, depth_scale, jitter, to_prior_space
 from scorereg.training.checkpoint import CHECKPOINT_FILE, State, load_state, new_state, save_state
 from scorereg.training.data import Crops, Pyramid, load_pyramid, split_scenes
@@ -143,7 +143,9 @@ def train_step(state: State, pyramid: Pyramid) -> float:
     error = (scale.square() + SIGMA_DATA**2) / (scale * SIGMA_DATA).square() * (denoised - x).square()
     loss = (error * weight).sum() / weight.sum()
     if not torch.isfinite(loss):
-        raise ValueError(f"the loss is {loss.item()} at step {state.step}. Go on from the last checkpoint with a lower --lr.")
+        raise ValueError(
+            f"the loss is {loss.item()} at step {state.step}. Go on from the last checkpoint with a lower --lr."
+        )
     for group in state.optimizer.param_groups:
         group["lr"] = learning_rate(state.step, settings)
     state.optimizer.zero_grad(set_to_none=True)
@@ -195,7 +197,9 @@ def _load(frames: list[Frame], settings: dict[str, Any]) -> Pyramid:
 def _check(settings: dict[str, Any]) -> None:
     for name in ("steps", "batch", "patch", "save_every"):
         if settings[name] < 1:
-            raise ValueError(f"{name} must be at least 1, but is {settings[name]}. Give --{name.replace('_', '-')} a number > 0.")
+            raise ValueError(
+                f"{name} must be at least 1, but is {settings[name]}. Give --{name.replace('_', '-')} a number > 0."
+            )
     for name in ("focal", "depth_range", "sigma"):
         low, high = settings[name]
         if not 0 < low <= high < math.inf:
@@ -216,13 +220,23 @@ def _check_out(out: Path, *, resume: bool) -> None:
         raise OSError(f"{out} cannot be written ({error.strerror or error}). Choose another --out.") from None
     there = (out / CHECKPOINT_FILE).exists()
     if there and not resume:
-        raise ValueError(f"{out / CHECKPOINT_FILE} holds a run already. Go on with it by --resume, or choose another --out.")
+        raise ValueError(
+            f"{out / CHECKPOINT_FILE} holds a run already. Go on with it by --resume, or choose another --out."
+        )
     if resume and not there:
-        raise FileNotFoundError(f"{out / CHECKPOINT_FILE} is not there, so there is nothing to resume. Start without --resume.")
+        raise FileNotFoundError(
+            f"{out / CHECKPOINT_FILE} is not there, so there is nothing to resume. Start without --resume."
+        )
 
 
 def _card(
-    name: str, settings: dict[str, Any], train: list[Frame], held: tuple[str, ...], *, licence: str, credits: tuple[str, ...]
+    name: str,
+    settings: dict[str, Any],
+    train: list[Frame],
+    held: tuple[str, ...],
+    *,
+    licence: str,
+    credits: tuple[str, ...],
 ) -> PriorCard:
     scenes = {frame.scene for frame in train}
     folders = ", ".join(sorted({scene.split("/")[0] for scene in scenes}))
@@ -236,7 +250,12 @@ def _card(
         depth="planar" if depth else None,
         d_min=settings["d_min"] if depth else None,
         focal=tuple(settings["focal"]),
-        network={"kind": "diffusers UNet2DModel, EDM preconditioning", "size": settings["size"], "sigma_data": SIGMA_DATA},
+        network={
+            "kind": "diffusers UNet2DModel, EDM preconditioning",
+            "size": settings["size"],
+            "patchify": NETWORK_SIZES[settings["size"]]["patchify"],
+            "sigma_data": SIGMA_DATA,
+        },
         data=f"{len(train)} RGB-D frames of {len(scenes)} scenes ({folders})",
         licence=licence,
         credits=credits,
