@@ -3,7 +3,7 @@
     python -m benchmarks.score_loss [--json]
 
 Each repeat times the three in turn, in an order that rotates, on the same prior, patch and sigma, so that a machine
-that is busy elsewhere slows them alike. `loss_ratio` is the median of loss / bare over the repeats; target: at most 1.05.
+that is busy elsewhere slows them alike. `loss_ratio` is the median of loss / bare over the repeats, the target 1.05.
 `hook` is the same by `loss.hook`. The bare forward runs as it would for sampling: no graph, one sigma per patch.
 """
 

@@ -55,9 +55,9 @@ def train_prior_command(
     if threads > 0:
         torch.set_num_threads(threads)
     prior = train_prior(
-        data, out, steps=steps, patch=patch, channels=channels, batch=batch, size=size, seed=seed, save_every=save_every,
-        resume=resume, name=name, lr=lr, focal=focal, d_min=d_min, depth_range=depth_range, evaluate=evaluate,
-        licence=licence, credits=tuple(credit or ()), bf16=bf16, device=device, show=True,
+        data, out, steps=steps, patch=patch, channels=channels, batch=batch, size=size, seed=seed,
+        save_every=save_every, resume=resume, name=name, lr=lr, focal=focal, d_min=d_min, depth_range=depth_range,
+        evaluate=evaluate, licence=licence, credits=tuple(credit or ()), bf16=bf16, device=device, show=True,
     )  # fmt: skip
     if prior is None:
         typer.echo(f"interrupted, saved in {out}; the same command with --resume goes on", err=True)

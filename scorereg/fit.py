@@ -8,18 +8,17 @@ patch rays     small images seen from nearby places, by cameras that the prior w
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
 from einops import rearrange
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from scorereg import baselines
 from scorereg.cameras import Cameras, Rays
 from scorereg.fields import DensityGrid, HashGrid
-from scorereg.metrics import psnr
 from scorereg.ops import GridShape
 from scorereg.patches import Patches, PatchSampler
 from scorereg.priors.network import NetworkPrior
@@ -43,6 +42,7 @@ class Recipe:
         rays: Photo rays a step.
         samples: Field evaluations a ray.
         proposal_samples: Proposal evaluations a ray.
+        anneal: When the proposal is fully trusted; before, samples lie more evenly along a ray.
         shape: Of the hash grid.
         lr: Adam's step for the grids, falling to a tenth.
         lr_network: The same for the two small networks.
@@ -71,6 +71,7 @@ class Recipe:
     rays: int = 768
     samples: int = 24
     proposal_samples: int = 48
+    anneal: float = 0.1
     shape: GridShape = field(default_factory=GridShape)
     lr: float = 1e-2
     lr_network: float = 5e-3
@@ -265,7 +266,7 @@ class _Loop:
             far=self.scene.far,
             samples=self.recipe.samples,
             proposal_samples=self.recipe.proposal_samples,
-            anneal=min(1.0, 0.1 + 10 * share),
+            anneal=min(1.0, 0.1 + share / self.recipe.anneal),
             generator=self.generator,
         )
 

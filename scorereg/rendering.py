@@ -117,12 +117,12 @@ def render_weights(optical_depth: Float[Tensor, "*rays n"]) -> Float[Tensor, "*r
 
 
 def resample(
-    edges: Float[Tensor, "r m+1"],
-    weights: Float[Tensor, "r m"],
+    edges: Float[Tensor, "r e"],
+    weights: Float[Tensor, "r e-1"],
     samples: int,
     *,
     generator: torch.Generator | None = None,
-) -> Float[Tensor, "r n+1"]:
+) -> Float[Tensor, "r {samples}+1"]:
     """New intervals, dense where the weights are large, from the inverse of their cumulative sum. No gradient.
 
     Args:
@@ -154,9 +154,10 @@ def proposal_loss(render: Render) -> Float[Tensor, ""]:
     Differentiable to the proposal alone.
     """
     w, edges = render.weights.detach(), render.edges.detach()
+    old = render.proposal_edges.contiguous()  # without jitter, all rays share one row
     total = torch.nn.functional.pad(render.proposal_weights.cumsum(-1), (1, 0))
-    below = (torch.searchsorted(render.proposal_edges, edges[:, :-1].contiguous(), right=True) - 1).clamp_min(0)
-    above = torch.searchsorted(render.proposal_edges, edges[:, 1:].contiguous()).clamp_max(total.shape[-1] - 1)
+    below = (torch.searchsorted(old, edges[:, :-1].contiguous(), right=True) - 1).clamp_min(0)
+    above = torch.searchsorted(old, edges[:, 1:].contiguous()).clamp_max(total.shape[-1] - 1)
     bound = total.gather(-1, above) - total.gather(-1, below)
     return ((w - bound).clamp_min(0).square() / (w + 1e-4)).sum(-1).mean()
 

@@ -8,6 +8,7 @@ r"""ScoreLoss: a denoiser as a loss, for anything that is optimised by gradient 
 The idea is that of DiffusioNeRF (Wynn and Turmukhambetov 2023, arXiv 2302.12231).
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -128,7 +129,7 @@ class ScoreLoss(nn.Module):
                 for every patch, or if the prior or a function returns something that does not fit.
         """
         value, gradient = self._evaluate(patch, sigma, step, known, generator)
-        return _Value.apply(patch, value, gradient)
+        return _Value.apply(patch, (value, gradient))
 
     def hook(
         self,
@@ -165,16 +166,17 @@ class ScoreLoss(nn.Module):
         check_patch(patch, self.prior.channels)
         x = patch.detach().to(torch.float32 if patch.element_size() < 4 else patch.dtype)
         free = None if known is None else free_values(known, x)
-        level = level_of(self.sigma if sigma is None else sigma, step, x)
+        sigma = level_of(self.sigma if sigma is None else sigma, step, x)
+        level = sigma if isinstance(sigma, Tensor) else x.new_full((len(x),), sigma)
         weight = weight_of(self.weight, level, step)
         if isinstance(weight, Tensor) or weight > 0:
             denoised = self._denoise(x, level, generator)
             residual = x - denoised if free is None else (x - denoised) * free
         else:
             denoised, residual = x, 0 * x
-        gradient = residual * _over_space(self._coefficient(residual, free, level, weight), x.ndim)
-        value = (residual * gradient).sum() / 2
-        if not value.isfinite():
+        gradient = residual * self._coefficient(residual, free, sigma, weight)
+        value = torch.dot(residual.flatten(), gradient.flatten()) / 2
+        if not math.isfinite(value.item()):
             raise ValueError(not_finite(patch, denoised, self.prior.channels, step))
         return value, gradient
 
@@ -182,7 +184,7 @@ class ScoreLoss(nn.Module):
         query = x
         if self.perturb:
             noise = torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
-            query = torch.addcmul(x, noise, _over_space(level, x.ndim))
+            query = torch.addcmul(x, noise, level[(...,) + (None,) * (x.ndim - 1)])
         with torch.autocast(x.device.type, enabled=False):  # sigma goes down to 0.01, where half precision is noise
             denoised = self.prior.denoise(query, level)
         if denoised.shape != x.shape:
@@ -193,15 +195,21 @@ class ScoreLoss(nn.Module):
         return denoised.to(x.dtype)
 
     def _coefficient(
-        self, residual: Tensor, free: Tensor | None, level: Tensor, weight: Tensor | float
-    ) -> Float[Tensor, "b c"]:
-        """What the residual is multiplied with to give the gradient."""
-        share = weight / len(residual)  # few operations on small tensors: beside a small network each of them shows
+        self, residual: Tensor, free: Tensor | None, sigma: Tensor | float, weight: Tensor | float
+    ) -> Tensor | float:
+        """What the residual is multiplied with to give the gradient: a number, or broadcastable to the residual.
+
+        Numbers stay numbers as long as they can: beside a small network each operation on a tensor shows.
+        """
+        factor = weight / len(residual)
         if self.normalize is None:
-            factor = (share / level.square())[:, None].expand(residual.shape[:2])
-        else:
-            factor = self._over_rms(residual, free) * (share[:, None] if isinstance(share, Tensor) else share)
-        return factor if self.channel_weights is None else factor * self.channel_weights.to(residual)
+            factor = factor / (sigma * sigma)
+        factor = _over_space(factor, residual.ndim)
+        if self.normalize is not None:
+            factor = factor * _over_space(self._over_rms(residual, free), residual.ndim)
+        if self.channel_weights is not None:
+            factor = factor * _over_space(self.channel_weights.to(residual)[None], residual.ndim)
+        return factor
 
     def _over_rms(self, residual: Tensor, free: Tensor | None) -> Float[Tensor, "b c"]:
         """1 / RMS of each patch and channel group, and 0 where nothing is left to move."""
@@ -225,25 +233,26 @@ def _sum_groups(each: Float[Tensor, "b c"], together: Float[Tensor, "c c"]) -> F
     return (each[:, None, :] * together).sum(dim=2)
 
 
-def _over_space(factor: Tensor, dimensions: int) -> Tensor:
+def _over_space(factor: Tensor | float, dimensions: int) -> Tensor | float:
     """Append axes of length 1, so that a factor of each patch (and channel) meets every value."""
-    return factor[(...,) + (None,) * (dimensions - factor.ndim)]
+    return factor[(...,) + (None,) * (dimensions - factor.ndim)] if isinstance(factor, Tensor) else factor
 
 
 class _Value(torch.autograd.Function):
     """A value with a gradient that was worked out elsewhere."""
 
     @staticmethod
-    def forward(ctx: Any, patch: Tensor, value: Tensor, gradient: Tensor) -> Tensor:
+    def forward(ctx: Any, patch: Tensor, worked_out: tuple[Tensor, Tensor]) -> Tensor:
+        value, gradient = worked_out
         ctx.save_for_backward(gradient)
         ctx.dtype = patch.dtype
-        return value.clone()
+        return value
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, arriving: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, arriving: Tensor) -> tuple[Tensor, None]:
         (gradient,) = ctx.saved_tensors
-        return (arriving * gradient).to(ctx.dtype), None, None
+        return (arriving * gradient).to(ctx.dtype), None
 
 
 class _Hook(torch.autograd.Function):

@@ -74,8 +74,8 @@ def free_values(known: Tensor, x: Tensor) -> Tensor:
     return (~known).to(x)
 
 
-def level_of(given: Any, step: int | None, x: Tensor) -> Tensor:
-    """Sigma as one positive level per patch, (b,)."""
+def level_of(given: Any, step: int | None, x: Tensor) -> Tensor | float:
+    """Sigma as one positive number, or one per patch, (b,)."""
     if given is None:
         raise ValueError(
             "ScoreLoss has no sigma. Give one to the class, ScoreLoss(prior, sigma=0.1), or to the call, "
@@ -83,9 +83,9 @@ def level_of(given: Any, step: int | None, x: Tensor) -> Tensor:
         )
     if callable(given):
         given = given(_need_step(step, "sigma"))
-    if not isinstance(given, Tensor):  # checked here, as a number costs no wait for a GPU
+    if not isinstance(given, Tensor):  # a number costs no wait for a GPU
         _check_level(float(given))
-        return x.new_full((len(x),), float(given))
+        return float(given)
     if given.ndim and given.shape != x.shape[:1]:  # would broadcast, silently, to the wrong patches
         raise ValueError(
             f"ScoreLoss needs one sigma per patch, shape ({len(x)},), but got shape {tuple(given.shape)}. "

@@ -1,7 +1,6 @@
 """What a fit is worth on the views it has not seen, and the files that show it."""
 
 import json
-import os
 import statistics
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,10 +94,10 @@ def _save_field(fit: Fit, path: Path) -> None:
     state = {"field": fit.field.state_dict(), "proposal": fit.proposal.state_dict()}
     beside = path.with_suffix(".part")
     torch.save(state, beside)
-    os.replace(beside, path)
+    beside.replace(path)
 
 
 def _write_text(path: Path, text: str) -> None:
     beside = path.with_suffix(".part")
     beside.write_text(text)
-    os.replace(beside, path)
+    beside.replace(path)

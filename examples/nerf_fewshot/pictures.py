@@ -1,6 +1,5 @@
 """Pictures of a fit: depth in colours, rows of views, a short flight through the scene."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +55,7 @@ def save(image: Float[Tensor, "h w 3"], path: Path) -> None:
     """Write a PNG beside its place, then move it there."""
     beside = path.with_suffix(".part")
     _to_pil(image).save(beside, format="PNG")
-    os.replace(beside, path)
+    beside.replace(path)
 
 
 def save_video(frames: list[Tensor], path: Path, *, fps: int = 15) -> None:
@@ -68,7 +67,7 @@ def save_video(frames: list[Tensor], path: Path, *, fps: int = 15) -> None:
         for frame in frames:
             height, width = frame.shape[0] // 2 * 2, frame.shape[1] // 2 * 2
             writer.append_data(_to_bytes(frame[:height, :width]))
-    os.replace(beside, path)
+    beside.replace(path)
 
 
 def _to_bytes(image: Tensor) -> np.ndarray:

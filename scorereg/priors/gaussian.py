@@ -15,7 +15,9 @@ __all__ = ["GaussianFieldPrior"]
 class GaussianFieldPrior(nn.Module):
     r"""A stationary Gaussian field with a power-law spectrum, zero mean and independent channels.
 
-    $$ \hat D(f) = \frac{S(f)}{S(f) + \sigma^2} \hat x(f), \qquad S(f) \propto (|f| + 1 / \mathrm{size})^{-\mathrm{slope}} $$
+    $$ \hat D(f) = \frac{S(f)}{S(f) + \sigma^2} \hat x(f), \qquad S(f) \propto (|f| + 1 / n)^{-\mathrm{slope}} $$
+
+    for patches of n x n pixels.
 
     Exact, and differentiable to `x`.
 

@@ -8,7 +8,6 @@ On disk a prior is a folder that diffusers' `UNet2DModel.from_pretrained` reads,
 """
 
 import json
-import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -31,15 +30,15 @@ SIGMA_DATA = 0.5
 NETWORK_SIZES: dict[str, dict[str, Any]] = {
     "tiny": {"patchify": 2, "block_out_channels": (32, 64), "layers_per_block": 1, "add_attention": False},
     "small": {"patchify": 2, "block_out_channels": (64, 128, 160), "layers_per_block": 1, "add_attention": False},
-    "base": {"patchify": 1, "block_out_channels": (64, 128, 256, 512), "layers_per_block": 2, "add_attention": True},
+    "base": {"patchify": 1, "block_out_channels": (64, 128, 256, 512), "layers_per_block": 1, "add_attention": True},
 }
 
 
 def build_network(size: str, *, patch: int, channels: int) -> nn.Module:
     """Return an untrained `UNet2DModel` of a named size.
 
-    The two smaller ones see blocks of `patchify` x `patchify` pixels as one with more channels (`NetworkPrior` folds and
-    unfolds them): on a CPU a patch then costs a third of what a network of equal size on single pixels takes.
+    The two smaller ones see blocks of `patchify` x `patchify` pixels as one with more channels (`NetworkPrior` folds
+    and unfolds them): on a CPU a patch then costs a third of what a network of equal size on single pixels takes.
 
     Args:
         size: One of `NETWORK_SIZES`.
@@ -61,7 +60,7 @@ def build_network(size: str, *, patch: int, channels: int) -> nn.Module:
         raise ValueError(
             f"network {size!r} reduces a patch {stride} times, so patch={patch} must be a multiple of that."
         )
-    network = UNet2DModel(
+    network: nn.Module = UNet2DModel(
         sample_size=patch // fold,
         in_channels=channels * fold**2,
         out_channels=channels * fold**2,
@@ -71,8 +70,10 @@ def build_network(size: str, *, patch: int, channels: int) -> nn.Module:
         attention_head_dim=32,
         **settings,
     )
-    nn.init.zeros_(network.conv_out.weight)  # the untrained prior is then the best pixel-wise linear denoiser
-    return network.to(memory_format=torch.channels_last)  # faster convolutions, on CPUs too
+    for name in ("conv_out.weight", "conv_out.bias"):  # the untrained prior is then the best pixel-wise linear denoiser
+        nn.init.zeros_(network.get_parameter(name))
+    # Convolutions are faster so, on CPUs too; torch's overloads lack this one.
+    return network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
 
 class NetworkPrior(nn.Module):
@@ -151,20 +152,23 @@ class NetworkPrior(nn.Module):
             OSError: If the folder cannot be written.
         """
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OSError(f"{folder} cannot be made ({error.strerror}). Choose another folder for the prior.") from None
         with tempfile.TemporaryDirectory(dir=folder, prefix=".new-") as new:
             self._write(Path(new), half=half)
             for path in sorted(Path(new).iterdir()):
-                os.replace(path, folder / path.name)
+                path.replace(folder / path.name)
 
     def _write(self, folder: Path, *, half: bool) -> None:
-        from safetensors.torch import save_file
+        from safetensors.torch import save
 
         kind = torch.float16 if half else torch.float32
         weights = {
             name: value.detach().to("cpu", kind).contiguous() for name, value in self.network.state_dict().items()
         }
-        save_file(weights, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+        (folder / WEIGHTS_FILE).write_bytes(save(weights, metadata={"format": "pt"}))  # with the usual permissions
         self.network.save_config(folder)  # type: ignore[operator]  # diffusers' ConfigMixin
         (folder / SCHEDULER_FILE).write_text(json.dumps(_scheduler(self.card), indent=2) + "\n", encoding="utf-8")
         (folder / CARD_FILE).write_text(self.card.to_json(), encoding="utf-8")
@@ -183,8 +187,8 @@ class NetworkPrior(nn.Module):
         inside, fold = network.config["in_channels"], card.network.get("patchify", 1)
         if inside != len(card.channels) * fold**2:
             raise ValueError(
-                f"{folder / CARD_FILE} names {len(card.channels)} channels ({', '.join(card.channels)}), but the network "
-                f"in {folder / CONFIG_FILE} takes {inside}. The two are of different priors; copy the folder again."
+                f"{folder / CARD_FILE} names {len(card.channels)} channels ({', '.join(card.channels)}), but the "
+                f"network in {folder / CONFIG_FILE} takes {inside}. They do not belong together; copy both again."
             )
         prior = cls(network, card, autocast=autocast).to(device).eval()
         return prior.requires_grad_(False)
@@ -212,7 +216,7 @@ def _read_network(folder: Path) -> Any:
         if not path.is_file():
             raise FileNotFoundError(f"{path} is missing. Copy the whole prior folder again, or export the prior anew.")
     try:
-        network = UNet2DModel.from_config(json.loads(config.read_text(encoding="utf-8")))
+        network: Any = UNet2DModel.from_config(json.loads(config.read_text(encoding="utf-8")))
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(
             f"{config} describes no UNet2DModel ({_line(error)}). Restore the file or export anew."

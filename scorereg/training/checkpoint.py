@@ -1,11 +1,11 @@
 """The whole state of a training run in one file, so that a resumed run continues the run it resumes.
 
-The file holds tensors, numbers and text only, is read with `weights_only=True`, and is renamed into place when complete.
+The file holds tensors, numbers and text only, is read with `weights_only=True`, and is renamed into place when it is
+complete.
 """
 
 import copy
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -138,7 +138,7 @@ def write_beside(path: Path, write: Any) -> None:
     beside = path.with_name(f".{path.name}.new")
     try:
         write(beside)
-        os.replace(beside, path)
+        beside.replace(path)
     except RuntimeError as error:  # torch.save reports a full or forbidden disk so
         raise OSError(
             f"{path} cannot be written ({str(error).splitlines()[0]}). Free some space or choose another --out."

@@ -7,7 +7,6 @@
 Reduction is by exact area averages, of colour as stored and of disparity over measured pixels only.
 """
 
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from torch import Tensor
 
 from scorereg.training.layouts import Frame
 
-__all__ = ["Crops", "Pyramid", "load_pyramid", "split_scenes"]
+__all__ = ["Crops", "Pyramid", "load_pyramid"]
 
 RAW_MAX = 2.0  # raw disparity is kept up to here: depth scales down to one half still reach 1
 _STEPS = 16383  # stored steps per unit of raw disparity; -1 marks a pixel without depth
@@ -86,31 +85,6 @@ class Pyramid:
         return Crops(color, disparity.clamp_min(0).to(torch.float32) / _STEPS, disparity >= 0)
 
 
-def split_scenes(frames: list[Frame]) -> tuple[list[Frame], list[Frame], tuple[str, ...]]:
-    """Split frames into training and held-out ones, about one scene in sixteen.
-
-    A scene's side depends on its name alone, so that the split stays as it is when scenes are added. Of a single
-    scene the last sixteenth of its frames is held out.
-
-    Returns:
-        Training frames, held-out frames, and the names of the held-out scenes.
-
-    Raises:
-        ValueError: If there is but one frame.
-    """
-    if len(frames) < 2:
-        raise ValueError(f"{frames[0].color.parent} gives one frame only; at least two are needed, one to be held out.")
-    order = {name: zlib.crc32(name.encode()) for name in sorted({frame.scene for frame in frames})}
-    if len(order) == 1:
-        kept = max(len(frames) // 16, 1)
-        return frames[:-kept], frames[-kept:], (f"{frames[0].scene}, the last {kept} frames",)
-    held = {name for name, value in order.items() if value % 16 == 0}
-    if not held or len(held) == len(order):
-        held = {min(order, key=lambda name: order[name])}
-    train = [frame for frame in frames if frame.scene not in held]
-    return train, [frame for frame in frames if frame.scene in held], tuple(sorted(held))
-
-
 def load_pyramid(
     frames: list[Frame], *, size: int, focal: tuple[float, float], d_min: float, levels: int = 6
 ) -> Pyramid:
@@ -138,8 +112,8 @@ def load_pyramid(
                 shapes.append(disparity.shape)
         if len(shapes) == count:
             raise ValueError(
-                f"{frame.color} of {color.shape[1]}x{color.shape[0]} pixels and focal length {min(frame.focal):.0f} is too "
-                f"small for {size}-pixel patches at focal lengths from {focal[0]:g}. Leave it out or lower --focal."
+                f"{frame.color} of {color.shape[1]}x{color.shape[0]} pixels and focal length {min(frame.focal):.0f} is "
+                f"too small for {size}-pixel patches at focal lengths from {focal[0]:g}. Leave it out or lower --focal."
             )
     height, width = torch.tensor(shapes).unbind(1)
     start = torch.cat([torch.zeros(1, dtype=torch.long), (height * width).cumsum(0)[:-1]])
@@ -185,7 +159,7 @@ def _reduce(color: np.ndarray, raw: np.ndarray, down: float, across: float) -> t
 
 
 def _area_weights(count: int, factor: float) -> np.ndarray:
-    """Matrix from `count` pixels to `floor(count * factor)`: how much of each old pixel a new one covers, rows sum to 1."""
+    """Matrix from `count` pixels to `floor(count * factor)`: each old pixel's share of a new one; rows sum to 1."""
     edges = np.arange(int(count * factor + 1e-6) + 1) / factor
     left, right = edges[:-1, None], edges[1:, None]
     old = np.arange(count)

@@ -1,14 +1,17 @@
-"""What a run tells: JSON lines, TensorBoard where it is installed, and a progress line."""
+"""What a run tells (JSON lines, TensorBoard where it is installed, a progress line) and what it is told: to stop."""
 
 import importlib.util
 import json
-import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from scorereg.training.checkpoint import State, write_beside
 
-__all__ = ["METRICS_FILE", "Log"]
+__all__ = ["METRICS_FILE", "Log", "interrupts"]
 
 METRICS_FILE = "metrics.jsonl"
 
@@ -80,6 +83,22 @@ class Log:
             self.progress.update(self.task, completed=state.step, loss=mean, rate=rate)
 
 
+@contextmanager
+def interrupts() -> Iterator[threading.Event]:
+    """An event that Ctrl-C and a polite kill set, so that the step in hand is finished and saved first."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+    kinds = (signal.SIGINT, signal.SIGTERM)
+    old = [signal.signal(kind, lambda *_: event.set()) for kind in kinds]
+    try:
+        yield event
+    finally:
+        for kind, handler in zip(kinds, old, strict=True):
+            signal.signal(kind, handler)
+
+
 def _lines_until(path: Path, step: int) -> list[str]:
     if not path.exists():
         return []
@@ -87,7 +106,7 @@ def _lines_until(path: Path, step: int) -> list[str]:
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
             if json.loads(line)["step"] <= step:
-                kept.append(line + os.linesep)
+                kept.append(line + "\n")
         except (ValueError, KeyError, TypeError):  # half a line, from a run that was cut off while writing
             continue
     return kept

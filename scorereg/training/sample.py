@@ -51,13 +51,13 @@ def heun(prior: NetworkPrior, count: int, *, steps: int = 30, seed: int = 0) -> 
 
 def patch_grid(x: Float[Tensor, "n c h w"], channels: tuple[str, ...], *, zoom: int = 3) -> np.ndarray:
     """Return an 8-bit picture: each patch's colour, with its disparity (near is bright) to the right of it."""
-    tiles = []
+    tiles, parts = [], []
     for patch in ((x.detach().cpu().clamp(-1, 1) + 1) * 127.5).numpy():
         planes = dict(zip(channels, patch, strict=True))
         parts = [np.stack([planes[c] for c in "rgb"], -1)] if "r" in planes else []
         parts += [plane[..., None].repeat(3, -1) for name, plane in planes.items() if name not in "rgb"]
         tiles.append(np.pad(np.concatenate(parts, 1), ((1, 1), (1, 1), (0, 0))))
-    columns = max(math.isqrt(len(tiles) // len(parts)), 1)
+    columns = max(math.isqrt(len(tiles) // max(len(parts), 1)), 1)
     tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
     rows = [np.concatenate(tiles[i : i + columns], 1) for i in range(0, len(tiles), columns)]
     return np.concatenate(rows).round().astype(np.uint8).repeat(zoom, 0).repeat(zoom, 1)

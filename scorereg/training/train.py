@@ -5,32 +5,25 @@ The loss is that of EDM (Karras et al. 2022, table 1 and section 5), with pixels
     L = mean over valid of (sigma^2 + s^2) / (sigma s)^2 (D(x + sigma n, sigma) - x)^2,   ln sigma ~ N(mean, std^2)
 """
 
-import json
 import math
-import signal
-import tempfile
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from scorereg.priors.card import PriorCard
-from scorereg.priors.network import NETWORK_SIZES, SIGMA_DATA, build_network
+from scorereg.priors.network import SIGMA_DATA, build_network
 from scorereg.training.augment import CHANNELS, depth_scale, jitter, to_prior_space
-from scorereg.training.checkpoint import CHECKPOINT_FILE, State, load_state, new_state, save_state
-from scorereg.training.data import Crops, Pyramid, load_pyramid, split_scenes
-from scorereg.training.layouts import Frame, find_frames
-from scorereg.training.log import Log
+from scorereg.training.checkpoint import State, load_state, new_state, save_state
+from scorereg.training.data import Crops, Pyramid
+from scorereg.training.layouts import find_frames
+from scorereg.training.log import Log, interrupts
 from scorereg.training.report import write_report
+from scorereg.training.sets import load_sets, split_scenes
+from scorereg.training.settings import check_out, check_settings, has_bf16, make_card
 
 __all__ = ["train_prior"]
-
-LOG_EVERY = 25
 
 
 def train_prior(
@@ -108,17 +101,15 @@ def train_prior(
         "sigma": list(sigma), "sigma_mean": sigma_mean, "sigma_std": sigma_std, "lr": lr,
         "weight_decay": weight_decay, "ema": ema, "bf16": bf16,
     }  # fmt: skip
-    _check(settings)
-    build_network(size, patch=patch, channels=len(CHANNELS[channels]))
-    _check_out(out, resume=resume)
-    frames = find_frames(data)
-    train, held, held_names = split_scenes(frames)
-    card = _card(name, settings, train, held_names, licence=licence, credits=credits)
+    check_settings(settings)
+    with torch.device("meta"):  # only to see that it can be built
+        build_network(size, patch=patch, channels=len(CHANNELS[channels]))
+    check_out(out, resume=resume)
+    train, held, held_names = split_scenes(find_frames(data))
+    card = make_card(name, settings, train, held_names, licence=licence, credits=credits)
     state = load_state(card, settings, out, device=device) if resume else new_state(card, settings, device=device)
-    pyramids = {key: _load(part, settings) for key, part in (("train", train), ("held-out", held))}
-    for path in evaluate or []:
-        pyramids[path.resolve().name] = _load(find_frames([path]), settings)
-    with Log(out, state, show=show) as log, _interrupts() as interrupted:
+    pyramids = load_sets(train, held, evaluate or [], settings)
+    with Log(out, state, show=show) as log, interrupts() as interrupted:
         while state.step < steps:
             loss = train_step(state, pyramids["train"])
             log.step(state, loss)
@@ -173,108 +164,9 @@ def learning_rate(step: int, settings: dict[str, Any]) -> float:
     return settings["lr"] * min((step + 1) / warm, 1) * fall
 
 
-def has_bf16(device: str) -> bool:
-    """Say whether the processor has instructions for bfloat16, so that it is faster than float32."""
-    if torch.device(device).type == "cuda":
-        return torch.cuda.is_bf16_supported()
-    capabilities = torch.cpu.get_capabilities()
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
-
-
 @torch.no_grad()
 def _average(state: State) -> None:
     decay = min(state.settings["ema"], (1 + state.step) / (10 + state.step))
     values = state.prior.network.state_dict()
     names = list(state.average)
     torch._foreach_lerp_([state.average[n] for n in names], [values[n] for n in names], 1 - decay)
-
-
-def _load(frames: list[Frame], settings: dict[str, Any]) -> Pyramid:
-    low, high = settings["focal"]
-    return load_pyramid(frames, size=settings["patch"], focal=(low, high), d_min=settings["d_min"])
-
-
-def _check(settings: dict[str, Any]) -> None:
-    for name in ("steps", "batch", "patch", "save_every"):
-        if settings[name] < 1:
-            raise ValueError(
-                f"{name} must be at least 1, but is {settings[name]}. Give --{name.replace('_', '-')} a number > 0."
-            )
-    for name in ("focal", "depth_range", "sigma"):
-        low, high = settings[name]
-        if not 0 < low <= high < math.inf:
-            raise ValueError(f"{name} must be two numbers, 0 < low <= high, but is {low:g}, {high:g}.")
-    for name in ("d_min", "lr", "sigma_std"):
-        if not 0 < settings[name] < math.inf:
-            raise ValueError(f"{name} must be > 0, but is {settings[name]:g}.")
-    if settings["channels"] not in CHANNELS:
-        raise ValueError(f"channels must be one of {', '.join(CHANNELS)}, but is {settings['channels']!r}.")
-
-
-def _check_out(out: Path, *, resume: bool) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            pass
-    except OSError as error:
-        raise OSError(f"{out} cannot be written ({error.strerror or error}). Choose another --out.") from None
-    there = (out / CHECKPOINT_FILE).exists()
-    if there and not resume:
-        raise ValueError(
-            f"{out / CHECKPOINT_FILE} holds a run already. Go on with it by --resume, or choose another --out."
-        )
-    if resume and not there:
-        raise FileNotFoundError(
-            f"{out / CHECKPOINT_FILE} is not there, so there is nothing to resume. Start without --resume."
-        )
-
-
-def _card(
-    name: str,
-    settings: dict[str, Any],
-    train: list[Frame],
-    held: tuple[str, ...],
-    *,
-    licence: str,
-    credits: tuple[str, ...],
-) -> PriorCard:
-    scenes = {frame.scene for frame in train}
-    folders = ", ".join(sorted({scene.split("/")[0] for scene in scenes}))
-    depth = "d" in settings["channels"]
-    return PriorCard(
-        name=name,
-        channels=CHANNELS[settings["channels"]],
-        size=(settings["patch"], settings["patch"]),
-        sigma_min=settings["sigma"][0],
-        sigma_max=settings["sigma"][1],
-        depth="planar" if depth else None,
-        d_min=settings["d_min"] if depth else None,
-        focal=tuple(settings["focal"]),
-        network={
-            "kind": "diffusers UNet2DModel, EDM preconditioning",
-            "size": settings["size"],
-            "patchify": NETWORK_SIZES[settings["size"]]["patchify"],
-            "sigma_data": SIGMA_DATA,
-        },
-        data=f"{len(train)} RGB-D frames of {len(scenes)} scenes ({folders})",
-        licence=licence,
-        credits=credits,
-        training=json.loads(json.dumps(settings)),
-        held_out=held,
-    )
-
-
-@contextmanager
-def _interrupts() -> Iterator[threading.Event]:
-    """An event that Ctrl-C and a polite kill set, so that the step in hand is finished and saved first."""
-    event = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield event
-        return
-    kinds = (signal.SIGINT, signal.SIGTERM)
-    old = [signal.signal(kind, lambda *_: event.set()) for kind in kinds]
-    try:
-        yield event
-    finally:
-        for kind, handler in zip(kinds, old, strict=True):
-            signal.signal(kind, handler)

@@ -1,0 +1,62 @@
+"""Which frames are trained on, which are held out, and both in memory."""
+
+import zlib
+from pathlib import Path
+from typing import Any
+
+from scorereg.training.data import Pyramid, load_pyramid
+from scorereg.training.layouts import Frame, find_frames
+
+__all__ = ["load_sets", "split_scenes"]
+
+
+def split_scenes(frames: list[Frame]) -> tuple[list[Frame], list[Frame], tuple[str, ...]]:
+    """Split frames into training and held-out ones, about one scene in sixteen.
+
+    A scene's side depends on its name alone, so that the split stays as it is when scenes are added. Of a single
+    scene the last sixteenth of its frames is held out.
+
+    Returns:
+        Training frames, held-out frames, and the names of the held-out scenes.
+
+    Raises:
+        ValueError: If there is but one frame.
+    """
+    if len(frames) < 2:
+        raise ValueError(f"{frames[0].color.parent} gives one frame only; at least two are needed, one to be held out.")
+    order = {name: zlib.crc32(name.encode()) for name in sorted({frame.scene for frame in frames})}
+    if len(order) == 1:
+        kept = max(len(frames) // 16, 1)
+        return frames[:-kept], frames[-kept:], (f"{frames[0].scene}, the last {kept} frames",)
+    held = {name for name, value in order.items() if value % 16 == 0}
+    if not held or len(held) == len(order):
+        held = {min(order, key=lambda name: order[name])}
+    train = [frame for frame in frames if frame.scene not in held]
+    return train, [frame for frame in frames if frame.scene in held], tuple(sorted(held))
+
+
+def load_sets(
+    train: list[Frame], held: list[Frame], evaluate: list[Path], settings: dict[str, Any]
+) -> dict[str, Pyramid]:
+    """Read the frames of a run, reduced as its settings say.
+
+    Args:
+        train: Frames to train on.
+        held: Frames held out of training.
+        evaluate: Folders of further frames, only to measure on.
+        settings: `patch`, `focal` and `d_min` of the run.
+
+    Returns:
+        The sets by name: `"train"`, `"held-out"`, and one for each folder of `evaluate`.
+
+    Raises:
+        OSError: If a file cannot be read.
+        ValueError: If the frames of a folder are not usable.
+    """
+    sets = {"train": train, "held-out": held}
+    sets |= {path.resolve().name: find_frames([path]) for path in evaluate}
+    low, high = settings["focal"]
+    return {
+        name: load_pyramid(frames, size=settings["patch"], focal=(low, high), d_min=settings["d_min"])
+        for name, frames in sets.items()
+    }
