@@ -54,6 +54,7 @@ class Recipe:
         distortion_start: When it begins to rise; it has its weight after as long again.
         decay: Weight of the mean squared table entry.
         patches: Patches a step.
+        geometric_patches: Render patches for the geometric terms too where there is no prior; an ablation.
         focal: Focal lengths of patches in pixels; `None` takes the prior's.
         translation: How far a patch's camera is moved from a training camera along each axis, in metres.
         rotation: How far it is turned, in radians.
@@ -67,16 +68,16 @@ class Recipe:
         normalize: Of `ScoreLoss`.
     """
 
-    steps: int = 1000
-    rays: int = 768
+    steps: int = 500
+    rays: int = 512
     samples: int = 24
     proposal_samples: int = 48
     anneal: float = 0.1
     shape: GridShape = field(default_factory=GridShape)
-    lr: float = 1e-2
-    lr_network: float = 5e-3
+    lr: float = 0.1
+    lr_network: float = 1e-2
     view_degree: int = 1
-    reveal: float = 0.5
+    reveal: float = 0.2
     opacity: float = 1e-3
     frustum: float = 1e-2
     distortion: float = 1e-2
@@ -87,12 +88,12 @@ class Recipe:
     focal: tuple[float, float] | None = None
     translation: float = 0.2
     rotation: float = 0.3
-    known_rgb: float = 0.25
+    known_rgb: float = 0.5
     sigma: tuple[float, float] = (0.3, 0.02)
-    prior_start: float = 0.1
-    prior_end: float = 0.8
-    prior_disparity: float = 1.0
-    prior_rgb: float = 0.1
+    prior_start: float = 0.2
+    prior_end: float = 1.0
+    prior_disparity: float = 1e-2
+    prior_rgb: float = 1e-3
     prior_weight: Callable[[Tensor], Tensor] = torch.square
     normalize: Literal["rms"] | None = None
 
