@@ -64,10 +64,7 @@ def _table(rows: list[dict]) -> list[dict]:
     ]
     for kind in dict.fromkeys(line["regularize"] for line in table):
         mine = [line for line in table if line["regularize"] == kind]
-        means = {
-            name: statistics.fmean(line[name] for line in mine) if all(line[name] is not None for line in mine) else None
-            for name in FIGURES
-        }
+        means = {name: _mean([line[name] for line in mine]) for name in FIGURES}
         table.append({"scene": "mean", "regularize": kind, "seeds": mine[0]["seeds"]} | means)
     return table
 
@@ -75,6 +72,11 @@ def _table(rows: list[dict]) -> list[dict]:
 def _median(group: list[dict], name: str) -> float | None:
     values = [row[name] for row in group if row[name] is not None]
     return statistics.median(values) if values else None
+
+
+def _mean(values: list) -> float | None:
+    """None where one of the values is: a mean over the others would be another figure."""
+    return None if None in values else statistics.fmean(values)
 
 
 def _short(value: object) -> str:

@@ -87,8 +87,10 @@ class HashGrid(nn.Module):
         self.register_buffer("level_weights", torch.ones(self.shape.levels), persistent=False)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            encoder = _TinyCudaEncoder if backend == "tinycudann" else _TorchEncoder
-            self.encoder = encoder(self.shape, "auto" if backend == "tinycudann" else backend)
+            if backend == "tinycudann":
+                self.encoder: nn.Module = _TinyCudaEncoder(self.shape)
+            else:
+                self.encoder = _TorchEncoder(self.shape, backend)
             self.geometry = _mlp(self.shape.levels * self.shape.features, hidden, 16)
             self.colour = _mlp(15 + (view_degree + 1) ** 2, hidden, 3, layers=2)
 
@@ -166,7 +168,8 @@ def _mlp(inputs: int, hidden: int, outputs: int, *, layers: int = 1) -> nn.Seque
 class _TorchEncoder(nn.Module):
     def __init__(self, shape: GridShape, backend: Backend) -> None:
         super().__init__()
-        self.shape, self.backend = shape, backend
+        self.shape = shape
+        self.backend: Backend = backend
         self.table = nn.Parameter((2 * torch.rand(sum(shape.rows), shape.features) - 1) * 1e-4)
 
     def forward(self, x: Float[Tensor, "n 3"]) -> Float[Tensor, "n lf"]:
@@ -176,7 +179,7 @@ class _TorchEncoder(nn.Module):
 class _TinyCudaEncoder(nn.Module):
     """The same grid by tiny-cuda-nn. It returns half precision; float32 leaves here."""
 
-    def __init__(self, shape: GridShape, _: Backend) -> None:
+    def __init__(self, shape: GridShape) -> None:
         super().__init__()
         try:
             import tinycudann as tcnn  # pyright: ignore[reportMissingImports]

@@ -89,11 +89,11 @@ class Recipe:
     translation: float = 0.2
     rotation: float = 0.3
     known_rgb: float = 0.5
-    sigma: tuple[float, float] = (0.3, 0.02)
+    sigma: tuple[float, float] = (0.2, 0.02)
     prior_start: float = 0.2
     prior_end: float = 1.0
-    prior_disparity: float = 1e-2
-    prior_rgb: float = 1e-3
+    prior_disparity: float = 2e-2
+    prior_rgb: float = 2e-3
     prior_weight: Callable[[Tensor], Tensor] = torch.square
     normalize: Literal["rms"] | None = None
 
@@ -219,9 +219,9 @@ class _Loop:
         terms = {"photo": (shown.rgb[:count] - colours).square().mean()}
         total = terms["photo"] + proposal_loss(shown)
         if self.geometric:
-            terms |= self._geometric(shown, share)
+            terms |= self._geometric(shown)
         if patches is not None and self.score is not None:
-            terms["prior"] = self._prior(shown[count:], patches, step)
+            terms["prior"] = self._prior(self.score, shown[count:], patches, step)
         weights = self._weights(share)
         total = total + sum(weights[name] * value for name, value in terms.items() if name in weights)
         self.optimiser.zero_grad()
@@ -240,23 +240,23 @@ class _Loop:
             "prior": 1.0,
         }
 
-    def _geometric(self, shown: Render, share: float) -> dict[str, Tensor]:
-        terms = {
+    def _geometric(self, shown: Render) -> dict[str, Tensor]:
+        terms: dict = {
             "opacity": baselines.opacity(shown.opacity).mean(),
             "frustum": baselines.frustum(shown, self.cameras).mean(),
             "distortion": baselines.distortion(shown.weights, shown.edges).mean(),
         }
         if self.recipe.decay > 0:
-            terms["decay"] = self.field.encoder.table.square().mean()
+            terms["decay"] = sum(p.square().mean() for p in self.field.encoder.parameters())
         return terms
 
-    def _prior(self, shown: Render, patches: Patches, step: int) -> Tensor:
+    def _prior(self, score: ScoreLoss, shown: Render, patches: Patches, step: int) -> Tensor:
         b, p, _ = patches.rays.shape
         rgb = rearrange(shown.rgb, "(b h w) c -> b c h w", b=b, h=p)
         rgb = torch.where(patches.known[:, None, None, None], patches.photo, rgb)
         depth = rearrange(shown.depth, "(b h w) -> b h w", b=b, h=p)
         known = self.transform.known_rgb(patches.known)
-        return self.score(self.transform(rgb, depth), step=step, known=known, generator=self.generator)
+        return score(self.transform(rgb, depth), step=step, known=known, generator=self.generator)
 
     def _render(self, rays: Rays, share: float) -> Render:
         return render(

@@ -1,1 +1,1 @@
-"""A radiance field from three photos: with no regulariser, with hand-made terms, and with a diffusion prior beside them."""
+"""A radiance field from three photos: unregularised, with hand-made terms, and with a diffusion prior beside them."""

@@ -5,13 +5,20 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from torch import Tensor
 
 from examples.nerf_fewshot.evaluate import View
 from examples.nerf_fewshot.pictures import labelled_grid, paint_depth, paint_error, save
 from scorereg.cli import one_line_errors
+from scorereg.fit import Regularize
+from scorereg.metrics import depth_abs_rel
 
 ROOM = Path(__file__).parent / "room"
-KINDS = {"none": "photos\nalone", "geometric": "geometric\nterms", "prior": "geometric\nand prior"}
+KINDS: dict[Regularize, str] = {
+    "none": "photos\nalone",
+    "geometric": "geometric\nterms",
+    "prior": "geometric\nand prior",
+}
 
 
 def main(
@@ -43,18 +50,25 @@ def _table(metrics: dict[str, dict]) -> str:
     return "\n".join(lines)
 
 
-def _picture(views: dict[str, list[View]], near: float, far: float):
-    """The test view whose three depth errors lie in the middle; rows truth and kinds, columns colour, depth, error."""
-    ranked = sorted(
-        range(len(views["none"])), key=lambda i: sum(v[i].metrics()["depth_abs_rel"] for v in views.values())
-    )
-    index = ranked[len(ranked) // 2]
-    first = views["none"][index]
-    rows = [("truth", [first.photo, paint_depth(first.truth, near, far), None])]
+def _picture(views: dict[Regularize, list[View]], near: float, far: float) -> Tensor:
+    """The test view whose depth errors lie in the middle; rows truth and kinds, columns colour, depth, error."""
+    count = len(views["none"])
+    ranked = sorted(range(count), key=lambda i: sum(depth_abs_rel(v[i].depth, _truth(v[i])) for v in views.values()))
+    index = ranked[count // 2]
+    truth = _truth(views["none"][index])
+    rows: list[tuple[str, list[Tensor | None]]] = [
+        ("truth", [views["none"][index].photo, paint_depth(truth, near, far), None])
+    ]
     for kind, label in KINDS.items():
         view = views[kind][index]
-        rows.append((label, [view.rgb, paint_depth(view.depth, near, far), paint_error(view.depth, view.truth)]))
+        rows.append((label, [view.rgb, paint_depth(view.depth, near, far), paint_error(view.depth, truth)]))
     return labelled_grid(rows, ["colour", "depth", "depth error (white: 50 % or more)"])
+
+
+def _truth(view: View) -> Tensor:
+    if view.truth is None:
+        raise ValueError(f"The demo compares with true depth, and {view.name} has none. Restore {ROOM}.")
+    return view.truth
 
 
 if __name__ == "__main__":

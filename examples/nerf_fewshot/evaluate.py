@@ -60,7 +60,7 @@ def summary(views: list[View]) -> dict:
     each = [view.metrics() for view in views]
 
     def mean(name: str) -> float | None:
-        values = [view[name] for view in each if view[name] is not None]
+        values = [value for view in each if isinstance(value := view[name], float)]
         return statistics.fmean(values) if values else None
 
     return {**{name: mean(name) for name in ("psnr", "ssim", "depth_abs_rel")}, "views": each}
