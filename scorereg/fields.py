@@ -53,6 +53,8 @@ class HashGrid(nn.Module):
         hidden: Width of the networks.
         view_degree: Degree of the spherical harmonics that the colour depends on the direction by, 0 to 2; 0 is a
             colour that looks the same from everywhere.
+        falloff: What the finest level's features are multiplied by, the coarsest's being 1. As Adam moves all features
+            by equal steps, fine detail then comes slower than coarse shape.
         backend: `"auto"`, `"compiled"` and `"eager"` are `ops.hash_encode`'s; `"tinycudann"` encodes with
             tiny-cuda-nn, on CUDA.
         seed: Of the initial parameters.
@@ -74,6 +76,7 @@ class HashGrid(nn.Module):
         shape: GridShape | None = None,
         hidden: int = 64,
         view_degree: int = 1,
+        falloff: float = 1.0,
         backend: Backend | Literal["tinycudann"] = "auto",
         seed: int = 0,
     ) -> None:
@@ -82,6 +85,7 @@ class HashGrid(nn.Module):
             raise ValueError(f"HashGrid knows spherical harmonics of degree 0, 1 and 2, got view_degree={view_degree}.")
         self.shape = shape or GridShape()
         self.view_degree = view_degree
+        self.falloff = falloff
         self.register_buffer("center", center.clone())
         self.register_buffer("radius", torch.tensor(float(radius)))
         self.register_buffer("level_weights", torch.ones(self.shape.levels), persistent=False)
@@ -93,6 +97,7 @@ class HashGrid(nn.Module):
                 self.encoder = _TorchEncoder(self.shape, backend)
             self.geometry = _mlp(self.shape.levels * self.shape.features, hidden, 16)
             self.colour = _mlp(15 + (view_degree + 1) ** 2, hidden, 3, layers=2)
+        self.show_levels(1.0)
 
     def forward(
         self, points: Float[Tensor, "n 3"], directions: Float[Tensor, "n 3"]
@@ -113,7 +118,8 @@ class HashGrid(nn.Module):
         """
         shown = 2 + share * (self.shape.levels - 2)
         level = torch.arange(self.shape.levels, device=self.level_weights.device)
-        self.level_weights.copy_((shown - level).clamp(0, 1))
+        falling = self.falloff ** (level / max(self.shape.levels - 1, 1))
+        self.level_weights.copy_((shown - level).clamp(0, 1) * falling)
 
 
 class DensityGrid(nn.Module):

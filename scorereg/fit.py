@@ -48,6 +48,7 @@ class Recipe:
         lr_network: The same for the two small networks.
         view_degree: Of the colour's dependence on the direction.
         reveal: Until when the finer levels are held back.
+        falloff: Of `HashGrid`: how much slower the finest level learns than the coarsest.
         opacity: Weight of `baselines.opacity`.
         frustum: Weight of `baselines.frustum`.
         distortion: Weight of `baselines.distortion`, in log depth.
@@ -69,15 +70,16 @@ class Recipe:
     """
 
     steps: int = 500
-    rays: int = 512
+    rays: int = 1024
     samples: int = 24
     proposal_samples: int = 48
     anneal: float = 0.1
     shape: GridShape = field(default_factory=GridShape)
-    lr: float = 0.1
+    lr: float = 3e-2
     lr_network: float = 1e-2
     view_degree: int = 1
     reveal: float = 0.2
+    falloff: float = 0.1
     opacity: float = 1e-3
     frustum: float = 1e-2
     distortion: float = 1e-2
@@ -183,9 +185,9 @@ class _Loop:
         self.cameras = scene.cameras[scene.train]
         self.images = scene.images[list(scene.train)]
         center, radius = _extent(self.cameras, scene.near, scene.far)
-        self.field = HashGrid(center, radius, shape=recipe.shape, view_degree=recipe.view_degree, seed=seed).to(
-            self.device
-        )
+        self.field = HashGrid(
+            center, radius, shape=recipe.shape, view_degree=recipe.view_degree, falloff=recipe.falloff, seed=seed
+        ).to(self.device)
         self.proposal = DensityGrid(center, radius).to(self.device)
         self.optimiser = self._optimiser()
         self.sampler, self.score = None, None

@@ -56,7 +56,7 @@ def run_views(
     _make_writable(out)
     console = Console(stderr=True)
     loaded = load_scene(scene, views=views, scale=scale, max_size=max_size)
-    console.print(loaded.describe(), highlight=False)
+    console.print(loaded.describe(), highlight=False, soft_wrap=True)
     trained = load_prior(prior, device=device) if regularize == "prior" else None
     with Progress(
         TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeRemainingColumn(),
