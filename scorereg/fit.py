@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from einops import rearrange
@@ -113,7 +113,7 @@ class Fit:
     proposal: DensityGrid
     recipe: Recipe
     seconds: float
-    history: list[dict[str, float]]
+    history: list[dict[str, float | int]]
 
     def image(self, rays: Rays) -> tuple[Float[Tensor, "h w 3"], Float[Tensor, "h w"], Float[Tensor, "h w"]]:
         """Colour, planar depth in metres and opacity along rays of shape (h, w)."""
@@ -136,7 +136,7 @@ def fit_scene(
     recipe: Recipe = CPU,
     seed: int = 0,
     device: torch.device | str = "cpu",
-    report: Callable[[dict[str, float]], None] | None = None,
+    report: Callable[[dict[str, float | int]], None] | None = None,
 ) -> Fit:
     """Fit a field to a scene's training views.
 
@@ -151,10 +151,13 @@ def fit_scene(
         report: Called now and then with step, psnr of the photo rays and the terms' values.
 
     Raises:
-        ValueError: If a prior is needed and none given, or the steps are fewer than 1, or a loss is not finite.
+        ValueError: If `regularize` is unknown, a prior is needed and none given, the steps are fewer than 1, or a loss
+            is not finite.
     """
     if recipe.steps < 1:
         raise ValueError(f"A fit needs at least one step, got steps={recipe.steps}.")
+    if regularize not in get_args(Regularize):
+        raise ValueError(f"regularize must be one of {', '.join(get_args(Regularize))}, but is {regularize!r}.")
     if regularize == "prior" and prior is None:
         raise ValueError("regularize='prior' needs a prior. Give one (load_prior('rooms-rgbd-24')), or 'geometric'.")
     scene = scene.to(device)
@@ -164,7 +167,7 @@ def fit_scene(
     for step in range(recipe.steps):
         terms = loop.step(step)
         if step % max(recipe.steps // 50, 1) == 0 or step == recipe.steps - 1:
-            values = {"step": step, **{name: value.item() for name, value in terms.items()}}
+            values: dict[str, float | int] = {"step": step, **{name: value.item() for name, value in terms.items()}}
             values["psnr"] = -10 * math.log10(max(values["photo"], 1e-10))
             if not all(math.isfinite(v) for v in values.values()):
                 raise ValueError(f"The fit of {scene.name} is not finite at step {step}: {values}. Lower the rates.")

@@ -112,7 +112,8 @@ def render_weights(optical_depth: Float[Tensor, "*rays n"]) -> Float[Tensor, "*r
     Args:
         optical_depth: tau, density times length, dimensionless, >= 0, from near to far.
     """
-    before = optical_depth.cumsum(-1) - optical_depth
+    # not cumsum minus the last term: behind a wall that would forget the fog before it
+    before = torch.nn.functional.pad(optical_depth[..., :-1].cumsum(-1), (1, 0))
     return torch.exp(-before) * -torch.expm1(-optical_depth)
 
 

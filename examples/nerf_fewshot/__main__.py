@@ -46,8 +46,10 @@ def main(
         scene, out, views=views, regularize=regularize, prior=prior, steps=steps, seed=seed, preset=preset,
         scale=scale, max_size=max_size, video=video,
     )  # fmt: skip
-    depth = "no true depth" if result["depth_abs_rel"] is None else f"depth abs-rel {result['depth_abs_rel']:.3f}"
-    typer.echo(f"PSNR {result['psnr']:.2f} dB, SSIM {result['ssim']:.3f}, {depth}, {result['seconds']:.0f} s: {out}")
+    texts = {"psnr": ("PSNR {:.2f} dB", "no test views"), "ssim": ("SSIM {:.3f}", "no SSIM")}
+    texts["depth_abs_rel"] = ("depth abs-rel {:.3f}", "no true depth")
+    said = [missing if result[name] is None else form.format(result[name]) for name, (form, missing) in texts.items()]
+    typer.echo(f"{', '.join(said)}, {result['seconds']:.0f} s: {out}")
 
 
 if __name__ == "__main__":

@@ -27,13 +27,18 @@ class View:
     photo: Float[Tensor, "h w 3"]
     truth: Float[Tensor, "h w"] | None
 
+    @property
+    def has_depth(self) -> bool:
+        """Whether true depth is known anywhere in the view."""
+        return self.truth is not None and bool((self.truth > 0).any())
+
     def metrics(self) -> dict[str, float | str | None]:
         """PSNR in dB, SSIM, and the relative error of depth where its truth is known."""
         return {
             "view": self.name,
             "psnr": psnr(self.rgb, self.photo),
             "ssim": ssim(self.rgb, self.photo),
-            "depth_abs_rel": None if self.truth is None else depth_abs_rel(self.depth, self.truth),
+            "depth_abs_rel": depth_abs_rel(self.depth, self.truth) if self.has_depth else None,
         }
 
     def picture(self, near: float, far: float) -> Float[Tensor, "h wide 3"]:
@@ -70,8 +75,11 @@ def write(fit: Fit, views: list[View], metrics: dict, out: Path, *, video_frames
     """Write metrics, history, a picture of each test view, the field and a flight; each beside, then into place."""
     _write_text(out / "history.jsonl", "".join(json.dumps(values) + "\n" for values in fit.history))
     near, far = fit.scene.near, fit.scene.far
-    for view in views:
-        save(view.picture(near, far), out / "views" / f"{Path(view.name).stem}.png")
+    stems = [Path(view.name).stem for view in views]
+    if len(set(stems)) < len(stems):  # photos of one name in several folders
+        stems = ["-".join(Path(view.name).with_suffix("").parts) for view in views]
+    for stem, view in zip(stems, views, strict=True):
+        save(view.picture(near, far), out / "views" / f"{stem}.png")
     _save_field(fit, out / "field.pt")
     if video_frames > 0:
         save_video(_flight(fit, video_frames), out / "path.mp4")
