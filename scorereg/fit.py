@@ -20,6 +20,7 @@ from scorereg import baselines
 from scorereg.cameras import Cameras, Rays
 from scorereg.fields import DensityGrid, HashGrid
 from scorereg.ops import GridShape
+from scorereg.ops.hash_encode import Backend
 from scorereg.patches import Patches, PatchSampler
 from scorereg.priors.network import NetworkPrior
 from scorereg.rendering import Render, proposal_loss, render, render_image
@@ -67,6 +68,7 @@ class Recipe:
         prior_rgb: Weight of its pull on colours.
         prior_weight: w(sigma) of `ScoreLoss`.
         normalize: Of `ScoreLoss`.
+        backend: Of `HashGrid`.
     """
 
     steps: int = 500
@@ -98,6 +100,7 @@ class Recipe:
     prior_rgb: float = 2e-3
     prior_weight: Callable[[Tensor], Tensor] = torch.square
     normalize: Literal["rms"] | None = None
+    backend: Backend | Literal["tinycudann"] = "auto"
 
 
 CPU = Recipe()
@@ -189,7 +192,13 @@ class _Loop:
         self.images = scene.images[list(scene.train)]
         center, radius = _extent(self.cameras, scene.near, scene.far)
         self.field = HashGrid(
-            center, radius, shape=recipe.shape, view_degree=recipe.view_degree, falloff=recipe.falloff, seed=seed
+            center,
+            radius,
+            shape=recipe.shape,
+            view_degree=recipe.view_degree,
+            falloff=recipe.falloff,
+            backend=recipe.backend,
+            seed=seed,
         ).to(self.device)
         self.proposal = DensityGrid(center, radius).to(self.device)
         self.optimiser = self._optimiser()

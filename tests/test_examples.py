@@ -235,6 +235,8 @@ def test_a_flight_is_filmed(scene, tmp_path):
     [
         (["--regularize", "both"], "--regularize must be one of none, geometric, prior, but is 'both'."),
         (["--preset", "tpu"], "--preset must be cpu or gpu, but is 'tpu'."),
+        (["--backend", "cuda"], "--backend must be one of auto, compiled, eager, tinycudann, but is 'cuda'."),
+        (["--backend", "tinycudann"], "backend='tinycudann' needs tiny-cuda-nn's torch bindings and CUDA"),
         (["--steps", "0"], "--steps must be at least 1, but is 0."),
         (["--views", "4"], "4 training views are asked for, but only 3"),
         (["--views", "0"], "at least 1 training view is needed, but views=0"),
@@ -244,7 +246,8 @@ def test_a_flight_is_filmed(scene, tmp_path):
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_a_mistake_is_one_line_and_exit_code_2(more, says, scene, tmp_path, capsys):
+def test_a_mistake_is_one_line_and_exit_code_2(more, says, scene, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tinycudann", None)
     (tmp_path / "file").write_text("")
     more = [item.replace("FILE", str(tmp_path / "file")) for item in more]
     arguments = [str(scene), "--out", str(tmp_path / "run"), "--steps", "1", "--video", "0", *more]

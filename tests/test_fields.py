@@ -183,6 +183,14 @@ def test_levels_are_let_in_one_after_the_other(share, weights):
     assert_close(field.level_weights, torch.tensor(weights))
 
 
+def test_falloff_weighs_fine_levels_down():
+    field = small_field(falloff=0.125)
+    assert_close(field.level_weights, torch.tensor([1.0, 0.5, 0.25, 0.125]))
+    field.show_levels(0.25)
+    assert_close(field.level_weights, torch.tensor([1.0, 0.5, 0.125, 0.0]))
+    assert_close(small_field(shape=GridShape(1, 2, 12, 4, 8), falloff=0.1).level_weights, torch.ones(1))
+
+
 def test_levels_that_are_held_back_do_not_matter_and_do_not_learn():
     field, where = small_field(), some(50)
     field.show_levels(0.0)

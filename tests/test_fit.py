@@ -21,8 +21,8 @@ WIDTH, HEIGHT = 24, 20
 SMALL = GridShape(levels=4, features=2, log2_slots=16, base=6, finest=36)
 TINY = Recipe(
     steps=20, rays=64, samples=12, proposal_samples=16, shape=SMALL, lr=2e-2, lr_network=1e-2, reveal=0.5, patches=1,
-    focal=None, known_rgb=0.25, sigma=(0.3, 0.02), prior_start=0.1, prior_end=0.8, prior_disparity=1.0, prior_rgb=0.1,
-    normalize=None,
+    falloff=1.0, opacity=1e-3, frustum=1e-2, distortion=1e-2, focal=None, known_rgb=0.25, sigma=(0.3, 0.02),
+    prior_start=0.1, prior_end=0.8, prior_disparity=1.0, prior_rgb=0.1, normalize=None,
 )  # fmt: skip
 
 
@@ -116,7 +116,9 @@ def test_history_tells_steps_and_terms_in_order(fitted):
 
 
 def test_the_field_that_is_returned_shows_all_levels(fitted):
-    assert_close(fitted.field.level_weights, TINY.falloff ** torch.linspace(0, 1, 4))
+    assert_close(fitted.field.level_weights, torch.ones(4))
+    steep = fit_scene(wall_scene(), regularize="none", recipe=replace(TINY, steps=2, falloff=0.125))
+    assert_close(steep.field.level_weights, torch.tensor([1.0, 0.5, 0.25, 0.125]))
 
 
 def test_an_image_is_the_same_each_time(fitted):

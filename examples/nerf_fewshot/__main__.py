@@ -34,6 +34,7 @@ def main(
     max_size: Annotated[
         int | None, typer.Option(help="Reduce photos to at most this many pixels on the longer side.")
     ] = None,
+    backend: Annotated[str, typer.Option(help="Of the hash grid: auto, compiled, eager or tinycudann.")] = "auto",
     video: Annotated[int, typer.Option(help="Frames of the flight through the scene; 0 leaves it out.")] = 30,
 ) -> None:
     """Fit a radiance field to a few photos and write what it is worth on the held-out views."""
@@ -44,7 +45,7 @@ def main(
         raise ValueError(f"--regularize must be one of {', '.join(get_args(Regularize))}, but is {regularize!r}.")
     result = run(
         scene, out, views=views, regularize=regularize, prior=prior, steps=steps, seed=seed, preset=preset,
-        scale=scale, max_size=max_size, video=video,
+        scale=scale, max_size=max_size, backend=backend, video=video,
     )  # fmt: skip
     texts = {"psnr": ("PSNR {:.2f} dB", "no test views"), "ssim": ("SSIM {:.3f}", "no SSIM")}
     texts["depth_abs_rel"] = ("depth abs-rel {:.3f}", "no true depth")

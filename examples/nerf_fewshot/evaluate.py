@@ -27,18 +27,14 @@ class View:
     photo: Float[Tensor, "h w 3"]
     truth: Float[Tensor, "h w"] | None
 
-    @property
-    def has_depth(self) -> bool:
-        """Whether true depth is known anywhere in the view."""
-        return self.truth is not None and bool((self.truth > 0).any())
-
     def metrics(self) -> dict[str, float | str | None]:
         """PSNR in dB, SSIM, and the relative error of depth where its truth is known."""
+        measured = self.truth is not None and bool((self.truth > 0).any())
         return {
             "view": self.name,
             "psnr": psnr(self.rgb, self.photo),
             "ssim": ssim(self.rgb, self.photo),
-            "depth_abs_rel": depth_abs_rel(self.depth, self.truth) if self.has_depth else None,
+            "depth_abs_rel": depth_abs_rel(self.depth, self.truth) if measured else None,  # pyright: ignore,
         }
 
     def picture(self, near: float, far: float) -> Float[Tensor, "h wide 3"]:

@@ -3,6 +3,7 @@
 import os
 import tempfile
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -15,6 +16,8 @@ from scorereg.fit import CPU, GPU, Regularize, fit_scene
 from scorereg.scenes import load_scene
 
 __all__ = ["run", "run_views"]
+
+BACKENDS = ("auto", "compiled", "eager", "tinycudann")
 
 
 def run(scene: Path, out: Path, **settings) -> dict:
@@ -34,6 +37,7 @@ def run_views(
     preset: str | None = None,
     scale: float | None = None,
     max_size: int | None = None,
+    backend: str = "auto",
     video: int = 30,
 ) -> tuple[dict, list[View]]:
     """Fit, evaluate, and write `metrics.json`, `views/`, `field.pt`, `history.jsonl` and `path.mp4` into `out`.
@@ -50,7 +54,11 @@ def run_views(
     if preset not in ("cpu", "gpu"):
         raise ValueError(f"--preset must be cpu or gpu, but is {preset!r}.")
     recipe = {"cpu": CPU, "gpu": GPU}[preset]
-    recipe = recipe if steps is None else replace(recipe, steps=steps)
+    if backend not in BACKENDS:
+        raise ValueError(f"--backend must be one of {', '.join(BACKENDS)}, but is {backend!r}.")
+    if backend == "tinycudann" and find_spec("tinycudann") is None:
+        raise ValueError("--backend tinycudann needs tiny-cuda-nn, which is not installed. Install it, or leave auto.")
+    recipe = replace(recipe, steps=recipe.steps if steps is None else steps, backend=backend)
     if recipe.steps < 1:
         raise ValueError(f"--steps must be at least 1, but is {steps}.")
     _make_writable(out)
