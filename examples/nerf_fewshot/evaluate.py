@@ -29,12 +29,12 @@ class View:
 
     def metrics(self) -> dict[str, float | str | None]:
         """PSNR in dB, SSIM, and the relative error of depth where its truth is known."""
-        measured = self.truth is not None and bool((self.truth > 0).any())
+        truth = self.truth if self.truth is not None and bool((self.truth > 0).any()) else None
         return {
             "view": self.name,
             "psnr": psnr(self.rgb, self.photo),
             "ssim": ssim(self.rgb, self.photo),
-            "depth_abs_rel": depth_abs_rel(self.depth, self.truth) if measured else None,  # pyright: ignore,
+            "depth_abs_rel": None if truth is None else depth_abs_rel(self.depth, truth),
         }
 
     def picture(self, near: float, far: float) -> Float[Tensor, "h wide 3"]:
