@@ -236,7 +236,7 @@ def test_a_flight_is_filmed(scene, tmp_path):
         (["--regularize", "both"], "--regularize must be one of none, geometric, prior, but is 'both'."),
         (["--preset", "tpu"], "--preset must be cpu or gpu, but is 'tpu'."),
         (["--backend", "cuda"], "--backend must be one of auto, compiled, eager, tinycudann, but is 'cuda'."),
-        (["--backend", "tinycudann"], "backend='tinycudann' needs tiny-cuda-nn's torch bindings and CUDA"),
+        (["--backend", "tinycudann"], "--backend tinycudann needs tiny-cuda-nn, which is not installed."),
         (["--steps", "0"], "--steps must be at least 1, but is 0."),
         (["--views", "4"], "4 training views are asked for, but only 3"),
         (["--views", "0"], "at least 1 training view is needed, but views=0"),
