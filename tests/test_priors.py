@@ -125,6 +125,7 @@ def test_card_survives_a_round_trip():
         held_out=("rooms/1",),
         steps=7,
         denoising={"held-out": [{"sigma": 0.1, "rgb": 0.01}]},
+        residual_quantiles={"sigma": [0.1, 1.0], "levels": [0.5], "values": [[0.2], [0.1]], "data": "held-out"},
     )
     assert PriorCard.from_json(card.to_json()) == card
     bare = PriorCard(name="z", channels=("weight",), size=(64,), sigma_min=0.1, sigma_max=1.0, depth=None)
@@ -148,6 +149,11 @@ def test_card_survives_a_round_trip():
         ({"steps": -1}, r"`steps` cannot be -1"),
         ({"name": None, "sigma_max": None}, r"lacks name, sigma_max"),
         ({"data": 3}, r"`data` cannot be 3"),
+        ({"residual_quantiles": [1]}, r"`residual_quantiles` cannot be \[1\]"),
+        ({"residual_quantiles": {"sigma": [1]}}, r"`residual_quantiles` cannot be"),
+        ({"residual_quantiles": {"sigma": [1, 2], "levels": [0.5], "values": [[1]]}}, r"`residual_quantiles` cannot"),
+        ({"residual_quantiles": {"sigma": [2, 1], "levels": [0.5], "values": [[1], [1]]}}, r"`residual_quantiles` can"),
+        ({"residual_quantiles": {"sigma": [1], "levels": [99], "values": [[1]]}}, r"`residual_quantiles` cannot"),
     ],
 )
 def test_card_names_file_and_fault(tmp_path, change, says):

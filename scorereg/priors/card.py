@@ -38,6 +38,9 @@ class PriorCard:
         training: Settings of the training, by name.
         held_out: Scenes that were kept out of training.
         denoising: Measured error by data set: rows with sigma, the prior's and the linear filter's squared error.
+        residual_quantiles: What RMS(x - D(x, sigma)) / sigma is on clean patches that were kept out of training, no
+            noise added: `"sigma"` and `"levels"` (quantiles, in (0, 1)) are lists, `"values"` has a list for each
+            sigma with a number for each level, `"data"` says on what. Empty where it was not measured.
     """
 
     name: str
@@ -57,6 +60,7 @@ class PriorCard:
     training: dict[str, Any] = field(default_factory=dict)
     held_out: tuple[str, ...] = ()
     denoising: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    residual_quantiles: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """Return the card as JSON text, one field a line."""
@@ -127,7 +131,7 @@ def _check_names(entries: dict[str, Any], source: str | Path) -> None:
 def _convert(name: str, value: Any, source: str | Path) -> Any:
     try:
         return _checked(name, value)
-    except (TypeError, ValueError):
+    except (KeyError, TypeError, ValueError):
         raise ValueError(
             f"{source}: `{name}` cannot be {value!r}. Compare it with the card of a shipped prior and mend it."
         ) from None
@@ -145,11 +149,23 @@ def _checked(name: str, value: Any) -> Any:
         return low, high
     if name in ("sigma_min", "sigma_max") or (name == "d_min" and value is not None):
         return _positive(value, float)
-    if name in ("network", "training", "denoising"):
+    if name == "residual_quantiles" and value:
+        return _quantiles(value)
+    if name in ("network", "training", "denoising", "residual_quantiles"):
         return dict(value) if isinstance(value, dict) else _refuse()
     if name == "steps":
         return value if isinstance(value, int) and value >= 0 else _refuse()
     return value if isinstance(value, str) or (value is None and name not in ("name",)) else _refuse()
+
+
+def _quantiles(value: Any) -> dict[str, Any]:
+    """A value for each sigma and level, so that nobody has to check again who looks one up."""
+    sigmas = [_positive(v, float) for v in _list(value["sigma"])]
+    levels = [_positive(v, float) for v in _list(value["levels"])]
+    values = [[_positive(v, float) for v in _list(row)] for row in _list(value["values"])]
+    good = sigmas == sorted(sigmas) and levels == sorted(levels) and levels[-1] < 1
+    good = good and [len(row) for row in values] == [len(levels)] * len(sigmas)
+    return {**value, "sigma": sigmas, "levels": levels, "values": values} if good else _refuse()
 
 
 def _refuse() -> Any:
