@@ -15,8 +15,10 @@ from typing import Any, Literal
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
+from scorereg.added import Added, WorkedOut
+from scorereg.arrays import as_kind_of, as_tensor
+from scorereg.attach import Attached, Select
 from scorereg.priors.base import Prior
 from scorereg.score_inputs import (
     channel_factors,
@@ -129,7 +131,7 @@ class ScoreLoss(nn.Module):
                 for every patch, or if the prior or a function returns something that does not fit.
         """
         value, gradient = self._evaluate(patch, sigma, step, known, generator)
-        return _Value.apply(patch, (value, gradient))
+        return WorkedOut.apply(patch, (value, gradient))
 
     def hook(
         self,
@@ -139,6 +141,7 @@ class ScoreLoss(nn.Module):
         step: int | None = None,
         known: Bool[Tensor, "..."] | None = None,
         generator: torch.Generator | None = None,
+        scaler: torch.amp.GradScaler | None = None,
     ) -> Float[Tensor, "b c *space"]:
         """Return the patch, and add the loss's gradient to whatever comes back through it.
 
@@ -151,12 +154,90 @@ class ScoreLoss(nn.Module):
             step: What functions of the step are called with.
             known: True at values that must not move.
             generator: Source of the noise of `perturb=True`.
+            scaler: The `torch.amp.GradScaler` that scales the rest, so that what is added is scaled like it.
 
         Raises:
             ValueError: As the loss itself does.
         """
         _, gradient = self._evaluate(patch, sigma, step, known, generator)
-        return _Hook.apply(patch, gradient)
+        scaled = (lambda g, arriving: g) if scaler is None else (lambda g, arriving: scaler.scale(g))
+        return Added.apply(scaled, (gradient,), patch)[0]
+
+    def attach(
+        self,
+        module: nn.Module,
+        select: Select | None = None,
+        *,
+        scaler: torch.amp.GradScaler | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Attached:
+        """Add the loss's gradient to what a module returns, in whatever backward pass runs through it.
+
+        Nothing else changes: not the module, nor its output's values, nor the loop that trains it. The loss needs its
+        own `sigma`, a number or a function of the step; the step is the number of calls unless `handle.step` is set.
+
+        Args:
+            module: A renderer, or any part of one. For a compiled module, what `torch.compile` returned.
+            select: From the module's output, a tensor or tuples, dicts and dataclasses of them, to the patch, or to
+                `(patch, known)`. What it does, such as `RGBD`, is differentiated; half-precision tensors come to it
+                as float32, autocast or not. Only the module's output receives a gradient, not what else `select` uses.
+                `None`: the output is the patch.
+            scaler: The `torch.amp.GradScaler` of the training, where there is one.
+            generator: Source of the noise of `perturb=True`.
+
+        Returns:
+            A handle with `value`, `calls`, `step` and `remove()`.
+
+        Example:
+            >>> import torch
+            >>> from scorereg import GaussianFieldPrior, ScoreLoss
+            >>> renderer = torch.nn.Conv2d(3, 1, 1)
+            >>> loss = ScoreLoss(GaussianFieldPrior(size=8, channels=("disparity",)), sigma=0.1)
+            >>> handle = loss.attach(renderer)
+            >>> renderer(torch.ones(2, 3, 8, 8)).mean().backward()  # the mean's gradient and the prior's
+            >>> handle.calls
+            1
+            >>> handle.remove()
+        """
+        return Attached(self, module, select, scaler, generator)
+
+    def gradient(
+        self,
+        array: Any,
+        sigma: Any = None,
+        *,
+        step: int | None = None,
+        known: Any = None,
+        generator: torch.Generator | None = None,
+    ) -> Any:
+        """Return the loss's gradient at a patch, as an array of the patch's own kind, dtype and device.
+
+        For libraries other than torch: hand it to what sets a gradient there (JAX's `custom_vjp`, Dr.Jit's
+        `set_grad`), or add it to the gradient of a fit in NumPy.
+
+        Args:
+            array: Patch `(b, c, *space)` in prior space: anything that speaks DLPack, such as an array of NumPy, JAX,
+                CuPy or Dr.Jit, or a tensor.
+            sigma: Noise level: a number, or an array of one per patch.
+            step: What functions of the step are called with.
+            known: True at values that must not move; a boolean array.
+            generator: Source of the noise of `perturb=True`.
+
+        Raises:
+            ValueError: As the loss itself does; or if there is no array, or none of floating-point numbers.
+
+        Example:
+            >>> import numpy as np
+            >>> from scorereg import GaussianFieldPrior, ScoreLoss
+            >>> loss = ScoreLoss(GaussianFieldPrior(size=8, channels=("disparity",)), sigma=0.1)
+            >>> loss.gradient(np.zeros((2, 1, 8, 8))).dtype
+            dtype('float64')
+        """
+        patch = as_tensor(array)
+        sigma = as_tensor(sigma, "sigma") if hasattr(sigma, "__dlpack__") else sigma
+        known = None if known is None else as_tensor(known, "known")
+        _, gradient = self._evaluate(patch, sigma, step, known, generator)
+        return as_kind_of(array, gradient.to(patch.dtype))
 
     @torch.no_grad()
     def _evaluate(
@@ -236,35 +317,3 @@ def _sum_groups(each: Float[Tensor, "b c"], together: Float[Tensor, "c c"]) -> F
 def _over_space(factor: Tensor | float, dimensions: int) -> Tensor | float:
     """Append axes of length 1, so that a factor of each patch (and channel) meets every value."""
     return factor[(...,) + (None,) * (dimensions - factor.ndim)] if isinstance(factor, Tensor) else factor
-
-
-class _Value(torch.autograd.Function):
-    """A value with a gradient that was worked out elsewhere."""
-
-    @staticmethod
-    def forward(ctx: Any, patch: Tensor, worked_out: tuple[Tensor, Tensor]) -> Tensor:
-        value, gradient = worked_out
-        ctx.save_for_backward(gradient)
-        ctx.dtype = patch.dtype
-        return value
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, arriving: Tensor) -> tuple[Tensor, None]:
-        (gradient,) = ctx.saved_tensors
-        return (arriving * gradient).to(ctx.dtype), None
-
-
-class _Hook(torch.autograd.Function):
-    """The identity, with a gradient added on the way back."""
-
-    @staticmethod
-    def forward(ctx: Any, patch: Tensor, gradient: Tensor) -> Tensor:
-        ctx.save_for_backward(gradient)
-        return patch.view_as(patch)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, arriving: Tensor) -> tuple[Tensor, None]:
-        (gradient,) = ctx.saved_tensors
-        return (arriving + gradient).to(arriving.dtype), None

@@ -50,6 +50,8 @@ def channel_factors(given: Sequence[float | int] | Mapping[str, float | int], ch
 
 def check_patch(patch: Tensor, channels: Sequence[str]) -> None:
     """Refuse a patch that the prior cannot know."""
+    if not patch.is_floating_point():
+        raise ValueError(f"ScoreLoss needs a patch of floating-point numbers, but got {patch.dtype}.")
     if patch.ndim < 3 or len(patch) == 0:
         raise ValueError(
             f"ScoreLoss needs a batch of at least one patch, shape (b, c, h, w), or with 1 or 3 spatial dimensions, "

@@ -12,7 +12,20 @@ import scorereg
 
 PACKAGE = Path(scorereg.__file__).parent
 RENDERING = {"scenes", "cameras", "fields", "rendering", "patches", "baselines", "metrics", "ops"}
-PRIORS = {"priors", "score", "score_inputs", "transforms", "schedules", "training"}
+PRIORS = {
+    "added",
+    "arrays",
+    "attach",
+    "priors",
+    "score",
+    "score_inputs",
+    "transforms",
+    "schedules",
+    "training",
+    "sampling",
+    "evaluation",
+    "tables",
+}
 MEETING = {"fit", "cli", "__init__"}  # where the halves may meet: the one loop, the commands, the list of names
 HEAVY = {"diffusers", "imageio", "lpips", "matplotlib", "skimage", "tensorboard", "tinycudann", "triton", "typer"}
 
