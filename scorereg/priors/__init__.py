@@ -5,5 +5,16 @@ from scorereg.priors.card import PriorCard
 from scorereg.priors.gaussian import GaussianFieldPrior
 from scorereg.priors.load import load_prior, shipped_priors
 from scorereg.priors.network import NetworkPrior
+from scorereg.priors.wrap import WrappedPrior, wrap
 
-__all__ = ["GaussianFieldPrior", "NetworkPrior", "Prior", "PriorCard", "load_prior", "score", "shipped_priors"]
+__all__ = [
+    "GaussianFieldPrior",
+    "NetworkPrior",
+    "Prior",
+    "PriorCard",
+    "WrappedPrior",
+    "load_prior",
+    "score",
+    "shipped_priors",
+    "wrap",
+]

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["Prior", "score"]
+__all__ = ["Prior", "residual", "score"]
 
 
 @runtime_checkable
@@ -51,7 +51,17 @@ def score(prior: Prior, x: Float[Tensor, "b c *space"], sigma: Float[Tensor, " b
     """
     check_patch(prior, x, sigma)
     level = sigma.reshape(-1, *[1] * (x.ndim - 1))
-    return (prior.denoise(x, sigma) - x) / level.square()
+    return -residual(prior, x, sigma) / level.square()
+
+
+def residual(prior: Prior, x: Float[Tensor, "b c *space"], sigma: Float[Tensor, " b"]) -> Float[Tensor, "b c *space"]:
+    """Return `x - D(x, sigma)`.
+
+    A prior may offer a method `residual` that forms it without D: next to x, D has lost the digits that a score at a
+    small sigma consists of, as it is rounded to about 1e-7 and the score divides by sigma^2.
+    """
+    direct = getattr(prior, "residual", None)
+    return x - prior.denoise(x, sigma) if direct is None else direct(x, sigma)
 
 
 def check_patch(prior: Prior, x: Tensor, sigma: Tensor) -> None:
