@@ -9,8 +9,8 @@ from torch.autograd.function import once_differentiable
 
 __all__ = ["Added", "Finish", "WorkedOut"]
 
-# (gradient to add, gradient that arrives or None) -> what is added to the latter
-Finish = Callable[[Tensor, Tensor | None], Tensor]
+# (gradients that were worked out, gradients that arrive, None where none does) -> what is added to the latter
+Finish = Callable[[tuple[Tensor, ...], tuple[Tensor | None, ...]], tuple[Tensor, ...]]
 
 
 class WorkedOut(torch.autograd.Function):
@@ -48,8 +48,6 @@ class Added(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *arriving: Tensor | None) -> tuple[Any, ...]:
-        summed = []
-        for gradient, dtype, other in zip(ctx.saved_tensors, ctx.dtypes, arriving, strict=True):
-            extra = ctx.finish(gradient, other)
-            summed.append((extra if other is None else other + extra).to(dtype))
-        return None, None, *summed
+        extras = ctx.finish(ctx.saved_tensors, arriving)
+        sums = [extra if other is None else other + extra for other, extra in zip(arriving, extras, strict=True)]
+        return None, None, *(total.to(dtype) for total, dtype in zip(sums, ctx.dtypes, strict=True))

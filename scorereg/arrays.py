@@ -31,7 +31,7 @@ def as_tensor(array: Any, name: str = "array") -> Tensor:
             return torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("="), order="C"))
         if hasattr(array, "__dlpack__"):
             return torch.from_dlpack(array)
-    except (TypeError, ValueError, RuntimeError, BufferError) as error:
+    except (AttributeError, TypeError, ValueError, RuntimeError, BufferError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ValueError(
             f"`{name}`, a {type(array).__name__}, cannot be read as a tensor: {reason} Give a plain array of numbers; "

@@ -2,13 +2,16 @@
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from scorereg.added import Added
+from scorereg.added import Added, Finish
+from scorereg.budget import share_of_tensor
+from scorereg.score_inputs import budget_of
 
 if TYPE_CHECKING:
     from scorereg.score import ScoreLoss
@@ -36,6 +39,11 @@ class Attached:
         scaler: torch.amp.GradScaler | None,
         generator: torch.Generator | None,
     ) -> None:
+        if loss.sigma is None:
+            raise ValueError(
+                "ScoreLoss.attach is called by the module, so the loss needs a sigma of its own: "
+                "ScoreLoss(prior, sigma=0.1)."
+            )
         self.loss = loss
         self.select = select
         self.scaler = scaler
@@ -56,26 +64,32 @@ class Attached:
         moving = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor) and leaf.requires_grad]
         if not torch.is_grad_enabled() or not moving:
             return output
-        gradients = self._pulled_back(leaves, moving, rebuild)
-        added = Added.apply(self._finish, gradients, *(leaves[i] for i in moving))
+        step = self.calls if self.step is None else self.step
+        finish, gradients = self._pulled_back(leaves, moving, rebuild, step)
+        added = Added.apply(finish, gradients, *(leaves[i] for i in moving))
         for i, tensor in zip(moving, added, strict=True):
             leaves[i] = tensor
         return rebuild(leaves)
 
-    def _pulled_back(self, leaves: list[Any], moving: list[int], rebuild: Callable[..., Any]) -> tuple[Tensor, ...]:
-        """The loss's gradient to each tensor of the output, in single precision at least."""
+    def _pulled_back(
+        self, leaves: list[Any], moving: list[int], rebuild: Callable[..., Any], step: int
+    ) -> tuple[Finish, tuple[Tensor, ...]]:
+        """The loss's gradient to each tensor of the output, in single precision at least, and how it is finished."""
+        loss = self.loss
         leaves = [leaf.detach() if isinstance(leaf, Tensor) else leaf for leaf in leaves]
         for i in moving:
             leaves[i] = (leaves[i].float() if leaves[i].element_size() < 4 else leaves[i]).requires_grad_()
         wanted = [leaves[i] for i in moving]
         with torch.autocast(wanted[0].device.type, enabled=False):
             patch, known = self._selected(rebuild(leaves))
-            step = self.calls if self.step is None else self.step
-            value = self.loss(patch, step=step, known=known, generator=self.generator)
-            gradients = torch.autograd.grad(value, wanted, allow_unused=True, materialize_grads=True)
+            value, gradient, free = loss._evaluate(patch, None, step, known, self.generator)
+            gradients = torch.autograd.grad(patch, wanted, gradient, allow_unused=True, materialize_grads=True)
         self.value = value.item()
         self.calls += 1
-        return gradients
+        if self.select is None:
+            return loss._meeting(free, self.scaler), gradients
+        ratio = 1.0 if loss.budget is None else budget_of(loss.budget, step)
+        return partial(loss._meet, partial(share_of_tensor, ratio=ratio), self.scaler), gradients
 
     def _selected(self, output: Any) -> tuple[Tensor, Tensor | None]:
         patch = output if self.select is None else self.select(output)
@@ -92,9 +106,6 @@ class Attached:
                 "through something that autograd does not follow, such as .detach() or .item()."
             )
         return patch, known
-
-    def _finish(self, gradient: Tensor, arriving: Tensor | None) -> Tensor:
-        return gradient if self.scaler is None else self.scaler.scale(gradient)
 
 
 def _taken_apart(output: Any) -> tuple[list[Any], Callable[[list[Any]], Any]]:

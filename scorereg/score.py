@@ -10,22 +10,27 @@ The idea is that of DiffusioNeRF (Wynn and Turmukhambetov 2023, arXiv 2302.12231
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from scorereg.added import Added, WorkedOut
+from scorereg.added import Added, Finish, WorkedOut
 from scorereg.arrays import as_kind_of, as_tensor
 from scorereg.attach import Attached, Select
+from scorereg.budget import GradientReport, over_norm, over_rms, over_space, same_scale, share_of_groups
+from scorereg.gate import Gate
 from scorereg.priors.base import Prior
 from scorereg.score_inputs import (
+    budget_of,
     channel_factors,
     check_patch,
     check_settings,
     free_values,
     level_of,
+    noise_range,
     not_finite,
     weight_of,
 )
@@ -52,12 +57,13 @@ class ScoreLoss(nn.Module):
     | `weight=torch.square`                           | `x - D(x)`        | RED (arXiv 1611.02862)           |
     | `perturb=True`, `weight=lambda s: s * w(s)`     | `w (eps_hat - n)` | SDS (DreamFusion, eq. 3)         |
 
-    DiffusioNeRF in full: `sigma=schedules.diffusionerf()`, and `known=RGBD().known_rgb(photo)` for the quarter of the
-    patches whose colours were taken from a photo.
+    These and more have names in `scorereg.estimators`. DiffusioNeRF in full: `sigma=schedules.diffusionerf()`, and
+    `known=RGBD().known_rgb(photo)` for the quarter of the patches whose colours were taken from a photo.
 
     Args:
         prior: Denoiser; its parameters are never updated here.
-        sigma: Noise level: a number, or a function of the step. A level given to the call goes before it.
+        sigma: Noise level: a number, or a function of the step. A level given to the call goes before it. It must lie
+            in the noise range of the prior's card, where there is one.
         weight: Dimensionless, >= 0: a number, or a function. A function is called with sigma, shape `(b,)`, and returns
             a number or `(b,)`: `torch.square`, `lambda s: s`. What it calls `step` is the step: `lambda step: ...` and
             every one of `scorereg.schedules` are functions of the step, `lambda sigma, step: ...` is one of both. A
@@ -65,9 +71,23 @@ class ScoreLoss(nn.Module):
         channel_weights: Factor of each channel, >= 0: one number per channel in order, or a dict by name in which
             `"rgb"` stands for r, g and b, and a channel without an entry has 1.
         normalize: `None`, or `"rms"`: the gradient of each patch and channel is scaled to a root mean square of 1 over
-            the values that may move, before the weights. r, g and b share one scale, as colours belong together. A
-            weight is then a gradient budget: the RMS that arrives is `weight / b`, whatever sigma and the prior are.
-        perturb: Denoise `x + sigma n` with fresh `n`, instead of `x` itself.
+            the values that may move, before the weights. r, g and b share one scale, as colours belong together. The
+            RMS that arrives is then `weight / b`, whatever sigma and the prior are.
+        budget: In place of `weight` and `normalize`: the norm of the gradient that is added, in units of the data's
+            gradient to the same values, for each patch and channel group (r, g and b are one), before the channel
+            weights. A number, or a function of the step. It needs the data's gradient, which `hook`, `attach` and
+            `gradient` meet and a scalar does not. Patches without data get nothing; for those there is `normalize`.
+        perturb: Denoise `x + sigma n` instead of `x` itself; known values get their noise too. True draws fresh `n`; a
+            function of `(x, sigma)` returns it.
+        against: A denoiser whose answer to the same query takes the place of `x` in the residual; see `estimators.vsd`.
+        on_nonfinite: What a patch that is NaN or infinite, or that the prior makes so, does: `"raise"` an error that
+            names it, or `"skip"`: it has no gradient and no part in the value, and `loss.skipped` counts it.
+        gate: Weaken patches whose residual is beyond this quantile of what the prior's card records of clean patches,
+            such as 0.99; see `scorereg.gate`. Needs `perturb=False`.
+
+    Attributes:
+        skipped: Patches that `on_nonfinite="skip"` has skipped.
+        last: `GradientReport` of the data's and the prior's gradient, as `hook`, `attach` or `gradient` last saw them.
 
     Raises:
         ValueError: If `prior` is none, a number is negative or not finite, or a channel is not the prior's.
@@ -92,18 +112,29 @@ class ScoreLoss(nn.Module):
         weight: Weight = 1.0,
         channel_weights: Sequence[float | int] | Mapping[str, float | int] | None = None,
         normalize: Literal["rms"] | None = None,
-        perturb: bool = False,
+        budget: float | int | Callable[[int], Any] | None = None,
+        perturb: bool | Callable[[Tensor, Tensor], Tensor] = False,
+        against: Prior | None = None,
+        on_nonfinite: Literal["raise", "skip"] = "raise",
+        gate: float | None = None,
     ) -> None:
         super().__init__()
-        check_settings(prior, sigma, weight, normalize)
+        check_settings(prior, sigma, weight, normalize, budget, perturb, against, on_nonfinite, gate)
         self.prior = prior
         self.sigma = sigma
         self.weight = weight
         self.normalize = normalize
+        self.budget = budget
         self.perturb = perturb
+        self.against = against
+        self.on_nonfinite = on_nonfinite
+        self.gate = None if gate is None else Gate(prior, gate)
+        self.noise_range = noise_range(prior)
+        self.skipped = 0
+        self.last: GradientReport | None = None
         factors = None if channel_weights is None else channel_factors(channel_weights, prior.channels)
         self.register_buffer("channel_weights", factors, persistent=False)
-        self.register_buffer("same_scale", _same_scale(prior.channels), persistent=False)
+        self.register_buffer("same_scale", same_scale(prior.channels), persistent=False)
 
     def forward(
         self,
@@ -130,7 +161,12 @@ class ScoreLoss(nn.Module):
             ValueError: If the patch is not finite or has other channels than the prior, if there is no positive sigma
                 for every patch, or if the prior or a function returns something that does not fit.
         """
-        value, gradient = self._evaluate(patch, sigma, step, known, generator)
+        if self.budget is not None:
+            raise ValueError(
+                "ScoreLoss(budget=...) needs the gradient of the data, which a scalar does not see. "
+                "Use loss.hook(patch), loss.attach(module), or loss.gradient(patch, data=...)."
+            )
+        value, gradient, _ = self._evaluate(patch, sigma, step, known, generator)
         return WorkedOut.apply(patch, (value, gradient))
 
     def hook(
@@ -159,9 +195,8 @@ class ScoreLoss(nn.Module):
         Raises:
             ValueError: As the loss itself does.
         """
-        _, gradient = self._evaluate(patch, sigma, step, known, generator)
-        scaled = (lambda g, arriving: g) if scaler is None else (lambda g, arriving: scaler.scale(g))
-        return Added.apply(scaled, (gradient,), patch)[0]
+        _, gradient, free = self._evaluate(patch, sigma, step, known, generator)
+        return Added.apply(self._meeting(free, scaler), (gradient,), patch)[0]
 
     def attach(
         self,
@@ -209,6 +244,7 @@ class ScoreLoss(nn.Module):
         step: int | None = None,
         known: Any = None,
         generator: torch.Generator | None = None,
+        data: Any = None,
     ) -> Any:
         """Return the loss's gradient at a patch, as an array of the patch's own kind, dtype and device.
 
@@ -222,6 +258,7 @@ class ScoreLoss(nn.Module):
             step: What functions of the step are called with.
             known: True at values that must not move; a boolean array.
             generator: Source of the noise of `perturb=True`.
+            data: Gradient of the data at the same patch, which a budget is a share of; `loss.last` compares the two.
 
         Raises:
             ValueError: As the loss itself does; or if there is no array, or none of floating-point numbers.
@@ -236,44 +273,52 @@ class ScoreLoss(nn.Module):
         patch = as_tensor(array)
         sigma = as_tensor(sigma, "sigma") if hasattr(sigma, "__dlpack__") else sigma
         known = None if known is None else as_tensor(known, "known")
-        _, gradient = self._evaluate(patch, sigma, step, known, generator)
+        if self.budget is not None and data is None:
+            raise ValueError("ScoreLoss(budget=...) needs the gradient of the data: loss.gradient(patch, data=...).")
+        _, gradient, free = self._evaluate(patch, sigma, step, known, generator)
+        if data is not None:
+            (gradient,) = self._meeting(free, None)((gradient,), (as_tensor(data, "data"),))
         return as_kind_of(array, gradient.to(patch.dtype))
 
     @torch.no_grad()
     def _evaluate(
         self, patch: Tensor, sigma: Any, step: int | None, known: Tensor | None, generator: torch.Generator | None
-    ) -> tuple[Tensor, Tensor]:
-        """The loss and its gradient, neither with a graph. L = <x - D, gradient> / 2, whatever the settings."""
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The loss and its gradient, neither with a graph, and what may move.
+
+        L = <residual, gradient> / 2, whatever the settings.
+        """
         check_patch(patch, self.prior.channels)
         x = patch.detach().to(torch.float32 if patch.element_size() < 4 else patch.dtype)
         free = None if known is None else free_values(known, x)
-        sigma = level_of(self.sigma if sigma is None else sigma, step, x)
+        sigma = level_of(self.sigma if sigma is None else sigma, step, x, self.noise_range)
         level = sigma if isinstance(sigma, Tensor) else x.new_full((len(x),), sigma)
-        weight = weight_of(self.weight, level, step)
-        if isinstance(weight, Tensor) or weight > 0:
-            denoised = self._denoise(x, level, generator)
-            residual = x - denoised if free is None else (x - denoised) * free
-        else:
-            denoised, residual = x, 0 * x
+        weight = weight_of(self.weight, level, step) if self.budget is None else budget_of(self.budget, step)
+        asked = isinstance(weight, Tensor) or weight > 0
+        residual = self._residual(x, level, generator) if asked else 0 * x
+        if self.gate is not None:
+            weight = weight * self.gate(residual, level)
+        if free is not None:
+            residual = residual * free
         gradient = residual * self._coefficient(residual, free, sigma, weight)
         value = torch.dot(residual.flatten(), gradient.flatten()) / 2
         if not math.isfinite(value.item()):
-            raise ValueError(not_finite(patch, denoised, self.prior.channels, step))
-        return value, gradient
+            if self.on_nonfinite == "raise":
+                raise ValueError(not_finite(patch, residual, self.prior.channels, step))
+            value, gradient = self._skipping(residual, gradient)
+        return value, gradient, free
 
-    def _denoise(self, x: Tensor, level: Tensor, generator: torch.Generator | None) -> Tensor:
+    def _residual(self, x: Tensor, level: Tensor, generator: torch.Generator | None) -> Tensor:
+        """What the prior would take away: x - D(x), with noise in the query and another denoiser for x if so set."""
         query = x
         if self.perturb:
-            noise = torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
-            query = torch.addcmul(x, noise, level[(...,) + (None,) * (x.ndim - 1)])
+            noise = _fresh(x, generator) if self.perturb is True else self.perturb(x, level)
+            query = torch.addcmul(x, _like(noise, x, "The function given as `perturb`"), over_space(level, x.ndim))
         with torch.autocast(x.device.type, enabled=False):  # sigma goes down to 0.01, where half precision is noise
-            denoised = self.prior.denoise(query, level)
-        if denoised.shape != x.shape:
-            raise ValueError(
-                f"The prior's denoise(x, sigma) must return the shape of x, {tuple(x.shape)}, "
-                f"but it returned {tuple(denoised.shape)}."
-            )
-        return denoised.to(x.dtype)
+            denoised = _like(self.prior.denoise(query, level), x, "The prior's denoise(x, sigma)")
+            if self.against is None:
+                return x - denoised
+            return _like(self.against.denoise(query, level), x, "The denoise(x, sigma) of `against`") - denoised
 
     def _coefficient(
         self, residual: Tensor, free: Tensor | None, sigma: Tensor | float, weight: Tensor | float
@@ -282,38 +327,54 @@ class ScoreLoss(nn.Module):
 
         Numbers stay numbers as long as they can: beside a small network each operation on a tensor shows.
         """
-        factor = weight / len(residual)
-        if self.normalize is None:
-            factor = factor / (sigma * sigma)
-        factor = _over_space(factor, residual.ndim)
-        if self.normalize is not None:
-            factor = factor * _over_space(self._over_rms(residual, free), residual.ndim)
+        if self.budget is not None:
+            factor = over_space(weight, 2) * over_norm(residual, self.same_scale)
+        elif self.normalize is not None:
+            factor = over_space(weight, 2) / len(residual) * over_rms(residual, free, self.same_scale)
+        else:
+            factor = weight / len(residual) / (sigma * sigma)
+        factor = over_space(factor, residual.ndim)
         if self.channel_weights is not None:
-            factor = factor * _over_space(self.channel_weights.to(residual)[None], residual.ndim)
+            factor = factor * over_space(self.channel_weights.to(residual)[None], residual.ndim)
         return factor
 
-    def _over_rms(self, residual: Tensor, free: Tensor | None) -> Float[Tensor, "b c"]:
-        """1 / RMS of each patch and channel group, and 0 where nothing is left to move."""
-        together = self.same_scale.to(residual)
-        energy = _sum_groups(torch.linalg.vector_norm(residual.flatten(2), dim=2).square(), together)
-        if free is None:
-            count = residual[0, 0].numel() * together.sum(dim=0)
-        else:
-            count = _sum_groups(free.expand_as(residual).flatten(2).sum(dim=2), together)
-        return torch.where(energy > 0, (count / energy).sqrt(), 0.0)
+    def _skipping(self, residual: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        """Value and gradient without the patches that are not finite, which are counted."""
+        values = (residual * gradient).flatten(1).sum(dim=1) / 2
+        good = values.isfinite()
+        self.skipped += int((~good).sum())
+        return values[good].sum(), torch.where(over_space(good, gradient.ndim), gradient, 0.0)
+
+    def _meeting(self, free: Tensor | None, scaler: torch.amp.GradScaler | None) -> Finish:
+        """What becomes of the gradient of a patch where it meets the data's, which have the patch's shape."""
+        share = partial(share_of_groups, free=free, together=self.same_scale)
+        return partial(self._meet, share, scaler)
+
+    def _meet(
+        self,
+        share: Callable[[Tensor, Tensor], Tensor],
+        scaler: torch.amp.GradScaler | None,
+        gradients: tuple[Tensor, ...],
+        arriving: tuple[Tensor | None, ...],
+    ) -> tuple[Tensor, ...]:
+        """The gradients to add to those that arrive: `share` of them where there is a budget, else as they are."""
+        pairs = zip(gradients, arriving, strict=True)
+        data = tuple(torch.zeros_like(g) if other is None else other.to(g.dtype) for g, other in pairs)
+        if self.budget is not None:  # a share is scaled like what it is a share of
+            gradients = tuple(share(g, other) for g, other in zip(gradients, data, strict=True))
+        elif scaler is not None:
+            gradients = tuple(scaler.scale(g) for g in gradients)
+        self.last = GradientReport(data, gradients)
+        return gradients
 
 
-def _same_scale(channels: Sequence[str]) -> Float[Tensor, "c c"]:
-    """1 where two channels are normalised together: r, g and b, and each other channel with itself."""
-    group = ["rgb" if name in ("r", "g", "b") else name for name in channels]
-    return torch.tensor([[float(one == other) for other in group] for one in group])
+def _fresh(x: Tensor, generator: torch.Generator | None) -> Tensor:
+    return torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
 
 
-def _sum_groups(each: Float[Tensor, "b c"], together: Float[Tensor, "c c"]) -> Float[Tensor, "b c"]:
-    """Not a matrix product, which autocast would round to half precision."""
-    return (each[:, None, :] * together).sum(dim=2)
-
-
-def _over_space(factor: Tensor | float, dimensions: int) -> Tensor | float:
-    """Append axes of length 1, so that a factor of each patch (and channel) meets every value."""
-    return factor[(...,) + (None,) * (dimensions - factor.ndim)] if isinstance(factor, Tensor) else factor
+def _like(returned: Tensor, x: Tensor, who: str) -> Tensor:
+    if returned.shape != x.shape:
+        raise ValueError(
+            f"{who} must return the shape of x, {tuple(x.shape)}, but it returned {tuple(returned.shape)}."
+        )
+    return returned.to(x.dtype)

@@ -10,22 +10,65 @@ from torch import Tensor
 
 from scorereg.priors.base import Prior
 
-__all__ = ["channel_factors", "check_patch", "check_settings", "free_values", "level_of", "not_finite", "weight_of"]
+__all__ = [
+    "budget_of",
+    "channel_factors",
+    "check_patch",
+    "check_settings",
+    "free_values",
+    "level_of",
+    "noise_range",
+    "not_finite",
+    "weight_of",
+]
+
+_LESS, _MORE = 0.999, 1.001  # room for the rounding of a schedule's ends
 
 
-def check_settings(prior: Any, sigma: Any, weight: Any, normalize: Any) -> None:
+def check_settings(
+    prior: Any,
+    sigma: Any,
+    weight: Any,
+    normalize: Any,
+    budget: Any,
+    perturb: Any,
+    against: Any,
+    on_nonfinite: Any,
+    gate: Any,
+) -> None:
     """Refuse what could only fail later, or pass in silence."""
     if not isinstance(prior, Prior):
         raise ValueError(
             f"ScoreLoss needs a prior, an object with `channels` and `denoise(x, sigma)`, but got "
             f"{type(prior).__name__}. For a prior on disk: ScoreLoss(load_prior(name_or_folder))."
         )
+    if against is not None and (not isinstance(against, Prior) or tuple(against.channels) != tuple(prior.channels)):
+        raise ValueError(
+            f"ScoreLoss needs `against` to be a denoiser of the prior's channels, {', '.join(prior.channels)}, but got "
+            f"{type(against).__name__} of {', '.join(getattr(against, 'channels', ())) or 'none'}."
+        )
     if sigma is not None and not callable(sigma):
-        _check_level(float(sigma))
-    if not callable(weight):
-        _check_weight("weight", weight)
+        _check_level(float(sigma), noise_range(prior))
+    for name, value in (("weight", weight), ("budget", 0 if budget is None else budget)):
+        if not callable(value):
+            _check_weight(name, value)
     if normalize not in (None, "rms"):
         raise ValueError(f"ScoreLoss knows normalize=None and normalize='rms', but got {normalize!r}.")
+    if budget is not None and (normalize is not None or callable(weight) or weight != 1):
+        raise ValueError("ScoreLoss takes a budget in place of `weight` and `normalize`; give the one or the others.")
+    if on_nonfinite not in ("raise", "skip"):
+        raise ValueError(f"ScoreLoss knows on_nonfinite='raise' and 'skip', but got {on_nonfinite!r}.")
+    if gate is not None and (perturb or against is not None):
+        raise ValueError(
+            "ScoreLoss(gate=...) compares the residual of the patch itself with that of clean ones, so it needs an "
+            "estimator without noise: perturb=False and against=None."
+        )
+
+
+def noise_range(prior: Any) -> tuple[float, float] | None:
+    """Smallest and largest sigma of the prior's card, where there is one."""
+    card = getattr(prior, "card", None)
+    return None if card is None else (card.sigma_min, card.sigma_max)
 
 
 def channel_factors(given: Sequence[float | int] | Mapping[str, float | int], channels: Sequence[str]) -> Tensor:
@@ -76,7 +119,7 @@ def free_values(known: Tensor, x: Tensor) -> Tensor:
     return (~known).to(x)
 
 
-def level_of(given: Any, step: int | None, x: Tensor) -> Tensor | float:
+def level_of(given: Any, step: int | None, x: Tensor, trained: tuple[float, float] | None) -> Tensor | float:
     """Sigma as one positive number, or one per patch, (b,)."""
     if given is None:
         raise ValueError(
@@ -86,7 +129,7 @@ def level_of(given: Any, step: int | None, x: Tensor) -> Tensor | float:
     if callable(given):
         given = given(_need_step(step, "sigma"))
     if not isinstance(given, Tensor):  # a number costs no wait for a GPU
-        _check_level(float(given))
+        _check_level(float(given), trained)
         return float(given)
     if given.ndim and given.shape != x.shape[:1]:  # would broadcast, silently, to the wrong patches
         raise ValueError(
@@ -94,9 +137,10 @@ def level_of(given: Any, step: int | None, x: Tensor) -> Tensor | float:
             "For one level everywhere, pass a number."
         )
     level = given.detach().to(x)
-    if not (level.isfinite() & (level > 0)).all():
+    low, high = trained or (0.0, math.inf)
+    if not (level.isfinite() & (level > 0) & (level >= low * _LESS) & (level <= high * _MORE)).all():
         for value in sorted(level.flatten().tolist()):
-            _check_level(value)
+            _check_level(value, trained)
     return level.expand(len(x))
 
 
@@ -115,10 +159,17 @@ def weight_of(weight: Any, level: Tensor, step: int | None) -> Tensor | float:
     return weight.detach().to(level).expand(level.shape)
 
 
-def not_finite(patch: Tensor, denoised: Tensor, channels: Sequence[str], step: int | None) -> str:
+def budget_of(budget: Any, step: int | None) -> float:
+    """The budget at a step, as a number."""
+    value: Any = budget(_need_step(step, "budget")) if callable(budget) else budget
+    _check_weight("budget", value)
+    return float(value)
+
+
+def not_finite(patch: Tensor, residual: Tensor, channels: Sequence[str], step: int | None) -> str:
     """Say where the first value is that spoilt the loss."""
     at = "" if step is None else f" at step {step}"
-    for tensor, what in ((patch, "ScoreLoss got a patch that is"), (denoised, "The prior returned a patch that is")):
+    for tensor, what in ((patch, "ScoreLoss got a patch that is"), (residual, "The prior returned a patch that is")):
         bad = (~tensor.isfinite()).nonzero()
         if len(bad):
             first = bad[0].tolist()
@@ -131,15 +182,15 @@ def not_finite(patch: Tensor, denoised: Tensor, channels: Sequence[str], step: i
 
 def _call(function: Any, level: Tensor, step: int | None) -> Any:
     try:
-        parameters = inspect.signature(function).parameters.values()
+        parameters = inspect.signature(function).parameters
     except (TypeError, ValueError):  # one of torch's own, such as torch.square
         return function(level)
     named = [
         p.name
-        for p in parameters
+        for p in parameters.values()
         if p.name == "step" or (p.default is p.empty and p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
     ]
-    if "step" not in named:
+    if "step" not in named or (step is None and parameters["step"].default is not inspect.Parameter.empty):
         return function(level)
     step = _need_step(step, "weight")
     return function(**{name: step if name == "step" else level for name in named})
@@ -151,11 +202,16 @@ def _need_step(step: int | None, name: str) -> int:
     return step
 
 
-def _check_level(sigma: float) -> None:
+def _check_level(sigma: float, trained: tuple[float, float] | None) -> None:
     if math.isnan(sigma) or math.isinf(sigma):
         raise ValueError(f"ScoreLoss needs a finite sigma, but one of those given is {sigma:g}.")
     if sigma <= 0:
         raise ValueError(f"ScoreLoss needs sigma > 0; the smallest given is {sigma:g}.")
+    if trained is not None and not trained[0] * _LESS <= sigma <= trained[1] * _MORE:
+        raise ValueError(
+            f"ScoreLoss got sigma {sigma:g}, but the prior was trained for {trained[0]:g} to {trained[1]:g}. "
+            "Keep the schedule within the range of the prior's card."
+        )
 
 
 def _check_weight(name: str, value: Any) -> None:

@@ -195,6 +195,7 @@ class OfBoth:
         (lambda s: s, SIGMA),
         (lambda sigma: 4, torch.full((3,), 4.0)),
         (of_sigma_with_a_default, SIGMA.square()),
+        (lambda s, step=None: s if step is None else step * s, 7 * SIGMA),
         (nn.Identity(), SIGMA),
         (lambda step: 2 * step, torch.full((3,), 14.0)),
         (lambda step=None: step, torch.full((3,), 7.0)),
@@ -269,6 +270,46 @@ def test_photo_patches_of_the_paper_move_only_depth():
     assert actual[[0, 2], :3].eq(0).all()
     assert_close(actual[:, 3], plain[:, 3])
     assert_close(actual[1], plain[1])
+
+
+@pytest.mark.parametrize("noise", ["fresh", "given"])
+def test_known_values_are_asked_with_the_truth_and_their_noise(noise):
+    """A denoiser that knows one level for all would take a noiseless value for a feature."""
+    x, prior = patches(2, 2, 4, 4), Shrink()
+    known = torch.rand(2, 2, 4, 4) < 0.5  # by pixel and by channel
+    n = torch.randn(x.shape, dtype=x.dtype, generator=torch.Generator().manual_seed(5))
+    sigma = torch.tensor([0.1, 2.0], dtype=torch.float64)
+    perturb = True if noise == "fresh" else (lambda x, sigma: n)
+    loss = ScoreLoss(prior, perturb=perturb, weight=lambda s: s)
+    g = 2 * gradient(loss, x, sigma, known=known, generator=torch.Generator().manual_seed(5))
+    level = rearrange(sigma, "b -> b 1 1 1")
+    noised = x + level * n
+    assert_close(prior.last[0], noised)
+    assert_close(g, torch.where(known, 0.0, (x - noised / 2) / level))
+
+
+def test_noise_that_is_given_knows_patch_and_level():
+    x, seen = patches(), []
+
+    def noise(patch, sigma):
+        seen.append((patch, sigma))
+        return patch[:, :1]
+
+    with pytest.raises(ValueError, match=r"given as `perturb` must return the shape of x, \(3, 4, 8, 8\)"):
+        ScoreLoss(PRIOR, perturb=noise)(x, SIGMA)
+    assert_close(seen[0][0], x)
+    assert_close(seen[0][1], SIGMA)
+
+
+def test_against_takes_the_place_of_the_patch():
+    x, n = patches(2, 2, 4, 4), patches(2, 2, 4, 4)
+
+    class Third(Shrink):
+        def denoise(self, x, sigma):
+            return x / 3
+
+    g = gradient(ScoreLoss(Shrink(), sigma=1.0, perturb=lambda x, sigma: n, against=Third()), x)
+    assert_close(2 * g, (x + n) / 3 - (x + n) / 2)
 
 
 # a gradient budget
@@ -500,6 +541,11 @@ def test_masks_that_do_not_fit_are_named(known, says):
         ({"channel_weights": {"depth": 1.0}}, "channel_weights for depth, but the prior knows r, g, b, disparity"),
         ({"channel_weights": {"g": -1.0}}, "channel_weights of g >= 0, and finite, but got -1"),
         ({"normalize": "max"}, "normalize='rms', but got 'max'"),
+        ({"budget": -1.0}, "budget >= 0, and finite, but got -1"),
+        ({"budget": 0.1, "normalize": "rms"}, "a budget in place of `weight` and `normalize`"),
+        ({"budget": 0.1, "weight": 0.5}, "a budget in place of `weight` and `normalize`"),
+        ({"against": GaussianFieldPrior(size=8, channels=("a",))}, "the prior's channels, r, g, b, disparity, but got"),
+        ({"against": "particles"}, "`against` to be a denoiser .* but got str of none"),
     ],
     ids=str,
 )
