@@ -13,16 +13,18 @@ from typing import Literal, get_args
 
 import torch
 from einops import rearrange
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from scorereg import baselines
 from scorereg.cameras import Cameras, Rays
+from scorereg.consistency import consistency, descriptors
 from scorereg.fields import DensityGrid, HashGrid
 from scorereg.ops import GridShape
 from scorereg.ops.hash_encode import Backend
 from scorereg.patches import Patches, PatchSampler
 from scorereg.priors.network import NetworkPrior
+from scorereg.priors.wrap import WrappedPrior
 from scorereg.rendering import Render, proposal_loss, render, render_image
 from scorereg.scenes import Scene
 from scorereg.schedules import log_linear
@@ -54,6 +56,7 @@ class Recipe:
         frustum: Weight of `baselines.frustum`.
         distortion: Weight of `baselines.distortion`, in log depth.
         distortion_start: When it begins to rise; it has its weight after as long again.
+        consistency: Weight of `consistency.consistency`, on the photo rays.
         decay: Weight of the mean squared table entry.
         patches: Patches a step.
         geometric_patches: Render patches for the geometric terms too where there is no prior; an ablation.
@@ -82,10 +85,11 @@ class Recipe:
     view_degree: int = 1
     reveal: float = 0.2
     falloff: float = 0.1
-    opacity: float = 1e-3
-    frustum: float = 1e-2
+    opacity: float = 2e-2
+    frustum: float = 1e-3
     distortion: float = 1e-2
     distortion_start: float = 0.25
+    consistency: float = 1e-2
     decay: float = 0.0
     patches: int = 3
     geometric_patches: bool = False
@@ -133,7 +137,7 @@ class Fit:
 
 def fit_scene(
     scene: Scene,
-    prior: NetworkPrior | None = None,
+    prior: NetworkPrior | WrappedPrior | None = None,
     *,
     regularize: Regularize = "prior",
     recipe: Recipe = CPU,
@@ -202,6 +206,7 @@ class _Loop:
         ).to(self.device)
         self.proposal = DensityGrid(center, radius).to(self.device)
         self.optimiser = self._optimiser()
+        self.descriptors = descriptors(self.images) if self.geometric and recipe.consistency > 0 else None
         self.sampler, self.score = None, None
         if prior is not None or (self.geometric and recipe.geometric_patches):
             self.sampler = PatchSampler(
@@ -223,7 +228,8 @@ class _Loop:
         self.field.show_levels(min(share / recipe.reveal, 1.0) if recipe.reveal > 0 else 1.0)
         for group in self.optimiser.param_groups:
             group["lr"] = group["initial_lr"] * min(1, (step + 1) / 20) * 0.1**share
-        rays, colours = self._photo_rays()
+        index, pixel, colours = self._photo_pixels()
+        rays = self.cameras.rays(index, pixel)
         patches = self._patches(share)
         count = len(rays)
         if patches is not None:
@@ -234,6 +240,11 @@ class _Loop:
         total = terms["photo"] + proposal_loss(shown)
         if self.geometric:
             terms |= self._geometric(shown)
+        if self.descriptors is not None:
+            seen = shown[:count]
+            terms["consistency"] = consistency(
+                seen.weights, seen.points, index, pixel, self.descriptors, self.cameras
+            ).mean()
         if patches is not None and self.score is not None:
             terms["prior"] = self._prior(self.score, shown[count:], patches, step)
         weights = self._weights(share)
@@ -250,6 +261,7 @@ class _Loop:
             "opacity": recipe.opacity,
             "frustum": recipe.frustum,
             "distortion": recipe.distortion * risen,
+            "consistency": recipe.consistency,
             "decay": recipe.decay,
             "prior": 1.0,
         }
@@ -285,12 +297,13 @@ class _Loop:
             generator=self.generator,
         )
 
-    def _photo_rays(self) -> tuple[Rays, Float[Tensor, "r 3"]]:
+    def _photo_pixels(self) -> tuple[Int[Tensor, " r"], Float[Tensor, "r 2"], Float[Tensor, "r 3"]]:
+        """Random pixels of the photos: view, position and colour."""
         n, height, width, _ = self.images.shape
         flat = torch.randint(n * height * width, (self.recipe.rays,), generator=self.generator, device=self.device)
         index, row, column = flat // (height * width), flat // width % height, flat % width
         pixel = torch.stack([column, row], -1) + 0.5
-        return self.cameras.rays(index, pixel), self.images[index, row, column]
+        return index, pixel, self.images[index, row, column]
 
     def _patches(self, share: float) -> Patches | None:
         if self.sampler is None or share < self.recipe.prior_start:

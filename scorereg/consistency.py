@@ -1,0 +1,96 @@
+r"""Photo consistency: what one photo shows at a ray's end, another should show where that point projects to.
+
+A radiance field can explain three photos by a wrong shape before each of them. Plane-sweep stereo cannot: a point on a
+surface looks alike from all sides, a point in front of it does not. This term brings stereo into the fit.
+
+    descriptor   the 3 x 3 colours around a pixel, some pixels apart, without their mean and of unit length: 27 numbers,
+                 blind to brightness, near 0 where there is no texture
+    cost         1 - <descriptor of the ray's pixel, descriptor where the sample projects to>, in [0, 2]
+"""
+
+import torch
+from einops import einsum, rearrange, repeat
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional
+
+from scorereg.cameras import Cameras
+
+__all__ = ["consistency", "descriptors"]
+
+BLUR = 2.0  # pixels, standard deviation: matches may be found from half a leaf away
+SPACING = 3  # pixels between the nine colours
+TEXTURE = 0.14  # root sum of squared contrasts at which a descriptor has 0.7 of unit length
+UNSEEN = 1.0  # cost of a point that no other camera sees: that of an unrelated place
+
+
+def descriptors(images: Float[Tensor, "n h w 3"]) -> Float[Tensor, "n h w 27"]:
+    """What a pixel's neighbourhood looks like, comparable by an inner product. Without a graph.
+
+    Args:
+        images: Colours in [0, 1].
+    """
+    with torch.no_grad():
+        x = _blur(rearrange(images, "n h w c -> n c h w"))
+        _, _, height, width = x.shape
+        around = functional.unfold(functional.pad(x, (SPACING,) * 4, mode="replicate"), 3, dilation=SPACING)
+        around = rearrange(around, "n (c k) (h w) -> n h w c k", c=3, h=height, w=width)
+        contrast = (around - around.mean(-1, keepdim=True)).flatten(3)
+        return contrast / (contrast.square().sum(-1, keepdim=True) + TEXTURE**2).sqrt()
+
+
+def consistency(
+    weights: Float[Tensor, "r s"],
+    points: Float[Tensor, "r s 3"],
+    index: Int[Tensor, " r"],
+    pixel: Float[Tensor, "r 2"],
+    maps: Float[Tensor, "n h w 27"],
+    cameras: Cameras,
+) -> Float[Tensor, " r"]:
+    r"""Mean cost of matching along rays of the photos, weighted as they are rendered.
+
+    $$ \sum_i w_i \min_{j \ne k} \left(1 - \langle f_k(p), f_j(\pi_j(x_i)) \rangle\right) $$
+
+    for a ray through pixel p of photo k. The best of the other photos counts, as the point may be hidden in the rest
+    (as in plane-sweep stereo, Collins 1996; the minimum as in Godard 2019, eq. 4). Differentiable to the weights alone.
+
+    Args:
+        weights: Of the intervals, as rendered.
+        points: Middles of the intervals in world coordinates.
+        index: Which camera a ray belongs to.
+        pixel: Where in its photo, (x, y).
+        maps: `descriptors` of the cameras' photos.
+        cameras: Which took the photos. With fewer than two of them the term is 0.
+    """
+    others = len(cameras) - 1
+    if others < 1:
+        return 0 * weights.sum(-1)
+    with torch.no_grad():
+        own = _at(maps, index, pixel)
+        other = (index[:, None] + torch.arange(1, others + 1, device=index.device)) % len(cameras)
+        repeated = repeat(points, "r s c -> s r j c", j=others)
+        other = other.expand(repeated.shape[:-1])
+        landed, depth = cameras.project(repeated, other)  # [s, r, others, 2]
+        limit = landed.new_tensor([cameras.width, cameras.height])
+        inside = ((landed >= 0) & (landed < limit)).all(-1) & (depth > 0)
+        match = einsum(own, _at(maps, other, landed), "r c, s r j c -> s r j")
+        cost = torch.where(inside, 1 - match, torch.inf).amin(-1)
+        cost = torch.where(inside.any(-1), cost, UNSEEN)
+    return (weights * rearrange(cost, "s r -> r s")).sum(-1)
+
+
+def _at(maps: Tensor, index: Tensor, pixel: Tensor) -> Tensor:
+    """Descriptors at the nearest pixels. One row each, where interpolation would read four."""
+    _, height, width, _ = maps.shape
+    x = pixel[..., 0].clamp(0, width - 1).long()
+    y = pixel[..., 1].clamp(0, height - 1).long()
+    return maps.flatten(0, 2)[(index * height + y) * width + x]
+
+
+def _blur(x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+    reach = int(2 * BLUR)
+    kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, device=x.device) / BLUR).square())
+    kernel = (kernel / kernel.sum()).expand(x.shape[1], 1, -1)
+    x = functional.pad(x, (reach,) * 4, mode="replicate")
+    x = functional.conv2d(x, kernel[:, :, :, None], groups=x.shape[1])
+    return functional.conv2d(x, kernel[:, :, None, :], groups=x.shape[1])
