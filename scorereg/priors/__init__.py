@@ -2,6 +2,8 @@
 
 from scorereg.priors.base import Prior, score
 from scorereg.priors.card import PriorCard
+from scorereg.priors.deepinv import as_deepinv
+from scorereg.priors.diffusers import from_diffusers, scheduler_settings
 from scorereg.priors.gaussian import GaussianFieldPrior
 from scorereg.priors.load import load_prior, shipped_priors
 from scorereg.priors.network import NetworkPrior
@@ -13,7 +15,10 @@ __all__ = [
     "Prior",
     "PriorCard",
     "WrappedPrior",
+    "as_deepinv",
+    "from_diffusers",
     "load_prior",
+    "scheduler_settings",
     "score",
     "shipped_priors",
     "wrap",

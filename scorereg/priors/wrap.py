@@ -96,6 +96,8 @@ def wrap(
         raise ValueError(f"time={time!r} counts the entries of a table; give betas, alphas_cumprod or sigmas with it.")
     if isinstance(time, str) and time not in ("index", "fraction", "sigma"):
         raise ValueError(f"time is 'index', 'fraction', 'sigma' or a function, but got {time!r}.")
+    if outside not in ("error", "clamp"):
+        raise ValueError(f"outside is 'error' or 'clamp', but got {outside!r}.")
     if not channels:
         raise ValueError("wrap needs the names of the network's channels, like channels=('r', 'g', 'b').")
     if card is None:
@@ -128,6 +130,7 @@ class WrappedPrior(nn.Module):
         self.clamp = clamp
         self.dtype = dtype
         self.card = card
+        self.transform: Any = None  # brings renders into the prior's space, where that is none of pixels
 
     @property
     def channels(self) -> tuple[str, ...]:
