@@ -38,9 +38,9 @@ def call(monkeypatch, capsys):
 def _quick(monkeypatch):
     from scorereg.training import log
 
-    full, sampler = report.measure, report.heun
+    full, sampler = report.measure, report.sample
     monkeypatch.setattr(report, "measure", lambda prior, sets: full(prior, sets, count=4, fit=8))
-    monkeypatch.setattr(report, "heun", lambda prior, count: sampler(prior, 2, steps=2))
+    monkeypatch.setattr(report, "sample", lambda prior, count: sampler(prior, 2, steps=2))
     monkeypatch.setattr(log, "_board", lambda out, step: None)
 
 

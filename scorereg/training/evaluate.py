@@ -1,49 +1,25 @@
-r"""How well a prior denoises, against the best stationary linear filter.
+"""What a prior is worth on folders of RGB-D frames or images: patches out of them, and `evaluation` on those."""
 
-The rival is the Wiener filter of the training patches: per frequency, across all channels jointly,
-
-    D(x)(f) = C(f) (C(f) + sigma^2 I)^-1 (x - mean)(f) + mean,   C(f) the channels' covariance at frequency f.
-"""
-
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
-from einops import rearrange
-from jaxtyping import Complex, Float
+from jaxtyping import Float
 from torch import Tensor
 
-from scorereg.priors.network import NetworkPrior
-from scorereg.training.augment import to_prior_space
-from scorereg.training.data import Pyramid
+from scorereg.evaluation import SIGMAS, LinearFilter, denoising_errors, save_errors
+from scorereg.priors.base import Prior
+from scorereg.training.augment import CHANNELS, to_prior_space
+from scorereg.training.data import Pyramid, load_pyramid
+from scorereg.training.images import find_images, image_patches
+from scorereg.training.layouts import Frame, find_frames, rgbd_folders
+from scorereg.training.sets import split_scenes
+from scorereg.training.settings import check_folder
 
-__all__ = ["SIGMAS", "LinearFilter", "denoising_errors", "plain_patches", "save_errors"]
+__all__ = ["evaluate_prior", "plain_patches"]
 
-SIGMAS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
-
-
-class LinearFilter:
-    """The best stationary linear denoiser of some patches, on a torus.
-
-    Args:
-        x: Clean patches to be fitted to.
-    """
-
-    def __init__(self, x: Float[Tensor, "b c h w"]) -> None:
-        self.mean: Float[Tensor, "c 1 1"] = x.mean(dim=(0, 2, 3))[:, None, None].double()
-        spectrum = torch.fft.fft2(x.double() - self.mean, norm="ortho")
-        power: Complex[Tensor, "h w c c"] = torch.einsum("bchw,bdhw->hwcd", spectrum, spectrum.conj()) / len(x)
-        self.power, self.basis = torch.linalg.eigh(power)
-
-    def denoise(self, x: Float[Tensor, "b c h w"], sigma: Float[Tensor, " b"]) -> Float[Tensor, "b c h w"]:
-        """Return the filtered patches."""
-        gain = self.power / (self.power + rearrange(sigma.double(), "b -> b 1 1 1").square())
-        spectrum = torch.fft.fft2(x.double() - self.mean, norm="ortho")
-        inside = torch.einsum("hwcd,bchw->bhwd", self.basis.conj(), spectrum) * gain
-        return (torch.fft.ifft2(torch.einsum("hwcd,bhwd->bchw", self.basis, inside), norm="ortho").real + self.mean).to(
-            x.dtype
-        )
+Patches = tuple[Tensor, Tensor]  # clean, and weights: 0 where unknown
+MOST_FRAMES = 256  # to fit the filter to; more take minutes to read and change nothing
 
 
 def plain_patches(
@@ -54,72 +30,98 @@ def plain_patches(
     return to_prior_space(crops, channels)
 
 
-def denoising_errors(
-    prior: NetworkPrior,
-    linear: LinearFilter,
-    x: Float[Tensor, "b c h w"],
-    weight: Float[Tensor, "b c h w"],
+def evaluate_prior(
+    prior: Prior,
+    data: list[Path],
+    out: Path,
     *,
+    count: int = 512,
+    fit: int = 8192,
+    size: int | None = None,
     sigmas: tuple[float, ...] = SIGMAS,
     seed: int = 0,
-    chunk: int = 64,
-) -> list[dict[str, Any]]:
-    """Measure the mean squared denoising error of a prior and of its linear rival, on the same noise.
+) -> dict[str, list[dict[str, Any]]]:
+    """Measure denoising errors and residuals on some data; write `denoising.json` and `denoising.png`.
+
+    A part of the data is measured on, and the linear filter is fitted to the rest: of RGB-D frames one scene in
+    sixteen, the same that `train_prior` would hold out, or of a single scene its last frames; of images the last
+    quarter. RGB-D frames are reduced to the focal lengths on the prior's card, images are cut as they are.
 
     Args:
-        prior: The prior.
-        linear: The rival, fitted to training patches.
-        x: Clean patches that neither has seen.
-        weight: 0 where a channel is unknown.
+        prior: The prior; of r, g, b and disparity, some of them, or one channel that grey images are shown to.
+        data: Folders of RGB-D frames, or of images where the prior knows no disparity.
+        out: Folder for the results.
+        count: Patches to measure on.
+        fit: Patches to fit the filter to.
+        size: Side of a patch in pixels; the card's, if not given.
         sigmas: Noise levels; those beyond the card's range are left out.
-        seed: Seeds the noise.
-        chunk: Patches at a time.
+        seed: Seeds patches and noise.
 
     Returns:
-        A row a noise level: `sigma`, then for `rgb` and `disparity` the error of the prior and of the `linear` filter,
-        and their ratio; below 1 the prior is better.
+        For each folder, by its name, the rows of `denoising_errors`, channel by channel.
+
+    Raises:
+        OSError: If a file cannot be read, or `out` cannot be written.
+        ValueError: If there is nothing in a folder that the prior can be measured on, or an argument is not usable.
     """
-    generator = torch.Generator().manual_seed(seed)
-    device = next(prior.parameters()).device
-    groups = {"rgb": [i for i, c in enumerate(prior.channels) if c in "rgb"]}
-    groups |= {c: [i] for i, c in enumerate(prior.channels) if c not in "rgb"}
-    rows = []
-    for sigma in (s for s in sigmas if prior.card.sigma_min <= s <= prior.card.sigma_max):
-        noisy = x + sigma * torch.randn(x.shape, generator=generator)
-        level = torch.full((len(x),), sigma)
-        pairs = zip(noisy.split(chunk), level.split(chunk), strict=True)
-        learned = torch.cat([prior.denoise(a.to(device), s.to(device)).cpu() for a, s in pairs])
-        rival = linear.denoise(noisy, level)
-        row: dict[str, Any] = {"sigma": sigma}
-        for name, index in groups.items():
-            if index:
-                ours, theirs = (_error(d, x, weight, index) for d in (learned, rival))
-                row |= {name: ours, f"{name}_linear": theirs, f"{name}_ratio": round(ours / theirs, 4)}
-        rows.append(row)
-    return rows
+    if count < 1 or fit < 1:
+        raise ValueError(f"evaluation needs at least 1 patch to measure on and to fit to, but got {count} and {fit}.")
+    check_folder(out)
+    side = _side(prior, size)
+    errors = {}
+    for folder in data:
+        (clean, _), (x, weight) = _two_parts(prior, folder, fit, count, side, seed)
+        name = folder.resolve().name
+        errors[name] = denoising_errors(
+            prior, LinearFilter(clean), x, weight, sigmas=sigmas, separate=True, seed=seed + 3
+        )
+        if not errors[name]:
+            raise ValueError(f"none of the noise levels {sigmas} is in the range of the prior's card; choose others.")
+    save_errors(out, errors)
+    return errors
 
 
-def save_errors(folder: Path, errors: dict[str, list[dict[str, Any]]]) -> None:
-    """Write `denoising.json`, and `denoising.png` where matplotlib is installed."""
-    (folder / "denoising.json").write_text(json.dumps(errors, indent=2) + "\n", encoding="utf-8")
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        return
-    figure = Figure(figsize=(4.5 * len(errors), 3.6), layout="constrained")
-    for axes, (name, rows) in zip(figure.subplots(1, len(errors), squeeze=False)[0], errors.items(), strict=True):
-        for group, color in (("rgb", "tab:orange"), ("disparity", "tab:blue")):
-            if group in rows[0]:
-                at = [row["sigma"] for row in rows]
-                axes.loglog(at, [row[group] for row in rows], color=color, marker="o", label=f"{group}, prior")
-                axes.loglog(
-                    at, [row[f"{group}_linear"] for row in rows], color=color, ls="--", label=f"{group}, linear filter"
-                )
-        axes.set(title=name, xlabel="sigma", ylabel="mean squared error")
-        axes.legend()
-    figure.savefig(folder / "denoising.png", dpi=110)
+def _side(prior: Prior, size: int | None) -> int:
+    known: tuple[int, ...] = getattr(getattr(prior, "card", None), "size", ())
+    if size is None and not known:
+        raise ValueError(f"no card says how large this {type(prior).__name__}'s patches are. Give --size, in pixels.")
+    return next(iter(known)) if size is None else size
 
 
-def _error(denoised: Tensor, x: Tensor, weight: Tensor, index: list[int]) -> float:
-    part = weight[:, index]
-    return ((denoised - x)[:, index].square() * part).sum().item() / part.sum().item()
+def _two_parts(prior: Prior, folder: Path, fit: int, count: int, side: int, seed: int) -> tuple[Patches, Patches]:
+    """Patches of one part of a folder, to fit to, and of the other, to measure on."""
+    frames = rgbd_folders(folder) if folder.is_dir() else []
+    if "disparity" in prior.channels or frames:
+        return _rgbd_parts(prior, find_frames([folder]), fit, count, side, seed)
+    images = find_images(folder)
+    kept = max(len(images) // 4, 1)
+    card: Any = getattr(prior, "card", None)
+    span = (-1.0, 1.0) if card is None else card.range
+    train, held = (
+        image_patches(paths, many, size=side, channels=prior.channels, span=span, seed=seed + shift)
+        for paths, many, shift in ((images[:-kept], fit, 1), (images[-kept:], count, 2))
+    )
+    return (train, torch.ones_like(train)), (held, torch.ones_like(held))
+
+
+def _rgbd_parts(
+    prior: Prior, frames: list[Frame], fit: int, count: int, side: int, seed: int
+) -> tuple[Patches, Patches]:
+    names = {channels: name for name, channels in CHANNELS.items()}
+    card: Any = getattr(prior, "card", None)
+    d_min = None if card is None else card.d_min
+    if tuple(prior.channels) not in names or ("disparity" in prior.channels and d_min is None):
+        raise ValueError(
+            f"RGB-D frames make patches of r, g, b, disparity, of r, g, b or of disparity, with the card's d_min. "
+            f"This prior knows {', '.join(prior.channels)}, with d_min {d_min}."
+        )
+    train, held, _ = split_scenes(frames)
+    train = train[:: -(-len(train) // MOST_FRAMES)]
+    shortest = min(min(frame.focal) for frame in frames)
+    focal = (card and card.focal) or (shortest, shortest)
+    first, second = (load_pyramid(part, size=side, focal=focal, d_min=d_min or 1.0) for part in (train, held))
+    channels = names[tuple(prior.channels)]
+    return (
+        plain_patches(first, fit, size=side, channels=channels, seed=seed + 1),
+        plain_patches(second, count, size=side, channels=channels, seed=seed + 2),
+    )

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from scorereg.training.evaluate import save_errors
+from scorereg.evaluation import save_errors
 from scorereg.training.layouts import find_frames
 from scorereg.training.report import export_prior, measure
 from scorereg.training.sets import load_sets, split_scenes

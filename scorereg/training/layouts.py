@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Frame", "find_frames"]
+__all__ = ["Frame", "find_frames", "rgbd_folders"]
 
 _IMAGES = (".jpg", ".jpeg", ".png")
 _MILLIMETRE = 0.001
@@ -55,7 +55,7 @@ def find_frames(paths: list[Path]) -> list[Frame]:
             raise FileNotFoundError(
                 f"{path} is no folder. Name folders with RGB-D frames, or a folder of such folders."
             )
-        found = [frame for folder in _walk(path) for frame in _read_folder(folder)]
+        found = [frame for folder in rgbd_folders(path) for frame in _read_folder(folder)]
         if not found:
             raise ValueError(
                 f"{path} holds no RGB-D frames. Expected below it: transforms.json with depth_file_path, frames.json, "
@@ -65,8 +65,8 @@ def find_frames(paths: list[Path]) -> list[Frame]:
     return frames
 
 
-def _walk(root: Path) -> list[Path]:
-    """Folders that some layout claims; nothing inside such a folder is searched."""
+def rgbd_folders(root: Path) -> list[Path]:
+    """Return the folders that some layout claims; nothing inside such a folder is searched."""
     claimed = []
     for here, folders, files in os.walk(root):
         folders.sort()

@@ -3,14 +3,18 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
+from scorereg.evaluation import LinearFilter, denoising_errors, residual_quantiles, save_errors
 from scorereg.priors.network import NetworkPrior
+from scorereg.sampling import sample, save_grid
 from scorereg.training.checkpoint import State, ema_prior, write_beside
 from scorereg.training.data import Pyramid
-from scorereg.training.evaluate import LinearFilter, denoising_errors, plain_patches, save_errors
-from scorereg.training.sample import heun, save_grid
+from scorereg.training.evaluate import plain_patches
 
-__all__ = ["export_prior", "measure", "write_report"]
+__all__ = ["clean_residuals", "export_prior", "measure", "write_report"]
+
+RESIDUAL_SIGMAS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
 
 def export_prior(run: Path, folder: Path) -> NetworkPrior:
@@ -27,7 +31,9 @@ def export_prior(run: Path, folder: Path) -> NetworkPrior:
 
 
 def measure(prior: NetworkPrior, pyramids: dict[str, Pyramid], *, count: int = 512, fit: int = 8192) -> NetworkPrior:
-    """Return the prior with the denoising errors on its card: one table for each pyramid but `"train"`.
+    """Return the prior with what was measured on its card.
+
+    Denoising errors are measured on each pyramid but `"train"`, the residual of clean patches on `"held-out"`.
 
     Args:
         prior: The prior.
@@ -43,7 +49,18 @@ def measure(prior: NetworkPrior, pyramids: dict[str, Pyramid], *, count: int = 5
         if name != "train":
             x, weight = plain_patches(pyramid, count, size=size, channels=channels, seed=2)
             errors[name] = denoising_errors(prior, linear, x, weight)
-    return NetworkPrior(prior.network, dataclasses.replace(card, denoising=errors), autocast=prior.autocast).eval()
+    card = dataclasses.replace(
+        card, denoising=errors, residual_quantiles=clean_residuals(prior, pyramids["held-out"], count=4 * count)
+    )
+    return NetworkPrior(prior.network, card, autocast=prior.autocast).eval()
+
+
+def clean_residuals(prior: NetworkPrior, pyramid: Pyramid, *, count: int) -> dict[str, Any]:
+    """Return a card's `residual_quantiles`, measured on plain patches of frames that were held out."""
+    size, channels = prior.card.size[0], prior.card.training["channels"]
+    x, _ = plain_patches(pyramid, count, size=size, channels=channels, seed=4)
+    measured = residual_quantiles(prior, x, sigmas=RESIDUAL_SIGMAS)
+    return {**measured, "data": f"{count} patches of the held-out scenes, as they are, no noise added"}
 
 
 def write_report(run: State | Path, pyramids: dict[str, Pyramid], out: Path) -> Path:
@@ -54,6 +71,6 @@ def write_report(run: State | Path, pyramids: dict[str, Pyramid], out: Path) -> 
     """
     prior = measure(ema_prior(run), pyramids)
     prior.save_pretrained(out / "prior")
-    write_beside(out / "samples.png", lambda path: save_grid(path, heun(prior, 64), prior.channels))
+    write_beside(out / "samples.png", lambda path: save_grid(path, sample(prior, 64), prior.channels))
     save_errors(out, json.loads(json.dumps(prior.card.denoising)))
     return out / "prior"

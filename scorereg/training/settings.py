@@ -15,7 +15,7 @@ from scorereg.training.checkpoint import CHECKPOINT_FILE
 from scorereg.training.data import RAW_MAX
 from scorereg.training.layouts import Frame
 
-__all__ = ["check_out", "check_settings", "has_bf16", "make_card"]
+__all__ = ["check_file", "check_folder", "check_out", "check_settings", "has_bf16", "make_card"]
 
 
 def check_settings(settings: dict[str, Any]) -> None:
@@ -52,12 +52,7 @@ def check_out(out: Path, *, resume: bool) -> None:
         OSError: If it cannot be written, or there is nothing to resume.
         ValueError: If it holds a run that is not to be resumed.
     """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            pass
-    except OSError as error:
-        raise OSError(f"{out} cannot be written ({error.strerror or error}). Choose another --out.") from None
+    check_folder(out)
     there = (out / CHECKPOINT_FILE).exists()
     if there and not resume:
         raise ValueError(
@@ -67,6 +62,31 @@ def check_out(out: Path, *, resume: bool) -> None:
         raise FileNotFoundError(
             f"{out / CHECKPOINT_FILE} is not there, so there is nothing to resume. Start without --resume."
         )
+
+
+def check_folder(out: Path) -> None:
+    """Make a folder for results, and see that it can be written before anything is worked out.
+
+    Raises:
+        OSError: If it cannot.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise OSError(f"{out} cannot be written ({error.strerror or error}). Choose another --out.") from None
+
+
+def check_file(path: Path) -> None:
+    """Make a file's folder, and see that the file can be written before anything is worked out.
+
+    Raises:
+        OSError: If it cannot.
+    """
+    if path.is_dir():
+        raise OSError(f"{path} cannot be written (it is a folder). Name a file in it.")
+    check_folder(path.parent)
 
 
 def make_card(
