@@ -10,7 +10,7 @@ what a differentiable renderer shows and sends the score back as a gradient. Let
     pose        world from camera, OpenCV axes: x right, y down, z forward
 """
 
-from scorereg import baselines, metrics, schedules
+from scorereg import baselines, estimators, metrics, schedules
 from scorereg.cameras import Cameras, Rays
 from scorereg.fields import Field, HashGrid
 from scorereg.fit import Recipe, fit_scene
@@ -45,6 +45,7 @@ __all__ = [
     "Scene",
     "ScoreLoss",
     "baselines",
+    "estimators",
     "fit_scene",
     "load_prior",
     "load_scene",

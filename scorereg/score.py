@@ -309,16 +309,17 @@ class ScoreLoss(nn.Module):
         return value, gradient, free
 
     def _residual(self, x: Tensor, level: Tensor, generator: torch.Generator | None) -> Tensor:
-        """What the prior would take away: x - D(x), with noise in the query and another denoiser for x if so set."""
-        query = x
+        """What the prior would take away, x - D(x); with noise in the query, or another denoiser for x, if so set."""
+        query, noise = x, None
         if self.perturb:
-            noise = _fresh(x, generator) if self.perturb is True else self.perturb(x, level)
-            query = torch.addcmul(x, _like(noise, x, "The function given as `perturb`"), over_space(level, x.ndim))
+            noise = self.perturb(x, level) if callable(self.perturb) else _fresh(x, generator)
+            noise = _like(noise, x, "The function given as `perturb`") * over_space(level, x.ndim)
+            query = x + noise
         with torch.autocast(x.device.type, enabled=False):  # sigma goes down to 0.01, where half precision is noise
-            denoised = _like(self.prior.denoise(query, level), x, "The prior's denoise(x, sigma)")
-            if self.against is None:
-                return x - denoised
-            return _like(self.against.denoise(query, level), x, "The denoise(x, sigma) of `against`") - denoised
+            removed = _removed(self.prior, query, level)
+            if self.against is not None:
+                return removed - _removed(self.against, query, level)
+        return removed if noise is None else removed - noise
 
     def _coefficient(
         self, residual: Tensor, free: Tensor | None, sigma: Tensor | float, weight: Tensor | float
@@ -370,6 +371,14 @@ class ScoreLoss(nn.Module):
 
 def _fresh(x: Tensor, generator: torch.Generator | None) -> Tensor:
     return torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
+
+
+def _removed(prior: Prior, x: Tensor, level: Tensor) -> Tensor:
+    """What a prior takes away, x - D(x); without D where it can, as next to x that has lost the digits that count."""
+    direct = getattr(prior, "residual", None)
+    if direct is not None:
+        return _like(direct(x, level), x, "The prior's residual(x, sigma)")
+    return x - _like(prior.denoise(x, level), x, "The prior's denoise(x, sigma)")
 
 
 def _like(returned: Tensor, x: Tensor, who: str) -> Tensor:
