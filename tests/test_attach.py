@@ -139,6 +139,11 @@ def test_nothing_happens_without_a_backward_pass():
     module()
     assert handle.calls == 0
     assert math.isnan(handle.value)
+    leaf = torch.rand(2, 4, 8, 8, requires_grad=True)
+    handle = LOSS.attach(identity := nn.Identity())
+    with torch.no_grad():
+        identity(leaf)
+    assert handle.calls == 0
 
 
 # steps, accumulation
