@@ -98,7 +98,7 @@ class Recipe:
     rotation: float = 0.3
     known_rgb: float = 0.5
     sigma: tuple[float, float] = (0.1, 0.02)
-    prior_start: float = 0.2
+    prior_start: float = 0.5
     prior_end: float = 1.0
     prior_disparity: float = 2e-2
     prior_rgb: float = 2e-3
