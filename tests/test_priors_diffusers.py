@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import diffusers
 import pytest
+import safetensors.torch
 import torch
 from diffusers.configuration_utils import FrozenDict
 from torch import nn
@@ -87,7 +88,7 @@ def table(betas):
 
 @pytest.mark.parametrize("prediction", KINDS)
 @pytest.mark.parametrize("schedule", SCHEDULES)
-@pytest.mark.parametrize("name", ["DDPM", "DDIM", "PNDM", "EulerDiscrete", "UniPCMultistep", "DPMSolverMultistep"])
+@pytest.mark.parametrize("name", ["DDPM", "DDIM", "PNDM", "EulerDiscrete", "UniPCMultistep"])
 def test_tables_of_betas(name, schedule, prediction):
     betas = SCHEDULES[schedule]()
     given = {"trained_betas": betas.tolist()} if schedule == "trained" else {"beta_schedule": schedule}
@@ -351,15 +352,27 @@ def test_truncated_weights(model):
     one_line(model, "cannot be read as a UNet2DModel")
 
 
-def test_missing_files(model):
+def test_weights_in_a_pickle_without_code_are_read(model):
+    x, sigma = torch.randn(1, 3, 8, 8), torch.tensor([1.0])
+    before = load_prior(model).denoise(x, sigma)
+    path = model / "diffusion_pytorch_model.safetensors"
+    torch.save(safetensors.torch.load_file(path), model / "diffusion_pytorch_model.bin")
+    path.unlink()
+    assert_close(load_prior(model).denoise(x, sigma), before)
+
+
+def test_missing_files(model, caplog):
     (model / "scheduler_config.json").rename(model / "s")
     one_line(model, r"scheduler_config\.json is missing", FileNotFoundError)
     (model / "s").rename(model / "scheduler_config.json")
     (model / "diffusion_pytorch_model.safetensors").unlink()
     one_line(model, "cannot be read as a UNet2DModel", FileNotFoundError)
+    assert not caplog.records
     (model / "config.json").write_text("{")
     one_line(model, r"config\.json is no valid JSON")
     (model / "config.json").unlink()
+    one_line(model, r"config\.json is missing", FileNotFoundError)
+    (model / "scheduler_config.json").unlink()
     one_line(model, r"card\.json is missing", FileNotFoundError)
     (model / "model_index.json").write_text("{}")
     one_line(model, r"unet/config\.json is missing", FileNotFoundError)
@@ -396,3 +409,17 @@ def test_hub_ids_need_a_network(monkeypatch, tmp_path):
     monkeypatch.setattr("huggingface_hub.snapshot_download", lambda name, **settings: str(tmp_path / "cache"))
     assert load_prior("owner/model").channels == ("r", "g", "b")
     one_line("a/b/c", "no prior is called 'a/b/c' and no such folder exists")
+
+
+def test_arguments_that_mean_nothing_are_refused(model):
+    pipeline = SimpleNamespace(unet=tiny(), scheduler=diffusers.DDPMScheduler())
+    with pytest.raises(ValueError, match="prompt='a cat' means nothing for the unconditional prior"):
+        load_prior(model, prompt="a cat")
+    with pytest.raises(ValueError, match="prompt='a cat' means nothing for a SimpleNamespace"):
+        load_prior(pipeline, prompt="a cat")
+    with pytest.raises(ValueError, match="autocast=True means nothing for a function"):
+        load_prior(lambda x, sigma: x, channels=("gray",), autocast=True)
+    with pytest.raises(ValueError, match="channels=.* means nothing for a prior that is one already"):
+        load_prior(load_prior(pipeline), channels=("gray",))
+    with pytest.raises(ValueError, match="no prior is called 'runs/model.pt'"):
+        load_prior("runs/model.pt")

@@ -204,7 +204,10 @@ def read_part(folder: Path, config: str, understood: tuple[str, ...]) -> Any:
     try:
         if config == SCHEDULER:
             return getattr(diffusers, name).from_config(settings)
-        return getattr(diffusers, name).from_pretrained(folder, local_files_only=True, low_cpu_mem_usage=False)
+        safe = any(folder.glob("*.safetensors"))  # else a pickle, of which torch reads nothing but tensors
+        return getattr(diffusers, name).from_pretrained(
+            folder, local_files_only=True, low_cpu_mem_usage=False, use_safetensors=safe
+        )
     except Exception as error:  # whatever diffusers, safetensors, torch or the unpickler make of a broken file
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         kind = FileNotFoundError if "no file named" in reason else ValueError

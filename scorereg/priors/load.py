@@ -16,6 +16,7 @@ __all__ = ["load_prior", "shipped_priors"]
 
 ZOO = Path(__file__).parent / "zoo"
 CHECKPOINTS = (".pt", ".pth", ".ckpt")
+WANTED = ["*.json", "*.txt", "*/*.safetensors", "diffusion_pytorch_model.safetensors"]  # not the same in one big file
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
@@ -88,30 +89,34 @@ def load_prior(
         A `NetworkPrior` or a `WrappedPrior`, both with `card`; a prior that is given is returned as it is.
 
     Raises:
-        ValueError: If nothing of that name is found, or it is not readable or not understood.
+        ValueError: If nothing of that name is found, it is not readable or not understood, or an argument means
+            nothing for it.
         FileNotFoundError: If a folder lacks a file.
     """
     if not isinstance(source, str | os.PathLike):
         return _from_object(source, device, autocast, channels, prompt, guidance, negative_prompt)
     name = os.fspath(source)
     if name in shipped_priors():
+        _unused(f"the shipped prior {name}", channels=channels, prompt=prompt)
         return NetworkPrior.load(ZOO / name, device=device, autocast=autocast)
-    folder = Path(name)
-    if not folder.exists():
-        folder = _download(name)
+    folder = Path(name) if Path(name).exists() else _download(name)
     if folder.suffix in CHECKPOINTS and folder.is_file():
         from scorereg.priors.lucidrains import load_lucidrains
 
-        return load_lucidrains(folder, device)
+        _unused(f"the checkpoint {name}", autocast=autocast, prompt=prompt)
+        return load_lucidrains(folder, device, channels=channels)
     from scorereg.priors.diffusers import is_diffusers_folder, load_diffusers
     from scorereg.priors.latent import is_text_folder, load_text_pipeline
 
     if is_text_folder(folder):
+        _unused(f"the latent model {name}", channels=channels, autocast=autocast)
         return load_text_pipeline(
             folder, prompt=prompt, guidance=guidance, negative_prompt=negative_prompt, device=device
         )
+    _unused(f"the unconditional prior {name}", prompt=prompt)
     if is_diffusers_folder(folder):
         return load_diffusers(folder, channels=channels, device=device, autocast=autocast)
+    _unused(f"{name}, whose card says what it needs", channels=channels)
     return NetworkPrior.load(folder, device=device, autocast=autocast)
 
 
@@ -128,33 +133,43 @@ def _from_object(
     from scorereg.priors.karras import from_denoiser
     from scorereg.priors.latent import from_text_pipeline
 
+    name = type(source).__name__
     if isinstance(source, Prior):
+        _unused("a prior that is one already", channels=channels, autocast=autocast, prompt=prompt)
         return source
     if hasattr(source, "text_encoder"):
+        _unused(f"a {name}", channels=channels, autocast=autocast)
         return from_text_pipeline(
             source, prompt=prompt, guidance=guidance, negative_prompt=negative_prompt, device=device
         )
+    _unused(f"a {name}", prompt=prompt)
     if hasattr(source, "unet") and hasattr(source, "scheduler"):
-        name = type(source).__name__
         return from_diffusers(
             source.unet, source.scheduler, name=name, channels=channels, device=device, autocast=autocast
         )
     if callable(source) and not hasattr(source, "config"):
+        _unused(f"a {name}", autocast=autocast)
         return from_denoiser(source, channels=channels, device=device)
     raise ValueError(
-        f"load_prior got a {type(source).__name__}, which does not say how its noise is made. Give a pipeline, a "
+        f"load_prior got a {name}, which does not say how its noise is made. Give a pipeline, a "
         "folder, or a denoiser D(x, sigma); or say it: scorereg.priors.wrap(network, prediction=..., betas=..., ...)."
     )
 
 
+def _unused(what: str, **given: Any) -> None:
+    for name, value in given.items():
+        if value:
+            raise ValueError(f"{name}={value!r} means nothing for {what}. Leave it out.")
+
+
 def _download(name: str) -> Path:
-    if not HUB_ID.fullmatch(name):
+    if not HUB_ID.fullmatch(name) or Path(name).suffix in CHECKPOINTS:
         known = ", ".join(shipped_priors()) or "none"
         raise ValueError(f"no prior is called {name!r} and no such folder exists. Shipped are: {known}.")
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(name, allow_patterns=["*.json", "*.txt", "*.safetensors"]))
+        return Path(snapshot_download(name, allow_patterns=WANTED, ignore_patterns=["*.fp16.*", "*non_ema*"]))
     except Exception as error:  # offline, unknown, private: each has its own type
         reason = " ".join(str(error).split())[:160]
         raise ValueError(
