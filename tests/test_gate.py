@@ -54,7 +54,9 @@ def of_size(*sizes):
         (2.0, 0.5, 3.0),
     ],
 )
-@pytest.mark.parametrize("settings", [{}, {"normalize": "rms"}, {"weight": torch.square}], ids=str)
+@pytest.mark.parametrize(
+    "settings", [{}, {"normalize": "rms"}, {"weight": torch.square}], ids=["plain", "rms", "squared"]
+)
 def test_gate_weakens_with_the_square_beyond_the_quantile(sigma, level, usual, settings):
     x = of_size(0.5 * usual * sigma, 0.999 * usual * sigma, 2 * usual * sigma, 10 * usual * sigma)
     plain, gated = (ScoreLoss(Half(), sigma=sigma, **settings, **gate) for gate in ({}, {"gate": level}))

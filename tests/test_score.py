@@ -312,7 +312,9 @@ def test_against_takes_the_place_of_the_patch():
     assert_close(2 * g, (x + n) / 3 - (x + n) / 2)
 
 
-@pytest.mark.parametrize("settings", [{}, {"perturb": True}, {"perturb": True, "against": Shrink()}], ids=str)
+@pytest.mark.parametrize(
+    "settings", [{}, {"perturb": True}, {"perturb": True, "against": Shrink()}], ids=["plain", "noise", "against"]
+)
 def test_a_prior_that_knows_its_residual_is_asked_for_that(settings):
     """At sigma 0.005 a residual by D has lost digits in float32; here D would be off by far more."""
 
