@@ -2,18 +2,25 @@
 
 from scorereg.priors.base import Prior, score
 from scorereg.priors.card import PriorCard
+from scorereg.priors.compose import ChannelPrior, MarginalPrior, ProductPrior, TemperedPrior
 from scorereg.priors.deepinv import as_deepinv
 from scorereg.priors.diffusers import from_diffusers, scheduler_settings
 from scorereg.priors.gaussian import GaussianFieldPrior
 from scorereg.priors.load import load_prior, shipped_priors
 from scorereg.priors.network import NetworkPrior
+from scorereg.priors.tile import TiledPrior
 from scorereg.priors.wrap import WrappedPrior, wrap
 
 __all__ = [
+    "ChannelPrior",
     "GaussianFieldPrior",
+    "MarginalPrior",
     "NetworkPrior",
     "Prior",
     "PriorCard",
+    "ProductPrior",
+    "TemperedPrior",
+    "TiledPrior",
     "WrappedPrior",
     "as_deepinv",
     "from_diffusers",
