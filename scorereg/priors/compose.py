@@ -5,7 +5,7 @@ Each of these is a prior itself, so that they nest. In all of them score = (D - 
     product       D = x + sum_i w_i (D_i - x)               score = sum_i w_i score_i
     temperature   D(x, sigma) = D_1(x, sigma / sqrt(T))
     some channels D = D_1 on those channels, and x on the others: no score there
-    marginal      D = D_1(x with its missing channels filled), without those
+    marginal      D = D_1(x with its missing channels filled in), without those
 
 Where the parts have cards, the whole has one: what they agree on, and the noise levels that all of them know.
 """
@@ -141,14 +141,14 @@ class ChannelPrior(nn.Module):
 class MarginalPrior(nn.Module):
     r"""A prior for patches that lack some of its channels: an RGB-D prior where there is only depth.
 
-    The missing channels y are filled by a fixed point of their own denoising, begun at a constant,
+    The missing channels y are filled with what the prior makes of them, and noise of the same level on it,
 
-    $$ y \leftarrow D_y(x, y; \sigma) $$
+    $$ y \leftarrow D_y(x, y; \sigma) + \sigma n $$
 
-    that is, by gradient steps of size sigma^2 on log p_sigma(x, y). At the fixed point the score of x is the gradient
-    of the largest log p_sigma(x, y) over y, which for a Gaussian is the marginal's score, exactly. Structures of y
-    whose variance is s^2 take about s^2 / sigma^2 rounds to come, so after a few rounds at a small sigma the missing
-    channels still are all but constant, and what the prior says is conditioned on that.
+    first `rounds` times, and then once for each of the `draws` whose D_x are averaged. With y drawn from its
+    distribution given x that average would be the marginal's posterior mean. Here the mean of the missing channels
+    takes the place of a draw of them; for a Gaussian that changes nothing in expectation. The noise is the same at each
+    call.
 
     Where the missing channels are known after all, from a photo for instance, give the whole patch to `ScoreLoss` with
     a mask `known` instead.
@@ -156,23 +156,35 @@ class MarginalPrior(nn.Module):
     Args:
         prior: The prior of more channels.
         channels: The patch's channels, in order, all of them the prior's.
-        rounds: How often the missing channels are denoised first; each costs as much as the denoising itself.
+        rounds: How often the missing channels are denoised before anything counts.
+        draws: How many denoised patches are averaged; each costs as much as a round.
         start: Value of the missing channels to begin with, in prior space.
+        seed: Seeds the noise.
 
     Raises:
-        ValueError: If the prior lacks a channel, a name comes twice, or `rounds` is negative.
+        ValueError: If the prior lacks a channel, a name comes twice, `rounds` is negative or there is no draw.
     """
 
     index: Tensor
     missing: Tensor
 
-    def __init__(self, prior: Prior, channels: Sequence[str], *, rounds: int = 3, start: float = 0.0) -> None:
+    def __init__(
+        self,
+        prior: Prior,
+        channels: Sequence[str],
+        *,
+        rounds: int = 1,
+        draws: int = 2,
+        start: float = 0.0,
+        seed: int = 0,
+    ) -> None:
         super().__init__()
-        if rounds < 0:
-            raise ValueError(f"rounds must be 0 or more, but is {rounds}.")
+        if rounds < 0 or draws < 1:
+            raise ValueError(f"a marginal needs 0 or more rounds and at least 1 draw, but got {rounds} and {draws}.")
         self.prior = prior
         self.channels = tuple(channels)
-        self.rounds, self.start = rounds, start
+        self.rounds, self.draws = rounds, draws
+        self.start, self.seed = start, seed
         names = tuple(prior.channels)
         rest = [i for i, name in enumerate(names) if name not in self.channels]
         self.register_buffer("index", _places(self.channels, names, "patch's", "prior"), persistent=False)
@@ -181,12 +193,18 @@ class MarginalPrior(nn.Module):
         self.card = card and derived_card(card, channels=self.channels)
 
     def denoise(self, x: Float[Tensor, "b c *space"], sigma: Float[Tensor, " b"]) -> Float[Tensor, "b c *space"]:
-        """Return the patch denoised together with what was filled in."""
+        """Return the mean of the patches that were denoised together with what was filled in."""
+        generator = torch.Generator().manual_seed(self.seed)
         whole = x.new_full((len(x), len(self.prior.channels), *x.shape[2:]), self.start).index_copy(1, self.index, x)
-        for _ in range(self.rounds):
-            filled = self.prior.denoise(whole, sigma)[:, self.missing]
-            whole = whole.index_copy(1, self.missing, filled)
-        return self.prior.denoise(whole, sigma)[:, self.index]
+        level = sigma.to(x.dtype).reshape(-1, *[1] * (x.ndim - 1))
+        total = torch.zeros_like(x)
+        for step in range(self.rounds + self.draws):
+            filled = whole[:, self.missing]
+            noise = torch.randn(filled.shape, generator=generator).to(x)
+            denoised = self.prior.denoise(whole.index_copy(1, self.missing, filled + level * noise), sigma)
+            whole = whole.index_copy(1, self.missing, denoised[:, self.missing])
+            total = total + denoised[:, self.index] * (step >= self.rounds)
+        return total / self.draws
 
 
 def derived_card(card: PriorCard, **changes: Any) -> PriorCard:
