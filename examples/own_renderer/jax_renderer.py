@@ -51,14 +51,14 @@ def hook(loss: ScoreLoss) -> Any:
         """On the host, where the arrays hold numbers."""
         return loss.gradient(patch, step=int(step), known=known)
 
-    @jax.custom_vjp
-    def hooked(patch: jax.Array, step: jax.Array) -> jax.Array:
+    def identity(patch: jax.Array, step: jax.Array) -> jax.Array:
         return patch
 
     def backward(saved: tuple[jax.Array, jax.Array], arriving: jax.Array) -> tuple[jax.Array, None]:
         shape = jax.ShapeDtypeStruct(arriving.shape, arriving.dtype)
         return arriving + jax.pure_callback(gradient, shape, *saved), None
 
+    hooked = jax.custom_vjp(identity)
     hooked.defvjp(lambda patch, step: (patch, (patch, step)), backward)
     return hooked
 
