@@ -12,6 +12,7 @@ what a differentiable renderer shows and sends the score back as a gradient. Let
 
 from scorereg import baselines, estimators, metrics, schedules
 from scorereg.cameras import Cameras, Rays
+from scorereg.densities import Density
 from scorereg.fields import Field, HashGrid
 from scorereg.fit import Recipe, fit_scene
 from scorereg.patches import Patches, PatchSampler
@@ -21,6 +22,7 @@ from scorereg.priors.card import PriorCard
 from scorereg.priors.gaussian import GaussianFieldPrior
 from scorereg.priors.load import load_prior
 from scorereg.priors.network import NetworkPrior
+from scorereg.ray_weights import RayWeights, rebin
 from scorereg.rendering import Render, render
 from scorereg.scenes import Scene, load_scene
 from scorereg.score import ScoreLoss
@@ -31,6 +33,7 @@ score = _score  # last, as importing the module of this name has bound the name 
 __all__ = [
     "RGBD",
     "Cameras",
+    "Density",
     "Field",
     "GaussianFieldPrior",
     "HashGrid",
@@ -39,6 +42,7 @@ __all__ = [
     "Patches",
     "Prior",
     "PriorCard",
+    "RayWeights",
     "Rays",
     "Recipe",
     "Render",
@@ -50,6 +54,7 @@ __all__ = [
     "load_prior",
     "load_scene",
     "metrics",
+    "rebin",
     "render",
     "schedules",
     "score",
