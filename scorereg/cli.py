@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from scorereg.cli_data import make_rays_command
+
 __all__ = ["app", "main", "one_line_errors"]
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -125,6 +127,9 @@ def evaluate_command(
     for name, rows in evaluate_prior(load_prior(prior, device), data, out, count=count, seed=seed, size=size).items():
         Console().print(error_table(rows, title=name))
     typer.echo(f"errors: {out / 'denoising.json'}")
+
+
+app.command("make-rays")(make_rays_command)
 
 
 @contextmanager

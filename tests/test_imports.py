@@ -31,7 +31,7 @@ PRIORS = {
     "evaluation",
     "tables",
 }
-MEETING = {"fit", "cli", "__init__"}  # where the halves may meet: the one loop, the commands, the list of names
+MEETING = {"fit", "cli", "cli_data", "__init__"}  # where the halves may meet: the one loop, the commands, the list of names
 HEAVY = {"diffusers", "imageio", "lpips", "matplotlib", "skimage", "tensorboard", "tinycudann", "triton", "typer"}
 
 

@@ -1,0 +1,61 @@
+"""Write a folder of arrays that a prior can be trained on: `arrays.json`, `train-*.npy` and `held-*.npy`.
+
+Every file is written beside its name and renamed into place, `arrays.json` as the last: where it is, the folder is
+whole.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+__all__ = ["check_new", "write_arrays"]
+
+_PER_FILE = 64 * 2**20  # bytes
+
+
+def check_new(out: Path) -> None:
+    """Make the folder, unless it holds finished arrays already; remove what an interrupted run left.
+
+    Raises:
+        OSError: If it cannot be made.
+        ValueError: If there are arrays in it.
+    """
+    if (out / "arrays.json").exists():
+        raise ValueError(f"{out} holds arrays already. Choose another --out, or remove it.")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"{out} cannot be made ({error.strerror or error}). Choose another --out.") from None
+    for kind in ("train", "held", "known-train", "known-held"):
+        for left in out.glob(f"{kind}-*.npy*"):
+            left.unlink()
+
+
+def write_arrays(out: Path, arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> None:
+    """Write arrays [N, ...] in files of some 64 MiB each, and then the facts about them.
+
+    Args:
+        out: The folder, as `check_new` left it.
+        arrays: By name, `"train"` and `"held"`, and what belongs to them, row for row, like `"known-train"`.
+        facts: The content of `arrays.json`; `counts` is added.
+
+    Raises:
+        OSError: If a file cannot be written.
+        ValueError: If an array is empty or not finite.
+    """
+    for name, array in arrays.items():
+        if not len(array) or not np.isfinite(array.ravel()[:: max(array.size // 1_000_000, 1)]).all():
+            raise ValueError(f"the {name} part is empty or not finite: {len(array)} examples. Give more data.")
+        rows = max(_PER_FILE // max(array[0].nbytes, 1), 1)
+        for number, start in enumerate(range(0, len(array), rows)):
+            partial = out / f"{name}-{number:05d}.npy.partial"
+            with partial.open("wb") as file:
+                np.save(file, array[start : start + rows], allow_pickle=False)
+            partial.replace(out / f"{name}-{number:05d}.npy")
+    counts = {name: len(array) for name, array in arrays.items()}
+    partial = out / "arrays.json.partial"
+    partial.write_text(json.dumps({**facts, "counts": counts}, indent=2) + os.linesep, encoding="utf-8")
+    partial.replace(out / "arrays.json")
