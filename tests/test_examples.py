@@ -99,6 +99,17 @@ def read(out):
 
 
 @pytest.mark.usefixtures("tiny")
+def test_a_run_that_was_cut_off_goes_on_only_as_the_same(scene, tmp_path):
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / "fit.pt").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"fit\.pt holds no readable fit"):
+        fit(scene, out, "--regularize", "none", "--resume")
+    fit(scene, out, "--regularize", "none")
+    assert read(out)["steps"] == 2
+
+
+@pytest.mark.usefixtures("tiny")
 @pytest.mark.parametrize("regularize", ["none", "geometric", "prior"])
 def test_a_run_leaves_metrics_views_and_a_field(regularize, scene, prior, tmp_path):
     out = tmp_path / "run"
@@ -115,6 +126,7 @@ def test_a_run_leaves_metrics_views_and_a_field(regularize, scene, prior, tmp_pa
     assert metrics["depth_abs_rel"] > 0
     assert metrics["train"] == TRAIN
     assert [view["view"] for view in metrics["views"]] == TEST
+    assert not (out / "fit.pt").exists()
     for name in ("psnr", "ssim", "depth_abs_rel"):
         assert_close(sum(view[name] for view in metrics["views"]) / 2, metrics[name])
     for name in ("0", "3"):

@@ -228,6 +228,57 @@ def test_reports_are_the_history(prior):
     assert heard == fit.history
 
 
+@pytest.mark.parametrize("stop", [3, 12])
+def test_a_fit_that_was_cut_off_ends_as_one_that_was_not(prior, tmp_path, monkeypatch, stop):
+    monkeypatch.setattr("scorereg.saved_fit.SECONDS", 0.0)
+    recipe = replace(TINY, steps=16)
+
+    def cut_off(values):
+        if values["step"] == stop:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit_scene(wall_scene(), prior, recipe=recipe, report=cut_off, save=tmp_path / "fit.pt")
+    heard = []
+    went_on = fit_scene(wall_scene(), prior, recipe=recipe, save=tmp_path / "fit.pt", resume=True, report=heard.append)
+    whole = fit_scene(wall_scene(), prior, recipe=recipe)
+    assert same(went_on, whole)
+    assert went_on.history == whole.history
+    assert heard[0]["step"] == stop
+    assert [path.name for path in tmp_path.iterdir()] == ["fit.pt"]
+
+
+def test_without_resume_a_saved_fit_is_written_over(tmp_path):
+    short = replace(TINY, steps=2)
+    for steps in (short, short):
+        fit = fit_scene(wall_scene(), regularize="none", recipe=steps, save=tmp_path / "fit.pt")
+        assert len(fit.history) == 2
+
+
+def test_resume_starts_afresh_where_nothing_is(tmp_path):
+    short = replace(TINY, steps=2)
+    fit = fit_scene(wall_scene(), regularize="none", recipe=short, save=tmp_path / "fit.pt", resume=True)
+    assert len(fit.history) == 2
+
+
+def test_a_saved_fit_of_other_settings_is_refused(tmp_path):
+    path = tmp_path / "fit.pt"
+    fit_scene(wall_scene(), regularize="none", recipe=replace(TINY, steps=2), save=path)
+    held = path.read_bytes()
+    with pytest.raises(ValueError, match=r"another fit: rays was 64, now 65; seed was 0, now 1\."):
+        fit_scene(
+            wall_scene(), regularize="none", recipe=replace(TINY, steps=2, rays=65), seed=1, save=path, resume=True
+        )
+    assert path.read_bytes() == held
+
+
+def test_a_saved_fit_that_is_damaged_is_named(tmp_path):
+    path = tmp_path / "fit.pt"
+    path.write_bytes(b"half of it")
+    with pytest.raises(ValueError, match=r"fit\.pt holds no readable fit"):
+        fit_scene(wall_scene(), regularize="none", recipe=TINY, save=path, resume=True)
+
+
 def test_one_step_is_a_fit():
     fit = fit_scene(wall_scene(), regularize="none", recipe=replace(TINY, steps=1))
     assert [values["step"] for values in fit.history] == [0]

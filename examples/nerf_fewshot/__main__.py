@@ -36,6 +36,7 @@ def main(
     ] = None,
     backend: Annotated[str, typer.Option(help="Of the hash grid: auto, compiled, eager or tinycudann.")] = "auto",
     video: Annotated[int, typer.Option(help="Frames of the flight through the scene; 0 leaves it out.")] = 30,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a fit that was cut off in --out.")] = False,
 ) -> None:
     """Fit a radiance field to a few photos and write what it is worth on the held-out views."""
     from examples.nerf_fewshot.run import run
@@ -46,6 +47,7 @@ def main(
     result = run(
         scene, out, views=views, regularize=regularize, prior=prior, steps=steps, seed=seed, preset=preset,
         scale=scale, max_size=max_size, backend=backend, video=video,
+        resume=resume,
     )  # fmt: skip
     texts = {"psnr": ("PSNR {:.2f} dB", "no test views"), "ssim": ("SSIM {:.3f}", "no SSIM")}
     texts["depth_abs_rel"] = ("depth abs-rel {:.3f}", "no true depth")

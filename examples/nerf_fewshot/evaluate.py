@@ -3,6 +3,7 @@
 import json
 import statistics
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from examples.nerf_fewshot.pictures import paint_depth, paint_error, save, save_video
 from scorereg.fit import Fit
-from scorereg.metrics import depth_abs_rel, psnr, ssim
+from scorereg.metrics import depth_abs_rel, lpips, psnr, ssim
 from scorereg.scenes import camera_path
 
 __all__ = ["View", "render_views", "summary", "write"]
@@ -28,12 +29,13 @@ class View:
     truth: Float[Tensor, "h w"] | None
 
     def metrics(self) -> dict[str, float | str | None]:
-        """PSNR in dB, SSIM, and the relative error of depth where its truth is known."""
+        """PSNR in dB, SSIM, LPIPS where its package is, and the relative error of depth where its truth is known."""
         truth = self.truth if self.truth is not None and bool((self.truth > 0).any()) else None
         return {
             "view": self.name,
             "psnr": psnr(self.rgb, self.photo),
             "ssim": ssim(self.rgb, self.photo),
+            "lpips": lpips(self.rgb, self.photo, net="vgg") if find_spec("lpips") else None,
             "depth_abs_rel": None if truth is None else depth_abs_rel(self.depth, truth),
         }
 
@@ -64,7 +66,7 @@ def summary(views: list[View]) -> dict:
         values = [value for view in each if isinstance(value := view[name], float)]
         return statistics.fmean(values) if values else None
 
-    return {**{name: mean(name) for name in ("psnr", "ssim", "depth_abs_rel")}, "views": each}
+    return {**{name: mean(name) for name in ("psnr", "ssim", "lpips", "depth_abs_rel")}, "views": each}
 
 
 def write(fit: Fit, views: list[View], metrics: dict, out: Path, *, video_frames: int) -> None:

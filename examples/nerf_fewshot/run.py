@@ -39,6 +39,7 @@ def run_views(
     max_size: int | None = None,
     backend: str = "auto",
     video: int = 30,
+    resume: bool = False,
 ) -> tuple[dict, list[View]]:
     """Fit, evaluate, and write `metrics.json`, `views/`, `field.pt`, `history.jsonl` and `path.mp4` into `out`.
 
@@ -77,18 +78,20 @@ def run_views(
             progress.update(task, completed=values["step"] + 1, note=note)
 
         fit = fit_scene(
-            loaded, trained, regularize=regularize, recipe=recipe, seed=seed, device=device, report=report
+            loaded, trained, regularize=regularize, recipe=recipe, seed=seed, device=device, report=report,
+            save=out / "fit.pt", resume=resume,
         )  # fmt: skip
         progress.update(task, note="rendering the test views")
         shown = render_views(fit)
     metrics = {
         "scene": loaded.name, "regularize": regularize, "prior": prior if trained is not None else None,
-        **summary(shown), "lpips": None, "seconds": fit.seconds, "steps": recipe.steps, "seed": seed,
+        **summary(shown), "seconds": fit.seconds, "steps": recipe.steps, "seed": seed,
         "device": _device_name(device), "threads": torch.get_num_threads(), "preset": preset,
         "train": [loaded.filenames[i] for i in loaded.train], "near": loaded.near, "far": loaded.far,
         "scale": loaded.scale, "torch": torch.__version__,
     }  # fmt: skip
     write(fit, shown, metrics, out, video_frames=video)
+    (out / "fit.pt").unlink()  # of use to a fit that was cut off only
     return metrics, shown
 
 

@@ -1,0 +1,90 @@
+"""The numbers of a fit: `Recipe`, and one set of them for a CPU and one for a GPU."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from scorereg.ops import GridShape
+from scorereg.ops.hash_encode import Backend
+
+__all__ = ["CPU", "GPU", "Recipe", "Regularize"]
+
+Regularize = Literal["none", "geometric", "prior"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The numbers of a fit. Moments of the fit are shares of its steps.
+
+    Args:
+        steps: Optimisation steps.
+        rays: Photo rays a step.
+        samples: Field evaluations a ray.
+        proposal_samples: Proposal evaluations a ray.
+        anneal: When the proposal is fully trusted; before, samples lie more evenly along a ray.
+        shape: Of the hash grid.
+        lr: Adam's step for the grids, falling to a tenth.
+        lr_network: The same for the two small networks.
+        view_degree: Of the colour's dependence on the direction.
+        reveal: Until when the finer levels are held back.
+        falloff: Of `HashGrid`: how much slower the finest level learns than the coarsest.
+        opacity: Weight of `baselines.opacity`.
+        frustum: Weight of `baselines.frustum`.
+        distortion: Weight of `baselines.distortion`, in log depth.
+        distortion_start: When it begins to rise; it has its weight after as long again.
+        consistency: Weight of `consistency.consistency`, on the photo rays.
+        decay: Weight of the mean squared table entry.
+        patches: Patches a step.
+        geometric_patches: Render patches for the geometric terms too where there is no prior; an ablation.
+        focal: Focal lengths of patches in pixels; `None` takes the prior's.
+        translation: How far a patch's camera is moved from a training camera along each axis, in metres.
+        rotation: How far it is turned, in radians.
+        known_rgb: Share of the patches that are seen by a training camera and take their colours from its photo.
+        sigma: Noise level of the prior at its start and at its end.
+        prior_start: When the prior begins.
+        prior_end: When sigma has arrived at its last value.
+        prior_disparity: Weight of the prior's pull on disparity.
+        prior_rgb: Weight of its pull on colours.
+        prior_weight: w(sigma) of `ScoreLoss`.
+        normalize: Of `ScoreLoss`.
+        backend: Of `HashGrid`.
+    """
+
+    steps: int = 500
+    rays: int = 1024
+    samples: int = 24
+    proposal_samples: int = 48
+    anneal: float = 0.1
+    shape: GridShape = field(default_factory=GridShape)
+    lr: float = 3e-2
+    lr_network: float = 1e-2
+    view_degree: int = 1
+    reveal: float = 0.2
+    falloff: float = 0.1
+    opacity: float = 2e-2
+    frustum: float = 1e-3
+    distortion: float = 1e-2
+    distortion_start: float = 0.25
+    consistency: float = 1e-2
+    decay: float = 0.0
+    patches: int = 3
+    geometric_patches: bool = False
+    focal: tuple[float, float] | None = None
+    translation: float = 0.2
+    rotation: float = 0.3
+    known_rgb: float = 0.5
+    sigma: tuple[float, float] = (0.1, 0.02)
+    prior_start: float = 0.5
+    prior_end: float = 1.0
+    prior_disparity: float = 2e-2
+    prior_rgb: float = 2e-3
+    prior_weight: Callable[[Tensor], Tensor] = torch.square
+    normalize: Literal["rms"] | None = None
+    backend: Backend | Literal["tinycudann"] = "auto"
+
+
+CPU = Recipe()
+GPU = Recipe(steps=10_000, rays=4096, samples=48, proposal_samples=96, patches=16, shape=GridShape(16, 2, 19, 16, 2048))
