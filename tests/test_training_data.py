@@ -127,7 +127,7 @@ def test_crops_are_windows_of_the_stored_images(tmp_path):
 def test_crops_reach_every_corner_and_repeat_with_the_seed(tmp_path):
     frames = find_frames([transforms(tmp_path / "s", 1)])
     pyramid = load_pyramid(frames, size=8, focal=(FOCAL, FOCAL), d_min=0.5)
-    index = pyramid._pixels(5000, 8, generator(), flip=False)
+    index, _ = pyramid._pixels(5000, 8, generator(), flip=False)
     assert int(index.min()) == 0
     assert int(index.max()) == WIDTH * HEIGHT - 1
     one, two = (pyramid.crop(16, 8, generator(3)) for _ in range(2))

@@ -1,5 +1,6 @@
 """From raw crops to what the network sees: depth scale, colour jitter, filled holes, prior space."""
 
+import dataclasses
 import math
 
 import torch
@@ -7,9 +8,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from scorereg.training.data import Crops
+from scorereg.training.pyramid import Crops
 
-__all__ = ["CHANNELS", "depth_scale", "fill_holes", "jitter", "to_prior_space"]
+__all__ = ["CHANNELS", "augmented", "channel_names", "depth_scale", "fill_holes", "jitter", "to_prior_space"]
+
+_COLORS = ("r", "g", "b")
 
 CHANNELS: dict[str, tuple[str, ...]] = {
     "rgbd": ("r", "g", "b", "disparity"),
@@ -18,11 +21,45 @@ CHANNELS: dict[str, tuple[str, ...]] = {
 }
 
 
+def channel_names(channels: str | tuple[str, ...]) -> tuple[str, ...]:
+    """Return the names of channels that are given as `"rgbd"`, `"rgb"`, `"d"`, `"rgb,nx,ny,nz"` or one by one.
+
+    Raises:
+        ValueError: If there are none, or one is there twice.
+    """
+    words = channels.split(",") if isinstance(channels, str) else channels
+    names = tuple(name for word in words for name in CHANNELS.get(word.strip(), (word.strip(),)))
+    if not all(names) or not names or len(set(names)) < len(names):
+        raise ValueError(
+            f"channels must be names that differ, such as rgbd, rgb, d or rgb,nx,ny,nz, but are {channels!r}."
+        )
+    return names
+
+
+def augmented(
+    crops: Crops, generator: torch.Generator, *, channels: str | tuple[str, ...], depth_range: tuple[float, float]
+) -> tuple[Tensor, Tensor]:
+    """Return what a training step sees of raw crops: patches in prior space, and weights, 0 where unknown.
+
+    Args:
+        crops: Colour, raw disparity and further channels.
+        generator: Source of the randomness.
+        channels: What a patch holds; see `channel_names`.
+        depth_range: Smallest and largest factor on a patch's depth.
+    """
+    names = channel_names(channels)
+    if "disparity" in names:
+        crops = depth_scale(crops, generator, low=depth_range[0], high=depth_range[1])
+    if set(_COLORS) & set(names):
+        crops = dataclasses.replace(crops, color=jitter(crops.color, generator))
+    return to_prior_space(crops, names)
+
+
 def depth_scale(crops: Crops, generator: torch.Generator, *, low: float, high: float) -> Crops:
     """Multiply each patch's depth by a log-uniform factor, so that a scene's estimated scale may be off by as much."""
     draw = torch.rand(len(crops.color), 1, 1, generator=generator)
     factor = torch.exp(math.log(low) + draw * (math.log(high) - math.log(low)))
-    return Crops(crops.color, crops.disparity / factor, crops.valid)
+    return dataclasses.replace(crops, disparity=crops.disparity / factor)
 
 
 def jitter(color: Float[Tensor, "b 3 p p"], generator: torch.Generator) -> Float[Tensor, "b 3 p p"]:
@@ -48,15 +85,34 @@ def fill_holes(value: Float[Tensor, "b p p"], valid: Bool[Tensor, "b p p"]) -> F
     return filled[:, 0]
 
 
-def to_prior_space(crops: Crops, channels: str) -> tuple[Float[Tensor, "b c p p"], Float[Tensor, "b c p p"]]:
-    """Return patches in [-1, 1] and weights that are 0 where depth was not measured.
+def to_prior_space(
+    crops: Crops, channels: str | tuple[str, ...]
+) -> tuple[Float[Tensor, "b c p p"], Float[Tensor, "b c p p"]]:
+    """Return patches in [-1, 1] and weights that are 0 where a value is unknown.
 
     Args:
-        crops: Colour and raw disparity.
-        channels: A key of `CHANNELS`.
+        crops: Colour, raw disparity and further channels.
+        channels: What is wanted, in its order; see `channel_names`.
+
+    Raises:
+        ValueError: If the crops do not hold one of them.
     """
-    disparity = fill_holes(crops.disparity, crops.valid).clamp(0, 1)
-    x = torch.cat([crops.color, disparity[:, None]], 1) * 2 - 1
-    weight = torch.cat([torch.ones_like(crops.color), crops.valid.to(x.dtype)[:, None]], 1)
-    chosen = {"rgbd": slice(0, 4), "rgb": slice(0, 3), "d": slice(3, 4)}[channels]
-    return x[:, chosen], weight[:, chosen]
+    values: list[Tensor] = []
+    weights: list[Tensor] = []
+    for name in channel_names(channels):
+        if name in _COLORS:
+            value = crops.color[:, _COLORS.index(name)] * 2 - 1
+            weight = torch.ones_like(value)
+        elif name == "disparity":
+            value = fill_holes(crops.disparity, crops.valid).clamp(0, 1) * 2 - 1
+            weight = crops.valid.to(value.dtype)
+        elif crops.extra is not None and name in crops.names:
+            raw = crops.extra[:, crops.names.index(name)]
+            known = raw.isfinite()
+            value, weight = fill_holes(raw.nan_to_num(0), known), known.to(raw.dtype)
+        else:
+            held = ", ".join((*_COLORS, "disparity", *crops.names))
+            raise ValueError(f"channel {name} is not among what was read: {held}.")
+        values.append(value)
+        weights.append(weight)
+    return torch.stack(values, 1), torch.stack(weights, 1)

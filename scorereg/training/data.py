@@ -1,167 +1,160 @@
-"""RGB-D frames in memory, reduced to several focal lengths, and random patches out of them.
-
-    focal       pixels; a patch's field of view is set by it
-    disparity   d_min / depth, raw: not yet limited to 1, so that a depth scale can still be applied
-    level       a frame reduced to one focal length; all levels of all frames lie in one flat buffer
-
-Reduction is by exact area averages, of colour as stored and of disparity over measured pixels only.
-"""
-
-from dataclasses import dataclass
-from pathlib import Path
+"""From frames on disk to a `Pyramid`: read, checked, reduced to several focal lengths, quantised."""
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
-from torch import Tensor
 
-from scorereg.training.layouts import Frame
+from scorereg.training.faults import Faults
+from scorereg.training.frame import DEPTH, Frame, Planes, maps_of, read_frame
+from scorereg.training.normals import normals_of
+from scorereg.training.pyramid import EXTRA_STEPS, RAW_MAX, RGBD, STEPS, Crops, Pyramid, further
+from scorereg.training.reduce import reduce_known, reduce_plane
+from scorereg.training.units import DepthRange
 
-__all__ = ["Crops", "Pyramid", "load_pyramid"]
-
-RAW_MAX = 2.0  # raw disparity is kept up to here: depth scales down to one half still reach 1
-_STEPS = 16383  # stored steps per unit of raw disparity; -1 marks a pixel without depth
-_SATURATED = 65535
-
-
-@dataclass(frozen=True)
-class Crops:
-    """Random patches: colour in [0, 1], raw disparity, and where depth was measured."""
-
-    color: Float[Tensor, "b 3 p p"]
-    disparity: Float[Tensor, "b p p"]
-    valid: Bool[Tensor, "b p p"]
+__all__ = ["RAW_MAX", "Crops", "Pyramid", "PyramidBuilder", "load_pyramid"]
 
 
-@dataclass(frozen=True)
-class Pyramid:
-    """All levels of all frames, one after the other, row by row.
+class PyramidBuilder:
+    """Collects frames, one after the other, and makes them a `Pyramid`.
 
     Args:
-        color: 8-bit colour of each pixel.
-        disparity: Raw disparity of each pixel in steps of 1/16383, -1 where unknown.
-        start: First pixel of each level.
-        height: Rows of each level.
-        width: Columns of each level.
+        size: Smallest side of a level, in pixels.
+        focal: Shortest and longest focal length of a level, in pixels.
+        d_min: Depth at which disparity is 1, in metres.
+        levels: Number of focal lengths, evenly spaced in their logarithm.
+        channels: What to keep.
     """
 
-    color: Tensor
-    disparity: Tensor
-    start: Tensor
-    height: Tensor
-    width: Tensor
+    def __init__(
+        self, *, size: int, focal: tuple[float, float], d_min: float, levels: int = 6, channels: tuple[str, ...] = RGBD
+    ) -> None:
+        self.size, self.focal, self.d_min, self.channels = size, focal, d_min, channels
+        self.goals = np.geomspace(*focal, levels if focal[1] > focal[0] else 1).tolist()
+        self.maps = maps_of(channels)
+        self._parts: dict[str, list[np.ndarray]] = {"color": [], "disparity": [], "extra": []}
+        self._shapes: list[tuple[int, int]] = []
 
-    def crop(self, count: int, size: int, generator: torch.Generator, *, flip: bool = True) -> Crops:
-        """Draw patches: level, position and mirror image at random; at least half of each has depth.
+    def add(self, frame: Frame, planes: Planes) -> None:
+        """Add a frame at every focal length that does not enlarge it.
 
         Raises:
-            ValueError: If too few patches with depth are found.
+            ValueError: If it is too small for a patch at each of them.
         """
-        kept: list[tuple[Tensor, Tensor]] = []
-        found = 0
-        for _ in range(50):
-            index = self._pixels(count + count // 8 + 1, size, generator, flip=flip)
-            disparity = self.disparity[index]
-            good = (disparity >= 0).flatten(1).float().mean(1) >= 0.5
-            kept.append((index[good], disparity[good]))
-            found += int(good.sum())
-            if found >= count:
-                return self._crops(*(torch.cat(parts)[:count] for parts in zip(*kept, strict=True)))
-        raise ValueError("hardly any patch has depth in half of its pixels. Leave out the frames with little depth.")
+        found = False
+        raw = None if planes.metres is None else np.minimum(self.d_min / planes.metres, np.float32(RAW_MAX))
+        for goal in self.goals:
+            if goal > min(frame.focal) * 1.001:
+                continue
+            down, across = min(goal / frame.focal[1], 1), min(goal / frame.focal[0], 1)
+            rows, columns = int(planes.size[0] * down + 1e-6), int(planes.size[1] * across + 1e-6)
+            if min(rows, columns) >= self.size:
+                self._add_level(planes, raw, down, across, goal)
+                self._shapes.append((rows, columns))
+                found = True
+        if not found:
+            raise ValueError(
+                f"{frame.color} of {planes.size[1]}x{planes.size[0]} pixels and focal length {min(frame.focal):.0f} is "
+                f"too small for {self.size}-pixel patches at focal lengths from {self.focal[0]:g}. Leave it out or "
+                "lower --focal."
+            )
 
-    def _pixels(self, count: int, size: int, generator: torch.Generator, *, flip: bool) -> Tensor:
-        level = torch.randint(len(self.start), (count,), generator=generator)
-        place = torch.rand(2, count, generator=generator, dtype=torch.float64)
-        top = (place[0] * (self.height[level] - size + 1)).long()
-        left = (place[1] * (self.width[level] - size + 1)).long()
-        mirror = (torch.rand(count, generator=generator) < 0.5) & flip
-        across = torch.arange(size).expand(count, size)
-        across = torch.where(mirror[:, None], size - 1 - across, across) + left[:, None]
-        down = torch.arange(size) + top[:, None]
-        return (self.start[level, None] + down * self.width[level, None])[:, :, None] + across[:, None, :]
+    def _add_level(self, planes: Planes, raw: np.ndarray | None, down: float, across: float, goal: float) -> None:
+        if planes.color is not None:
+            color = np.rint(reduce_plane(planes.color, down, across)).astype(np.uint8)
+            self._parts["color"].append(color.reshape(-1, 3))
+        near = None if raw is None else reduce_known(raw, down, across)
+        if near is not None and "disparity" in self.channels:
+            steps = np.where(np.isfinite(near), np.rint(near * STEPS), -1).astype(np.int16)
+            self._parts["disparity"].append(steps.reshape(-1))
+        names = further(self.channels)
+        if names:
+            values = [self._extra(planes, near, name, down, across, goal) for name in names]
+            stacked = np.stack(values, -1).reshape(-1, len(names))
+            steps = np.where(np.isfinite(stacked), np.rint(stacked * EXTRA_STEPS), -EXTRA_STEPS - 1)
+            self._parts["extra"].append(steps.astype(np.int16))
 
-    def _crops(self, index: Tensor, disparity: Tensor) -> Crops:
-        color = self.color[index].permute(0, 3, 1, 2).to(torch.float32) / 255
-        return Crops(color, disparity.clamp_min(0).to(torch.float32) / _STEPS, disparity >= 0)
+    def _extra(
+        self, planes: Planes, near: np.ndarray | None, name: str, down: float, across: float, goal: float
+    ) -> np.ndarray:
+        (which,) = maps_of((name,))
+        if which not in planes.maps:
+            assert near is not None, "only normals can be made, and of depth"
+            return normals_of(near, (goal, goal))[..., "xyz".index(name[1])]
+        value = planes.maps[which]
+        part = "xyz".index(name[1]) if which == "normal" else int(name.partition(".")[2] or 0)
+        if part >= value.shape[2]:
+            raise ValueError(f"channel {name} is value {part} of the map {which}, which has {value.shape[2]} only.")
+        return np.clip(reduce_known(np.ascontiguousarray(value[..., part]), down, across), -1, 1)
+
+    def build(self) -> Pyramid:
+        """Return the pyramid of all frames so far.
+
+        Raises:
+            ValueError: If there are none.
+        """
+        if not self._shapes:
+            raise ValueError("no frame could be used. Mend the data.")
+        height, width = torch.tensor(self._shapes).unbind(1)
+        sizes = height * width
+        start = torch.cat([torch.zeros(1, dtype=torch.long), sizes.cumsum(0)[:-1]])
+        color, disparity, extra = (self._joined(name) for name in ("color", "disparity", "extra"))
+        if color is None:
+            color = torch.zeros(1, 3, dtype=torch.uint8).expand(int(sizes.sum()), 3)
+        if disparity is None:
+            disparity = torch.full((1,), -1, dtype=torch.int16).expand(int(sizes.sum()))
+        return Pyramid(color, disparity, start, height, width, self.channels, extra)
+
+    def _joined(self, name: str) -> torch.Tensor | None:
+        parts = self._parts[name]
+        return torch.from_numpy(np.concatenate(parts)) if parts else None
 
 
 def load_pyramid(
-    frames: list[Frame], *, size: int, focal: tuple[float, float], d_min: float, levels: int = 6
+    frames: list[Frame],
+    *,
+    size: int,
+    focal: tuple[float, float],
+    d_min: float,
+    levels: int = 6,
+    channels: tuple[str, ...] = RGBD,
+    faults: Faults | None = None,
 ) -> Pyramid:
     """Read frames and reduce each to focal lengths between `focal[0]` and `focal[1]` pixels.
 
     Focal lengths are spaced evenly in their logarithm; a frame is never enlarged, so one with a short focal length
     gives fewer levels.
 
+    Args:
+        frames: The frames.
+        size: Side of the patches to come, in pixels.
+        focal: Shortest and longest focal length, in pixels.
+        d_min: Depth at which disparity is 1, in metres.
+        levels: Number of focal lengths.
+        channels: What to keep: `r`, `g`, `b`, `disparity`, `nx`, `ny`, `nz`, or names of further maps.
+        faults: Counts bad frames, where these are to be skipped; without it they are an error.
+
     Raises:
         OSError: If an image cannot be read.
-        ValueError: If a photo and its depth map differ in size, a depth map is empty, or a frame is too small.
+        ValueError: If a photo and its depth map differ in size, a depth map is empty, a frame is too small, or depth
+            cannot be in metres.
     """
-    goals = torch.logspace(np.log10(focal[0]), np.log10(focal[1]), levels if focal[1] > focal[0] else 1).tolist()
-    colors, disparities, shapes = [], [], []
+    faults = faults or Faults()
+    builder = PyramidBuilder(size=size, focal=focal, d_min=d_min, levels=levels, channels=channels)
+    ranges = DepthRange()
     for frame in frames:
-        color, raw = _read_frame(frame, d_min)
-        count = len(shapes)
-        for goal in goals:
-            if goal > min(frame.focal) * 1.001:
-                continue
-            small, disparity = _reduce(color, raw, goal / frame.focal[1], goal / frame.focal[0])
-            if min(disparity.shape) >= size:
-                colors.append(small.reshape(-1, 3))
-                disparities.append(disparity.reshape(-1))
-                shapes.append(disparity.shape)
-        if len(shapes) == count:
-            raise ValueError(
-                f"{frame.color} of {color.shape[1]}x{color.shape[0]} pixels and focal length {min(frame.focal):.0f} is "
-                f"too small for {size}-pixel patches at focal lengths from {focal[0]:g}. Leave it out or lower --focal."
-            )
-    height, width = torch.tensor(shapes).unbind(1)
-    start = torch.cat([torch.zeros(1, dtype=torch.long), (height * width).cumsum(0)[:-1]])
-    return Pyramid(torch.cat(colors), torch.cat(disparities), start, height, width)
+        try:
+            planes = read_frame(frame, maps_to_read(frame, channels))
+            builder.add(frame, planes)
+        except (OSError, ValueError) as error:
+            faults.add(error)
+            continue
+        if planes.metres is not None:
+            ranges.see(frame.scene, float(np.nanmedian(planes.metres)))
+    ranges.check()
+    return builder.build()
 
 
-def _read_frame(frame: Frame, d_min: float) -> tuple[np.ndarray, np.ndarray]:
-    """Colour as float32 and raw disparity, NaN where there is none."""
-    color = _read_image(frame.color, "RGB")
-    depth = _read_image(frame.depth, None)
-    if depth.ndim != 2 or depth.shape != color.shape[:2]:
-        raise ValueError(
-            f"{frame.depth} has shape {depth.shape}, but its photo {frame.color.name} has {color.shape[:2]}. "
-            "Bring both to one size, one depth value a pixel."
-        )
-    measured = (depth > 0) & (depth != _SATURATED)
-    if not measured.any():
-        raise ValueError(f"{frame.depth} has no depth at all: every pixel is 0 or 65535. Leave the frame out.")
-    metres = np.where(measured, depth.astype(np.float32), np.float32(np.nan)) * np.float32(frame.unit)
-    return color.astype(np.float32), np.minimum(d_min / metres, RAW_MAX)
-
-
-def _read_image(path: Path, mode: str | None) -> np.ndarray:
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert(mode) if mode else image)
-    except (OSError, SyntaxError) as error:  # Pillow reports some damage as a SyntaxError
-        raise OSError(
-            f"{path} cannot be read as an image ({error}). Restore the file or leave the frame out."
-        ) from None
-
-
-def _reduce(color: np.ndarray, raw: np.ndarray, down: float, across: float) -> tuple[Tensor, Tensor]:
-    rows, columns = _area_weights(raw.shape[0], down), _area_weights(raw.shape[1], across)
-    small = np.einsum("ab,bcd,ec->aed", rows, color, columns, optimize=True)
-    valid = np.isfinite(raw)
-    total = rows @ np.where(valid, raw, 0) @ columns.T
-    share = rows @ valid.astype(np.float32) @ columns.T
-    disparity = np.where(share >= 0.5, np.rint(total / np.maximum(share, 1e-6) * _STEPS), -1)
-    return torch.from_numpy(np.rint(small).astype(np.uint8)), torch.from_numpy(disparity.astype(np.int16))
-
-
-def _area_weights(count: int, factor: float) -> np.ndarray:
-    """Matrix from `count` pixels to `floor(count * factor)`: each old pixel's share of a new one; rows sum to 1."""
-    edges = np.arange(int(count * factor + 1e-6) + 1) / factor
-    left, right = edges[:-1, None], edges[1:, None]
-    old = np.arange(count)
-    overlap = np.clip(np.minimum(right, old + 1) - np.maximum(left, old), 0, None)
-    return (overlap / overlap.sum(1, keepdims=True)).astype(np.float32)
+def maps_to_read(frame: Frame, channels: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the maps of a frame that some channels need: depth as well, where normals are to be made of it."""
+    names = maps_of(channels)
+    made = "normal" in names and "normal" not in dict(frame.maps)
+    return tuple(dict.fromkeys((*names, DEPTH))) if made else names

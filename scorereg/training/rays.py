@@ -17,6 +17,7 @@ from torch import Tensor
 
 from scorereg.ray_weights import RayWeights
 from scorereg.training.array_folder import check_new, write_arrays
+from scorereg.training.frame import DEPTH, read_frame
 from scorereg.training.layouts import Frame, find_frames
 from scorereg.training.ray_spreads import bin_surfaces, draw_spread
 from scorereg.training.sets import split_scenes
@@ -25,7 +26,6 @@ __all__ = ["RayMix", "make_rays", "rays_of_depth", "read_depth"]
 
 SUB_RAYS = 16
 _JUMP = 1.05  # ratio of neighbouring depths from which a pixel counts as a silhouette
-_SATURATED = 65535
 
 
 @dataclass(frozen=True)
@@ -56,16 +56,9 @@ def read_depth(frame: Frame) -> Float[Tensor, "h w"]:
         OSError: If it cannot be read.
         ValueError: If it is no map of depth, or has none.
     """
-    from PIL import Image
-
-    try:
-        with Image.open(frame.depth) as image:
-            raw = np.asarray(image)
-    except (OSError, SyntaxError) as error:  # Pillow reports some damage as a SyntaxError
-        raise OSError(f"{frame.depth} cannot be read ({error}). Restore the file or leave the frame out.") from None
-    if raw.ndim != 2 or not ((raw > 0) & (raw != _SATURATED)).any():
-        raise ValueError(f"{frame.depth} has no depth: shape {raw.shape}, or 0 and 65535 alone. Leave the frame out.")
-    return torch.from_numpy(np.where(raw == _SATURATED, 0, raw).astype(np.float32) * np.float32(frame.unit))
+    metres = read_frame(frame, (DEPTH,)).metres
+    assert metres is not None, "find_frames gives frames with depth"
+    return torch.from_numpy(np.nan_to_num(metres))
 
 
 def rays_of_depth(
