@@ -4,6 +4,7 @@ b c *space   a patch; its gradient has the same shape
 group        r, g and b together, as colours belong together, and each other channel for itself
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import overload
@@ -68,33 +69,37 @@ class GradientReport:
 
 
 def same_scale(channels: Sequence[str]) -> Float[Tensor, "c c"]:
-    """1 where two channels are of one group."""
+    """1 / sqrt(k) where two channels are of one group of k, else 0."""
     group = ["rgb" if name in ("r", "g", "b") else name for name in channels]
-    return torch.tensor([[float(one == other) for other in group] for one in group])
+    return torch.tensor([[(one == other) / group.count(one) ** 0.5 for other in group] for one in group])
 
 
 def group_norms(x: Float[Tensor, "b c *space"], together: Float[Tensor, "c c"]) -> Float[Tensor, "b c"]:
-    """Euclidean norm of each patch and channel group."""
-    squares = torch.linalg.vector_norm(x.flatten(2), dim=2).square()
-    return _sum_groups(squares, together.to(x)).sqrt()
+    """Euclidean norm of a channel, as a root mean square over the channels of its group, for each patch.
+
+    Not by a matrix product, which autocast would round to half precision.
+    """
+    norms = torch.linalg.vector_norm(x.flatten(2), dim=2)
+    return torch.linalg.vector_norm(norms[:, None, :] * together.to(x), dim=2)
 
 
 def over_norm(x: Float[Tensor, "b c *space"], together: Float[Tensor, "c c"]) -> Float[Tensor, "b c"]:
-    """1 / norm of each patch and channel group, and 0 where that is 0."""
-    norms = group_norms(x, together)
-    return torch.where(norms > 0, 1 / norms, 0.0)
+    """1 / `group_norms`; those below 1e-20, zero among them, count as that, so that a patch of zeros stays one."""
+    return group_norms(x, together).clamp(min=1e-20).reciprocal()
 
 
 def over_rms(
     x: Float[Tensor, "b c *space"], free: Float[Tensor, "..."] | None, together: Float[Tensor, "c c"]
-) -> Float[Tensor, "b c"]:
-    """1 / root mean square of each patch and channel group over the values that are free, and 0 where that is 0."""
-    together = together.to(x)
+) -> tuple[float | Float[Tensor, "b c"], Float[Tensor, "b c"]]:
+    """Two factors of 1 / root mean square of each patch and channel group over the values that are free.
+
+    The root of their number, and `over_norm`. `x` is 0 at the others.
+    """
+    over = over_norm(x, together)
     if free is None:
-        count = x[0, 0].numel() * together.sum(dim=0)
-    else:
-        count = _sum_groups(free.expand_as(x).flatten(2).sum(dim=2), together)
-    return count.sqrt() * over_norm(x, together)
+        return math.prod(x.shape[2:]) ** 0.5, over
+    counts = free.expand_as(x).flatten(2).sum(dim=2)
+    return (counts[:, None, :] * together.to(x).square()).sum(dim=2).sqrt(), over
 
 
 def share_of_groups(
@@ -124,11 +129,6 @@ def over_space(factor: float, dimensions: int) -> float: ...
 def over_space(factor: Tensor | float, dimensions: int) -> Tensor | float:
     """Append axes of length 1, so that a factor of each patch (and channel) meets every value."""
     return factor[(...,) + (None,) * (dimensions - factor.ndim)] if isinstance(factor, Tensor) else factor
-
-
-def _sum_groups(each: Float[Tensor, "b c"], together: Float[Tensor, "c c"]) -> Float[Tensor, "b c"]:
-    """Not a matrix product, which autocast would round to half precision."""
-    return (each[:, None, :] * together).sum(dim=2)
 
 
 def _dot(one: Tensor, other: Tensor) -> float:

@@ -22,7 +22,7 @@ from scorereg.arrays import as_kind_of, as_tensor
 from scorereg.attach import Attached, Select
 from scorereg.budget import GradientReport, over_norm, over_rms, over_space, same_scale, share_of_groups
 from scorereg.gate import Gate
-from scorereg.priors.base import Prior
+from scorereg.priors.base import Prior, without_autocast
 from scorereg.score_inputs import (
     budget_of,
     channel_factors,
@@ -301,7 +301,7 @@ class ScoreLoss(nn.Module):
         if free is not None:
             residual = residual * free
         gradient = residual * self._coefficient(residual, free, sigma, weight)
-        value = torch.dot(residual.flatten(), gradient.flatten()) / 2
+        value = torch.dot(residual.flatten(), gradient.flatten()) * 0.5
         if not math.isfinite(value.item()):
             if self.on_nonfinite == "raise":
                 raise ValueError(not_finite(patch, residual, self.prior.channels, step))
@@ -315,7 +315,7 @@ class ScoreLoss(nn.Module):
             noise = self.perturb(x, level) if callable(self.perturb) else _fresh(x, generator)
             noise = _like(noise, x, "The function given as `perturb`") * over_space(level, x.ndim)
             query = x + noise
-        with torch.autocast(x.device.type, enabled=False):  # sigma goes down to 0.01, where half precision is noise
+        with without_autocast(x.device):  # sigma goes down to 0.01, where half precision is noise
             removed = _removed(self.prior, query, level)
             if self.against is not None:
                 return removed - _removed(self.against, query, level)
@@ -331,7 +331,8 @@ class ScoreLoss(nn.Module):
         if self.budget is not None:
             factor = over_space(weight, 2) * over_norm(residual, self.same_scale)
         elif self.normalize is not None:
-            factor = over_space(weight, 2) / len(residual) * over_rms(residual, free, self.same_scale)
+            root, over = over_rms(residual, free, self.same_scale)
+            factor = over_space(weight, 2) / len(residual) * root * over
         else:
             factor = weight / len(residual) / (sigma * sigma)
         factor = over_space(factor, residual.ndim)

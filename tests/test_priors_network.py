@@ -66,6 +66,43 @@ def test_preconditioning_is_that_of_the_paper():
     assert_close(out.double(), exact, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("sigma", [[0.005, 0.005], [0.3, 0.3], [0.005, 5.0]], ids=str)
+def test_residual_keeps_its_digits(sigma):
+    """F(z) = 3 z in closed form; x - D loses four digits at the lowest level, the residual none."""
+    prior = NetworkPrior(Recorder(), make_card(network={"patchify": 2}))
+    x, sigma = torch.randn(2, 4, 8, 8), torch.tensor(sigma)
+    s = sigma.double()[:, None, None, None]
+    exact = s * (s - 1.5) / (s**2 + 0.25) * x.double()
+    actual = prior.residual(x, sigma)
+    assert_close(actual.double(), exact, rtol=1e-6, atol=1e-9)
+    assert_close(x - prior.denoise(x, sigma), actual, rtol=0, atol=1e-6)
+    assert_close(score(prior, x, sigma).double(), -exact / s**2, rtol=2e-6, atol=1e-7)
+
+
+def test_residual_has_no_graph_and_the_dtype_of_x(prior):
+    x = torch.randn(2, 4, 8, 8, dtype=torch.float64, requires_grad=True)
+    out = prior.residual(x, torch.tensor([0.1, 0.2], dtype=torch.float64))
+    assert out.dtype == torch.float64
+    assert not out.requires_grad
+
+
+@pytest.mark.parametrize("ask", ["denoise", "residual"])
+@pytest.mark.parametrize(
+    ("size", "sigma", "says"),
+    [
+        (8, [0.1, float("nan")], "finite sigma > 0"),
+        (8, [float("nan"), 0.1], "finite sigma > 0"),
+        (8, [0.1, -0.1], "finite sigma > 0; the smallest given is -0.1"),
+        (8, [0.1, 9.0], "trained for sigma from 0.005 to 5, but got 0.1 to 9"),
+        (8, [0.001, 0.1], "trained for sigma from 0.005 to 5, but got 0.001 to 0.1"),
+        (6, [0.1, 0.1], r"denoises patches of \(8, 8\) pixels, but got \(6, 6\)"),
+    ],
+)
+def test_both_ways_refuse_what_contradicts_the_card(prior, ask, size, sigma, says):
+    with pytest.raises(ValueError, match=says):
+        getattr(prior, ask)(torch.zeros(2, 4, size, size), torch.tensor(sigma))
+
+
 def test_untrained_network_is_the_best_denoiser_of_independent_pixels():
     prior = NetworkPrior(build_network("tiny", patch=8, channels=4), make_card()).eval()
     x = torch.randn(2, 4, 8, 8)

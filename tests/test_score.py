@@ -373,6 +373,15 @@ def test_rms_leaves_nothing_at_nothing():
     assert gradient(loss, patches(2, 4, 8, 8), known=known).eq(0).all()
 
 
+@pytest.mark.parametrize("size", [1e-19, 1e-21, 1e-23, 1e-30, 1e-40])
+def test_rms_of_next_to_nothing_never_blows_up(size):
+    """Squares of such numbers are zero in float32, and would make any residual infinitely large."""
+    x = size * torch.randn(2, 2, 4, 4)
+    g = gradient(ScoreLoss(Shrink(), sigma=0.1, normalize="rms"), x)
+    assert g.isfinite().all()
+    assert rms_of(2 * g) < 1.001
+
+
 def test_rms_value_is_the_size_of_the_residual():
     x = patches(2, 2, 4, 4)
     loss = ScoreLoss(Shrink(), sigma=0.1, normalize="rms")

@@ -4,13 +4,15 @@ r"""The interface of a prior, and Tweedie's formula, which turns a denoiser into
 `x_sigma = x + sigma n` with one sigma a sample. Spatial dimensions are free: one, two or three.
 """
 
-from typing import Protocol, runtime_checkable
+import math
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["Prior", "residual", "score"]
+__all__ = ["Prior", "check_patch", "residual", "score", "without_autocast"]
 
 
 @runtime_checkable
@@ -64,8 +66,8 @@ def residual(prior: Prior, x: Float[Tensor, "b c *space"], sigma: Float[Tensor, 
     return x - prior.denoise(x, sigma) if direct is None else direct(x, sigma)
 
 
-def check_patch(prior: Prior, x: Tensor, sigma: Tensor) -> None:
-    """Refuse what would broadcast to the wrong samples.
+def check_patch(prior: Prior, x: Tensor, sigma: Tensor) -> tuple[float, float]:
+    """Refuse what would broadcast to the wrong samples, and return the smallest and the largest sigma.
 
     Raises:
         ValueError: If `x` has other channels than the prior, or `sigma` is not one positive level a sample.
@@ -80,5 +82,15 @@ def check_patch(prior: Prior, x: Tensor, sigma: Tensor) -> None:
             f"a prior needs one sigma a sample, shape ({x.shape[0]},), but got shape {tuple(sigma.shape)}. "
             "For one level everywhere, pass `sigma.expand(len(x))`."
         )
-    if not bool((sigma > 0).all() & torch.isfinite(sigma).all()):
-        raise ValueError(f"a prior needs finite sigma > 0; the smallest given is {sigma.min().item():g}.")
+    levels = sigma.tolist() or [1.0]  # of no samples too; numbers wait for a GPU once, and cost next to nothing
+    low = min(levels)
+    if not (low > 0 and math.isfinite(sum(levels))):  # NaN anywhere is NaN in the sum
+        raise ValueError(f"a prior needs finite sigma > 0; the smallest given is {low:g}.")
+    return low, max(levels)
+
+
+def without_autocast(device: torch.device) -> AbstractContextManager[Any]:
+    """A context in which autocast is off; next to nothing where it is off already, unlike torch's own."""
+    if torch.is_autocast_enabled(device.type):
+        return torch.autocast(device.type, enabled=False)
+    return nullcontext()

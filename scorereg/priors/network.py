@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from scorereg.priors.base import check_patch
+from scorereg.priors.base import check_patch, without_autocast
 from scorereg.priors.card import CARD_FILE, PriorCard
 
 __all__ = ["NETWORK_SIZES", "NetworkPrior", "build_network"]
@@ -99,18 +99,18 @@ class NetworkPrior(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c h w"], sigma: Float[Tensor, " b"]) -> Float[Tensor, "b c h w"]:
         """Denoise, differentiable to `x` and to the weights; nothing is checked."""
-        level = sigma[:, None, None, None].to(torch.float32)
-        norm = (level.square() + SIGMA_DATA**2).sqrt()
-        x = x.to(torch.float32)
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.autocast):
-            out = self.network(self._fold(x / norm), sigma.to(torch.float32).log() / 4, return_dict=False)[0]
-        return (SIGMA_DATA / norm).square() * x + level * SIGMA_DATA / norm * self._unfold(out.to(torch.float32))
+        x, level = x.to(torch.float32), sigma[:, None, None, None].to(torch.float32)
+        scale = (level.square() + SIGMA_DATA**2).rsqrt()
+        out = self._ask(x * scale, sigma)
+        return (SIGMA_DATA * scale).square() * x + level * SIGMA_DATA * scale * out
 
-    def _fold(self, x: Tensor) -> Tensor:
-        return functional.pixel_unshuffle(x, self.patchify).contiguous(memory_format=torch.channels_last)
-
-    def _unfold(self, x: Tensor) -> Tensor:
-        return functional.pixel_shuffle(x, self.patchify)
+    def _ask(self, z: Tensor, sigma: Tensor) -> Tensor:
+        """F of the patches as the network is fed them."""
+        time = sigma.to(torch.float32).log() / 4
+        z = functional.pixel_unshuffle(z, self.patchify).contiguous(memory_format=torch.channels_last)
+        with torch.autocast(z.device.type, torch.bfloat16) if self.autocast else without_autocast(z.device):
+            out = self.network(z, time, return_dict=False)[0]
+        return functional.pixel_shuffle(out.to(torch.float32), self.patchify)
 
     @torch.no_grad()
     def denoise(self, x: Float[Tensor, "b c h w"], sigma: Float[Tensor, " b"]) -> Float[Tensor, "b c h w"]:
@@ -123,23 +123,41 @@ class NetworkPrior(nn.Module):
         Raises:
             ValueError: If channels, size, or noise levels contradict the card.
         """
-        check_patch(self, x, sigma)
-        self._check_card(x, sigma)
+        self._check(x, sigma)
         return self(x, sigma).to(x.dtype)
 
-    def _check_card(self, x: Tensor, sigma: Tensor) -> None:
+    @torch.no_grad()
+    def residual(self, x: Float[Tensor, "b c h w"], sigma: Float[Tensor, " b"]) -> Float[Tensor, "b c h w"]:
+        """Return `x - denoise(x, sigma)` without forming D, next to which x would lose its last digits.
+
+            x - D = c (c x - s F),     c = sigma / sqrt(sigma^2 + s^2)
+
+        Raises:
+            ValueError: As `denoise` does.
+        """
+        low, high = self._check(x, sigma)
+        # One level for all, the usual case, stays a number: beside a small network each operation on a tensor shows.
+        level = low if low == high else sigma[:, None, None, None].to(torch.float32)
+        scale = (level * level + SIGMA_DATA**2) ** -0.5
+        single, share = x.to(torch.float32), level * scale
+        out = self._ask(single * scale, sigma)
+        return (share * torch.sub(share * single, out, alpha=SIGMA_DATA)).to(x.dtype)
+
+    def _check(self, x: Tensor, sigma: Tensor) -> tuple[float, float]:
+        """Refuse what contradicts the card; smallest and largest sigma."""
+        low, high = check_patch(self, x, sigma)
         card = self.card
         if tuple(x.shape[2:]) != card.size:
             raise ValueError(
                 f"prior {card.name!r} denoises patches of {card.size} pixels, but got {tuple(x.shape[2:])}. "
                 "Render or cut patches of that size, at the card's focal length."
             )
-        low, high = sigma.min().item(), sigma.max().item()
         if low < card.sigma_min * 0.999 or high > card.sigma_max * 1.001:
             raise ValueError(
                 f"prior {card.name!r} was trained for sigma from {card.sigma_min:g} to {card.sigma_max:g}, but got "
                 f"{low:g} to {high:g}. Keep the schedule within the card's range."
             )
+        return low, high
 
     def save_pretrained(self, folder: str | Path, *, half: bool = True) -> None:
         """Write weights, diffusers' configuration and card; each file is renamed into place when complete.
