@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from scorereg.cli_data import make_rays_command
+from scorereg.cli_data import make_blocks_command, make_rays_command
 
 __all__ = ["app", "main", "one_line_errors"]
 
@@ -130,6 +130,7 @@ def evaluate_command(
 
 
 app.command("make-rays")(make_rays_command)
+app.command("make-blocks")(make_blocks_command)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-__all__ = ["make_rays_command"]
+__all__ = ["make_blocks_command", "make_rays_command"]
 
 
 def make_rays_command(
@@ -26,5 +26,33 @@ def make_rays_command(
     transform = RayWeights(near=near, far=far, bins=bins)
     counts = make_rays(
         data, out, count=count, seed=seed, transform=transform, licence=licence, credits=tuple(credit or ())
+    )
+    typer.echo(f"arrays: {out}, " + ", ".join(f"{number} {name}" for name, number in counts.items()))
+
+
+def make_blocks_command(
+    data: Annotated[
+        list[Path], typer.Argument(help="Meshes, .npy, .binvox, or folders of them or of frames with transforms.json.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for arrays.json, train-*.npy and held-*.npy.")],
+    count: Annotated[int, typer.Option("--count", "-n", help="Blocks in all, spread evenly over the sources.")] = 6000,
+    seed: Annotated[int, typer.Option(help="Seeds voxel sizes, places and turns.")] = 0,
+    size: Annotated[int, typer.Option(help="Voxels along an edge of a block.")] = 32,
+    voxel: Annotated[tuple[float, float], typer.Option(help="Edge of a grid's voxel, from and to, metres.")] = (
+        0.02,
+        0.04,
+    ),
+    factor: Annotated[list[int] | None, typer.Option(help="Voxels of the grid in one of a block; repeatable.")] = None,
+    up: Annotated[str, typer.Option(help="Axis that points up: x, y or z; any turns blocks in all ways.")] = "y",
+    kind: Annotated[str, typer.Option(help="occupancy or sdf.")] = "occupancy",
+    licence: Annotated[str, typer.Option(help="Licence of the data, for the cards.")] = "",
+    credit: Annotated[list[str] | None, typer.Option(help="Whom to credit on the cards; repeatable.")] = None,
+) -> None:
+    """Cut blocks of voxels out of meshes, grids or posed depth maps, to train a three-dimensional prior on."""
+    from scorereg.training.blocks import BlockMix, make_blocks
+
+    mix = BlockMix(size=size, factors=tuple(factor or (1, 2, 3)), up=up, kind=kind)
+    counts = make_blocks(
+        data, out, count=count, seed=seed, voxel=voxel, mix=mix, licence=licence, credits=tuple(credit or ()), show=True
     )
     typer.echo(f"arrays: {out}, " + ", ".join(f"{number} {name}" for name, number in counts.items()))

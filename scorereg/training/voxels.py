@@ -1,0 +1,163 @@
+"""Occupied and free space on a grid: from meshes, from `.npy` and from `.binvox`.
+
+    solid     x y z    uint8, the occupied share of a voxel in steps of 1/255
+    voxel     edge of a voxel, metres
+    vertices  v 3      world coordinates, metres
+    faces     f 3      triangles
+
+What a mesh encloses is solid: free is what can be reached, through faces of voxels that no triangle touches, from given
+points or, without these, from outside. So closed furniture is filled, and beyond the walls of a room all is solid.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, UInt8
+
+__all__ = ["Grid", "grid_of_mesh", "read_binvox", "read_grid", "touched"]
+
+MOST_VOXELS = 400_000_000
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Space of one scene.
+
+    Args:
+        name: Of the scene.
+        solid: Occupied share of each voxel, 255 is all of it.
+        voxel: In metres.
+        outside: What lies beyond the grid, 0 or 255.
+        known: Where it is known; everywhere if None. Unknown voxels are solid, as what hides them is.
+    """
+
+    name: str
+    solid: UInt8[np.ndarray, "x y z"]
+    voxel: float
+    outside: int = 0
+    known: Bool[np.ndarray, "x y z"] | None = None
+
+
+def grid_of_mesh(
+    name: str,
+    vertices: Float[np.ndarray, "v 3"],
+    faces: Int[np.ndarray, "f 3"],
+    voxel: float,
+    *,
+    inside: Float[np.ndarray, "n 3"] | None = None,
+) -> Grid:
+    """Fill a mesh on a grid of its own size.
+
+    Args:
+        name: Of the scene.
+        vertices: In metres.
+        faces: Triangles; they need not be closed or consistently turned.
+        voxel: Edge of a voxel, metres.
+        inside: Points in free space, for a room seen from within. Free is else what is reached from outside.
+
+    Raises:
+        ValueError: If the grid would be too large, or no point of `inside` is in free space.
+    """
+    from scipy import ndimage
+
+    origin = vertices.min(0) - 2 * voxel
+    shape = tuple(np.ceil((vertices.max(0) - origin) / voxel + 2).astype(int).tolist())
+    _check_size(name, shape, voxel)
+    shell = touched((vertices - origin) / voxel, faces, shape)
+    parts = np.empty(shape, np.int32)
+    ndimage.label(~shell, output=parts)
+    if inside is None:
+        free = parts == parts[0, 0, 0]  # two voxels of margin: never touched, and all of one part
+    else:
+        at = np.floor((inside - origin) / voxel).astype(int)
+        at = at[((at >= 0) & (at < shape)).all(-1)]
+        reached = np.unique(parts[tuple(at.T)])
+        reached = reached[(reached > 0) & (reached != parts[0, 0, 0])]
+        if not len(reached):
+            raise ValueError(f"{name}: none of the {len(inside)} points is in free space within its walls.")
+        free = np.isin(parts, reached)
+    return Grid(name, np.where(free, 0, 255).astype(np.uint8), voxel, 0 if inside is None else 255)
+
+
+def touched(
+    vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"], shape: tuple[int, int, int]
+) -> Bool[np.ndarray, "x y z"]:
+    """Mark the voxels that triangles pass through, without gaps through which free space could leak.
+
+    Coordinates are in voxels. Each triangle is covered by a lattice of points at most half a voxel apart. A line between
+    the centres of two free neighbours that met the triangle would have a point of the lattice within 0.29 voxels, so in
+    one of the two.
+    """
+    out = np.zeros(shape, bool)
+    corners = vertices[faces]
+    longest = np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=-1).max(-1)
+    pieces = np.maximum(np.ceil(2 * longest).astype(int), 1)
+    for count in np.unique(pieces):
+        i, j = np.mgrid[0 : count + 1, 0 : count + 1]
+        keep = i + j <= count
+        share = np.stack([i[keep], j[keep], count - i[keep] - j[keep]], -1) / count  # [p, 3]
+        group = corners[pieces == count]
+        step = max(4_000_000 // len(share), 1)
+        for start in range(0, len(group), step):
+            points = np.einsum("pc,fcx->fpx", share, group[start : start + step]).reshape(-1, 3)
+            out[tuple(np.floor(points).astype(int).T)] = True
+    return out
+
+
+def read_grid(path: Path, voxel: float) -> Grid:
+    """Read a `.npy` of three dimensions, or a `.binvox`.
+
+    A boolean or uint8 array is occupancy (0 is free, 255 or True solid), a float one is density in 1 / m, of which a
+    voxel stops the share 1 - exp(-density voxel).
+
+    Args:
+        path: The file.
+        voxel: Edge of a voxel in metres.
+
+    Raises:
+        OSError: If it cannot be read.
+        ValueError: If it holds something else.
+    """
+    if path.suffix == ".binvox":
+        return Grid(path.stem, np.where(read_binvox(path), 255, 0).astype(np.uint8), voxel)
+    try:
+        array = np.load(path, allow_pickle=False)
+    except ValueError:
+        raise ValueError(f"{path} is no array that can be read. Save it anew, with numpy.save.") from None
+    if array.ndim != 3 or array.dtype.kind not in "bfu" or (array.dtype.kind == "u" and array.dtype != np.uint8):
+        raise ValueError(
+            f"{path} holds {array.dtype} of shape {array.shape}; expected are three axes of bool or uint8 (occupancy) "
+            "or of floats (density in 1 / m)."
+        )
+    if array.dtype.kind == "f":
+        if not np.isfinite(array).all() or (array < 0).any():
+            raise ValueError(f"{path} has densities that are negative or not finite. Mend the file.")
+        array = np.rint(-np.expm1(-array.astype(np.float64) * voxel) * 255).astype(np.uint8)
+    return Grid(path.stem, np.where(array, 255, 0).astype(np.uint8) if array.dtype == bool else array, voxel)
+
+
+def read_binvox(path: Path) -> Bool[np.ndarray, "x y z"]:
+    """Read a `.binvox` file (Min, 2004): a header, then runs of equal voxels; y runs fastest, then z, then x.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    head, found, body = path.read_bytes().partition(b"\ndata\n")
+    sizes = [line.split()[1:] for line in head.splitlines() if line.startswith(b"dim")]
+    if not head.startswith(b"#binvox") or not found or len(sizes) != 1 or len(sizes[0]) != 3:
+        raise ValueError(f"{path} is no binvox file: its header lacks #binvox, dim or data. Make it anew.")
+    x, z, y = (int(word) for word in sizes[0])
+    runs = np.frombuffer(body[: len(body) // 2 * 2], np.uint8).reshape(-1, 2)
+    values = np.repeat(runs[:, 0], runs[:, 1])
+    if len(values) != x * y * z:
+        raise ValueError(f"{path} has {len(values)} voxels, but its header promises {x * y * z}. Copy it again.")
+    return values.reshape(x, z, y).transpose(0, 2, 1) > 0
+
+
+def _check_size(name: str, shape: tuple[int, ...], voxel: float) -> None:
+    if np.prod(shape, dtype=float) > MOST_VOXELS:
+        raise ValueError(
+            f"{name} would need {'x'.join(map(str, shape))} voxels of {voxel:g} m. Give larger voxels, or see that "
+            "its unit is the metre."
+        )
