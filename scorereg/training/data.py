@@ -33,18 +33,18 @@ class PyramidBuilder:
         self._parts: dict[str, list[np.ndarray]] = {"color": [], "disparity": [], "extra": []}
         self._shapes: list[tuple[int, int]] = []
 
-    def add(self, frame: Frame, planes: Planes) -> None:
-        """Add a frame at every focal length that does not enlarge it.
+    def add(self, frame: Frame, planes: Planes, goals: list[float] | None = None) -> None:
+        """Add a frame at every focal length, or at those of `goals`, that does not enlarge it.
 
         Raises:
             ValueError: If it is too small for a patch at each of them.
         """
         found = False
         raw = None if planes.metres is None else np.minimum(self.d_min / planes.metres, np.float32(RAW_MAX))
-        for goal in self.goals:
+        for goal in self.goals if goals is None else goals:
             if goal > min(frame.focal) * 1.001:
                 continue
-            down, across = min(goal / frame.focal[1], 1), min(goal / frame.focal[0], 1)
+            down, across = min(goal / frame.focal[1], 1.0), min(goal / frame.focal[0], 1.0)
             rows, columns = int(planes.size[0] * down + 1e-6), int(planes.size[1] * across + 1e-6)
             if min(rows, columns) >= self.size:
                 self._add_level(planes, raw, down, across, goal)

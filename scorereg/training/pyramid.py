@@ -62,6 +62,23 @@ class Pyramid:
     channels: tuple[str, ...] = RGBD
     extra: Tensor | None = None
 
+    @classmethod
+    def joined(cls, parts: "list[Pyramid]") -> "Pyramid":
+        """Return all levels of several pyramids of the same channels."""
+        if len(parts) == 1:
+            return parts[0]
+        pixels = torch.tensor([0, *(len(part.disparity) for part in parts[:-1])]).cumsum(0)
+        extras = [part.extra for part in parts if part.extra is not None]
+        return cls(
+            torch.cat([part.color for part in parts]),
+            torch.cat([part.disparity for part in parts]),
+            torch.cat([part.start + first for part, first in zip(parts, pixels, strict=True)]),
+            torch.cat([part.height for part in parts]),
+            torch.cat([part.width for part in parts]),
+            parts[0].channels,
+            torch.cat(extras) if extras else None,
+        )
+
     def crop(self, count: int, size: int, generator: torch.Generator, *, flip: bool = True) -> Crops:
         """Draw patches: level, position and mirror image at random; at least half of each is known.
 
