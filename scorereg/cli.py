@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from scorereg.cli_data import make_blocks_command, make_rays_command
+from scorereg.cli_train import export_command, push_command, train_prior_command
 
 __all__ = ["app", "main", "one_line_errors"]
 
@@ -20,51 +21,9 @@ def _root() -> None:
     """Diffusion priors as regularisers for anything that is optimised by gradient descent."""
 
 
-@app.command("train-prior")
-def train_prior_command(
-    data: Annotated[list[Path], typer.Argument(help="Folders with RGB-D frames, or folders of such folders.")],
-    out: Annotated[Path, typer.Option(help="The run's folder: checkpoints, metrics, the trained prior.")],
-    steps: Annotated[int, typer.Option(help="Optimiser steps in all.")] = 20_000,
-    patch: Annotated[int, typer.Option(help="Side of a patch, in pixels.")] = 24,
-    channels: Annotated[str, typer.Option(help="rgbd, rgb or d.")] = "rgbd",
-    batch: Annotated[int, typer.Option(help="Patches a step.")] = 48,
-    size: Annotated[str, typer.Option(help="Network: tiny, small or base.")] = "small",
-    seed: Annotated[int, typer.Option(help="Seeds weights, patches and noise.")] = 0,
-    save_every: Annotated[int, typer.Option(help="Steps between checkpoints.")] = 500,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
-    name: Annotated[str, typer.Option(help="The prior's name on its card.")] = "prior",
-    lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 4e-4,
-    focal: Annotated[tuple[float, float], typer.Option(help="Focal lengths that frames are reduced to, pixels.")] = (
-        80,
-        180,
-    ),
-    d_min: Annotated[float, typer.Option(help="Depth at which disparity is 1, metres.")] = 0.5,
-    depth_range: Annotated[tuple[float, float], typer.Option(help="Random factors on a patch's depth.")] = (0.6, 1.6),
-    evaluate: Annotated[
-        list[Path] | None, typer.Option(help="More RGB-D folders, only to measure on; repeatable.")
-    ] = None,
-    licence: Annotated[str, typer.Option(help="Licence of the weights, for the card.")] = "",
-    credit: Annotated[list[str] | None, typer.Option(help="Whom to credit on the card; repeatable.")] = None,
-    bf16: Annotated[bool | None, typer.Option(help="bfloat16 in the network; where it is fast, if not given.")] = None,
-    threads: Annotated[int, typer.Option(help="Processor threads; 0 leaves the choice to torch.")] = 0,
-    device: Annotated[str | None, typer.Option(help="cpu or cuda; CUDA where it is there, if not given.")] = None,
-) -> None:
-    """Train a diffusion prior on RGB-D frames. Ctrl-C saves; --resume goes on."""
-    import torch
-
-    from scorereg.training import train_prior
-
-    if threads > 0:
-        torch.set_num_threads(threads)
-    prior = train_prior(
-        data, out, steps=steps, patch=patch, channels=channels, batch=batch, size=size, seed=seed,
-        save_every=save_every, resume=resume, name=name, lr=lr, focal=focal, d_min=d_min, depth_range=depth_range,
-        evaluate=evaluate, licence=licence, credits=tuple(credit or ()), bf16=bf16, device=device, show=True,
-    )  # fmt: skip
-    if prior is None:
-        typer.echo(f"interrupted, saved in {out}; the same command with --resume goes on", err=True)
-        raise typer.Exit(130)
-    typer.echo(f"prior: {prior}\nsamples: {out / 'samples.png'}\nerrors: {out / 'denoising.json'}")
+app.command("train-prior")(train_prior_command)
+app.command("export")(export_command)
+app.command("push")(push_command)
 
 
 @app.command("inspect")

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from einops import rearrange
 from jaxtyping import Complex, Float
 from torch import Tensor
 
@@ -37,28 +36,30 @@ class LinearFilter:
         x: Clean patches to be fitted to.
     """
 
-    def __init__(self, x: Float[Tensor, "b c h w"]) -> None:
-        self.mean: Float[Tensor, "c 1 1"] = x.mean(dim=(0, 2, 3))[:, None, None].double()
-        spectrum = torch.fft.fft2(x.double() - self.mean, norm="ortho")
-        power: Complex[Tensor, "h w c c"] = torch.einsum("bchw,bdhw->hwcd", spectrum, spectrum.conj()) / len(x)
+    def __init__(self, x: Float[Tensor, "b c *space"]) -> None:
+        self.space = tuple(range(2, x.ndim))
+        self.mean = x.mean(dim=(0, *self.space), keepdim=True)[0].double()
+        spectrum = self._spectrum(x)
+        power: Complex[Tensor, "*space c c"] = torch.einsum("bc...,bd...->...cd", spectrum, spectrum.conj()) / len(x)
         self.power, self.basis = torch.linalg.eigh(power)
 
-    def denoise(self, x: Float[Tensor, "b c h w"], sigma: Float[Tensor, " b"]) -> Float[Tensor, "b c h w"]:
+    def denoise(self, x: Float[Tensor, "b c *space"], sigma: Float[Tensor, " b"]) -> Float[Tensor, "b c *space"]:
         """Return the filtered patches."""
-        gain = self.power / (self.power + rearrange(sigma.double(), "b -> b 1 1 1").square())
-        spectrum = torch.fft.fft2(x.double() - self.mean, norm="ortho")
-        inside = torch.einsum("hwcd,bchw->bhwd", self.basis.conj(), spectrum) * gain
-        return (torch.fft.ifft2(torch.einsum("hwcd,bhwd->bchw", self.basis, inside), norm="ortho").real + self.mean).to(
-            x.dtype
-        )
+        gain = self.power / (self.power + sigma.double().reshape(-1, *[1] * (x.ndim - 1)).square())
+        inside = torch.einsum("...cd,bc...->b...d", self.basis.conj(), self._spectrum(x)) * gain
+        out = torch.fft.ifftn(torch.einsum("...cd,b...d->bc...", self.basis, inside), dim=self.space, norm="ortho")
+        return (out.real + self.mean).to(x.dtype)
+
+    def _spectrum(self, x: Float[Tensor, "b c *space"]) -> Complex[Tensor, "b c *space"]:
+        return torch.fft.fftn(x.double() - self.mean, dim=self.space, norm="ortho")
 
 
 @torch.no_grad()
 def denoising_errors(
     prior: Prior,
     linear: LinearFilter,
-    x: Float[Tensor, "b c h w"],
-    weight: Float[Tensor, "b c h w"] | None = None,
+    x: Float[Tensor, "b c *space"],
+    weight: Float[Tensor, "b c *space"] | None = None,
     *,
     sigmas: Sequence[float] = SIGMAS,
     separate: bool = False,

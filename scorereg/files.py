@@ -1,5 +1,6 @@
 """Files that are whole or not there."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,8 @@ def write_beside(path: Path, write: Callable[[Path], object]) -> None:
     beside = path.with_name(f".{path.name}.new")
     try:
         write(beside)
+        with beside.open("rb") as file:
+            os.fsync(file.fileno())  # the name must not be there before the content, should the power fail
         beside.replace(path)
     except RuntimeError as error:  # torch.save reports a full or forbidden disk so
         raise OSError(

@@ -2,15 +2,31 @@
 
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
 from rgbd_folders import rooms, transforms
+from training_runs import quick, small
 
 from scorereg import cli, load_prior
-from scorereg.training import export, report, train_prior
+from scorereg.training import train_prior
 
-SMALL = ["--patch", "8", "--size", "tiny", "--batch", "2", "--focal", "15", "30", "--no-bf16", "--threads", "1"]
+SMALL = [
+    "--patch",
+    "8",
+    "--size",
+    "tiny",
+    "--batch",
+    "2",
+    "--focal",
+    "15",
+    "30",
+    "--precision",
+    "fp32",
+    "--threads",
+    "1",
+]
 
 
 @pytest.fixture
@@ -36,12 +52,7 @@ def call(monkeypatch, capsys):
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
-    from scorereg.training import log
-
-    full, sampler = report.measure, report.sample
-    monkeypatch.setattr(report, "measure", lambda prior, sets: full(prior, sets, count=4, fit=8))
-    monkeypatch.setattr(report, "sample", lambda prior, count: sampler(prior, 2, steps=2))
-    monkeypatch.setattr(log, "_board", lambda out, step: None)
+    quick(monkeypatch)
 
 
 def test_train_and_resume(call, scenes, tmp_path):
@@ -57,10 +68,10 @@ def test_train_and_resume(call, scenes, tmp_path):
 
 
 def test_an_interrupted_run_says_how_to_go_on(call, scenes, tmp_path, monkeypatch):
-    monkeypatch.setattr("scorereg.training.train_prior", lambda *a, **k: None)
+    monkeypatch.setattr("scorereg.training.train_prior", lambda *a, **k: warnings.warn("a\nb", stacklevel=2))
     code, _, said = call("train-prior", scenes, "--out", tmp_path / "run")
     assert code == 130
-    assert "interrupted, saved in" in said
+    assert said.startswith("scorereg: a b\ninterrupted, saved in")
     assert "--resume goes on" in said
 
 
@@ -81,7 +92,10 @@ def test_mistakes_are_one_line_and_exit_2(call, scenes, tmp_path):
     code, _, said = call("train-prior", scenes, "--out", out, "--steps", 1, *SMALL)
     assert code == 2
     assert "1.depth.png is missing" in one_line(said)
-    assert not (out / "checkpoint.pt").exists()
+    assert not (out / "checkpoints").exists()
+    code, _, said = call("train-prior", scenes, "--out", out, "--recipe", "magic")
+    assert code == 2
+    assert "no recipe is called 'magic'; choose one of edm, diffusionerf" in one_line(said)
 
 
 def test_usage_errors_exit_2(call, scenes):
@@ -108,25 +122,45 @@ def test_other_faults_keep_their_traceback(monkeypatch, scenes, tmp_path):
         cli.main()
 
 
-def test_export(scenes, tmp_path, monkeypatch, capsys):
-    """Of a run's newest checkpoint, with errors measured where data is named."""
-    full = report.measure
-    train_prior([scenes], tmp_path / "run", steps=1, patch=8, size="tiny", batch=2, focal=(15.0, 30.0), bf16=False)
-    export.main(tmp_path / "run", tmp_path / "snap")
-    assert capsys.readouterr().out == f"{tmp_path / 'snap'}: step 1 of 1\n"
+def test_a_recipe_and_what_is_changed_of_it(call, tmp_path, monkeypatch):
+    given = []
+    monkeypatch.setattr("scorereg.training.train_prior", lambda *a, **k: given.append(a) or tmp_path)
+    code, *_ = call("train-prior", "DATA", "--out", tmp_path, "--recipe", "diffusionerf", "--batch", 8, "--compile")
+    assert code == 0
+    ((data, out, settings),) = given
+    assert (data, out) == ([Path("DATA")], tmp_path)
+    assert (settings.steps, settings.batch, settings.lr, settings.ema) == (650_000, 8, 1e-4, 0.995)
+    assert (settings.compile, settings.checkpointing) == (True, False)
+
+
+def test_export(call, scenes, tmp_path):
+    """Of a run's newest checkpoint or its best, with errors measured where data is named."""
+    train_prior([scenes], tmp_path / "run", small(steps=1, batch=2))
+    code, shown, _ = call("export", tmp_path / "run", "--out", tmp_path / "snap", "--best")
+    assert (code, shown) == (0, f"prior: {tmp_path / 'snap'}, step 1\n")
     assert load_prior(tmp_path / "snap").card.steps == 1
-    monkeypatch.setattr(export, "measure", full)
-    export.main(tmp_path / "run", tmp_path / "snap", [scenes], [scenes / "b"])
-    assert set(load_prior(tmp_path / "snap").card.denoising) == {"held-out", "b"}
-    assert (tmp_path / "snap" / "denoising.json").is_file()
-    shown = capsys.readouterr().out
-    assert "held-out" in shown
-    assert "rgb_ratio" in shown
+    words = ("--measure", scenes, "--evaluate", scenes / "b", "--full")
+    assert call("export", tmp_path / "run", "--out", tmp_path / "more", *words)[0] == 0
+    assert set(load_prior(tmp_path / "more").card.denoising) == {"held-out", "b"}
+    assert (tmp_path / "more" / "denoising.json").is_file()
+    weights = "diffusion_pytorch_model.safetensors"
+    assert (tmp_path / "more" / weights).stat().st_size > 1.9 * (tmp_path / "snap" / weights).stat().st_size
+    code, _, said = call("export", tmp_path / "nothing", "--out", tmp_path / "x")
+    assert code == 2
+    assert "nothing" in one_line(said)
 
 
-def test_export_from_the_shell(tmp_path):
+def test_push(call, tmp_path, monkeypatch):
+    given = []
+    monkeypatch.setattr("scorereg.training.push_prior", lambda *a, **k: given.append((a, k)) or "https://x/y")
+    code, shown, _ = call("push", "runs/a", "me/mine", "--private")
+    assert (code, shown) == (0, "pushed: https://x/y\n")
+    assert given == [(("runs/a", "me/mine"), {"best": False, "private": True})]
+
+
+def test_from_the_shell(tmp_path):
     root = Path(cli.__file__).parent.parent
-    command = [sys.executable, "-m", "scorereg.training.export", tmp_path, tmp_path / "x"]
+    command = [sys.executable, "-m", "scorereg.cli", "export", tmp_path, "--out", tmp_path / "x"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=root, check=False)
     assert done.returncode == 2
-    assert "checkpoint.pt is not there" in one_line(done.stderr)
+    assert "card.json is missing" in one_line(done.stderr)

@@ -1,23 +1,27 @@
-"""Training: a run, its resumption to the bit, its files, and its errors."""
+"""Training: a run, what it leaves, its resumption to the bit, and its errors."""
 
 import functools
 import json
 import math
+import shutil
 import signal
 
 import pytest
 import torch
 from PIL import Image
 from rgbd_folders import pairs, rooms, transforms
-from torch.testing import assert_close
+from training_runs import SMALL, Waves, assert_same, content, quick, small
 
-from scorereg import NetworkPrior, PriorCard, load_prior
-from scorereg.sampling import sample
-from scorereg.training import export_prior, train_prior
-from scorereg.training.checkpoint import ema_prior, load_state, new_state, save_state, write_beside
-from scorereg.training.train import learning_rate, train_step
+from scorereg import NetworkPrior, load_prior
+from scorereg.training import train_prior
+from scorereg.training.step import train_step
 
-ARGUMENTS = {"patch": 8, "size": "tiny", "batch": 4, "focal": (15.0, 30.0), "save_every": 2, "bf16": False}
+pytest.importorskip("accelerate")
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    quick(monkeypatch)
 
 
 @pytest.fixture
@@ -30,65 +34,40 @@ def scenes(tmp_path):
     return root
 
 
-@pytest.fixture(autouse=True)
-def _quick(monkeypatch):
-    """Fewer patches in the report, and no TensorBoard, which takes seconds to import."""
-    from scorereg.training import log, report
-
-    full = report.measure
-    monkeypatch.setattr(report, "measure", lambda prior, sets: full(prior, sets, count=8, fit=32))
-    monkeypatch.setattr(report, "sample", lambda prior, count: sample(prior, 4, steps=2))
-    monkeypatch.setattr(log, "_board", lambda out, step: None)
-
-
 @pytest.fixture
-def stop_at(monkeypatch):
-    """A function that makes the run get a signal in its n-th step."""
+def in_step(monkeypatch):
+    """A function that has something happen before the n-th step."""
     from scorereg.training import train
 
-    def arrange(n: int, kind: signal.Signals = signal.SIGINT) -> None:
-        def step(state, pyramid):
+    def arrange(n: int, happen) -> None:
+        def step(state, *rest):
             if state.step == n - 1:
-                signal.raise_signal(kind)
-            return train_step(state, pyramid)
+                happen()
+            return train_step(state, *rest)
 
         monkeypatch.setattr(train, "train_step", step)
 
     return arrange
 
 
-def content(out) -> dict:
-    return torch.load(out / "checkpoint.pt", weights_only=True)
-
-
-def assert_same(a, b) -> None:
-    """Equal to the bit, however deep; time spent is the one thing that may differ."""
-    if isinstance(a, dict):
-        assert a.keys() == b.keys()
-        for key in a:
-            if key not in ("seconds",):
-                assert_same(a[key], b[key])
-    elif isinstance(a, list | tuple):
-        assert len(a) == len(b)
-        for left, right in zip(a, b, strict=True):
-            assert_same(left, right)
-    elif isinstance(a, torch.Tensor):
-        assert torch.equal(a, b)
-    else:
-        assert a == b
+def lines(out) -> list[dict]:
+    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
 
 
 def test_a_run_leaves_what_it_says(scenes, tmp_path):
     out = tmp_path / "run"
     extra = pairs(tmp_path / "real")
-    prior = train_prior([scenes], out, steps=3, evaluate=[extra], name="n", licence="L", credits=("C",), **ARGUMENTS)
+    prior = train_prior([scenes], out, small(steps=3), evaluate=[extra], name="n", licence="L", credits=("C",))
     assert prior == out / "prior"
-    names = {"checkpoint.pt", "metrics.jsonl", "prior", "samples.png", "denoising.json", "denoising.png"}
+    names = {"checkpoints", "metrics.jsonl", "prior", "samples.png", "denoising.json", "denoising.png"}
     assert {p.name for p in out.iterdir()} == names
-    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in lines] == [3]
-    assert lines[0]["loss"] > 0
-    assert lines[0]["images_per_second"] > 0
+    assert [p.name for p in sorted((out / "checkpoints").iterdir())] == ["00000002.pt", "00000003.pt", "best.json"]
+    told = lines(out)
+    assert [(line["step"], "loss" in line) for line in told] == [(2, False), (3, True), (3, False)]
+    assert told[1]["loss"] > 0
+    assert told[1]["gradient"] > 0
+    assert told[1]["images_per_second"] > 0
+    assert set(told[0]["denoising"]) == {"0.02", "0.1", "0.5"}
     card = load_prior(prior).card
     assert (card.name, card.licence, card.credits, card.steps) == ("n", "L", ("C",), 3)
     assert (card.channels, card.size, card.d_min) == (("r", "g", "b", "disparity"), (8, 8), 0.5)
@@ -102,269 +81,226 @@ def test_a_run_leaves_what_it_says(scenes, tmp_path):
     suffixes = ("", "_linear", "_ratio", "_residual", "_expected")
     assert set(row) == {"sigma", *(name + suffix for name in ("rgb", "disparity") for suffix in suffixes)}
     assert card.residual_quantiles["levels"] == [0.5, 0.9, 0.99]
-    assert card.residual_quantiles["data"] == "32 patches of the held-out scenes, as they are, no noise added"
+    assert card.residual_quantiles["data"] == "32 held-out patches, as they are, no noise added"
     with Image.open(out / "samples.png") as image:
         assert image.width > 2 * 8
 
 
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_run_goes_on_to_the_bit(scenes, tmp_path, stop_at, monkeypatch, kind):
+def test_an_interrupted_run_goes_on_to_the_bit(tmp_path, in_step, monkeypatch, kind):
     whole, parted = tmp_path / "whole", tmp_path / "parted"
-    assert train_prior([scenes], whole, steps=5, **ARGUMENTS)
+    settings = small(save_every=4)
+    assert train_prior(Waves(), whole, settings)
     handler = signal.getsignal(kind)
-    stop_at(3, kind)
-    assert train_prior([scenes], parted, steps=5, **ARGUMENTS) is None
+    with monkeypatch.context() as patch:
+        in_step(3, lambda: signal.raise_signal(kind))
+        assert train_prior(Waves(), parted, settings) is None
+        patch.undo()
     assert signal.getsignal(kind) is handler
     assert content(parted)["step"] == 3, "the step in hand is finished, and saved though no checkpoint was due"
     assert not (parted / "prior").exists()
-    monkeypatch.undo()
-    train_prior([scenes], parted, steps=5, resume=True, **ARGUMENTS)
-    assert_same(content(whole), content(parted))
+    in_step(99, lambda: None)
+    train_prior(Waves(), parted, settings, resume=True)
+    assert content(whole)["step"] == content(parted)["step"] == 5
+    assert_same(content(whole)["average"], content(parted)["average"])
+    assert_same(content(whole)["optimizer"], content(parted)["optimizer"])
     weights = "prior/diffusion_pytorch_model.safetensors"
     assert (whole / weights).read_bytes() == (parted / weights).read_bytes()
 
 
-def test_a_killed_run_goes_on_from_its_checkpoint(scenes, tmp_path, monkeypatch):
+def test_a_killed_run_goes_on_from_its_checkpoint(tmp_path, in_step, monkeypatch):
     """Died in step 4, after the checkpoint of step 2: what was told of later steps is taken back and told anew."""
     from scorereg.training import log, train
 
+    def die():
+        raise RuntimeError("power cut")
+
     whole, parted = tmp_path / "whole", tmp_path / "parted"
     monkeypatch.setattr(train, "Log", functools.partial(log.Log, every=1))
-    train_prior([scenes], whole, steps=5, **ARGUMENTS)
-
-    def die(state, pyramid):
-        if state.step == 3:
-            raise RuntimeError("power cut")
-        return train_step(state, pyramid)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(train, "train_step", die)
-        with pytest.raises(RuntimeError, match="power cut"):
-            train_prior([scenes], parted, steps=5, **ARGUMENTS)
+    train_prior(Waves(), whole, SMALL)
+    in_step(4, die)
+    with pytest.raises(RuntimeError, match="power cut"):
+        train_prior(Waves(), parted, SMALL)
     with (parted / "metrics.jsonl").open("a") as file:
         file.write('{"step": 4, "lo')
-    train_prior([scenes], parted, steps=5, resume=True, **ARGUMENTS)
+    (parted / "checkpoints" / ".00000004.pt.new").write_bytes(b"half")
+    in_step(99, die)
+    train_prior(Waves(), parted, SMALL, resume=True)
+    assert not list((parted / "checkpoints").glob(".*"))
     assert_same(content(whole), content(parted))
-    losses = [
-        [(d["step"], d["loss"]) for d in map(json.loads, (out / "metrics.jsonl").read_text().splitlines())]
-        for out in (whole, parted)
-    ]
-    assert losses[0] == losses[1]
-    assert [step for step, _ in losses[1]] == [1, 2, 3, 4, 5]
+    told = [[{k: v for k, v in d.items() if k not in ("seconds", "images_per_second")} for d in lines(out)]
+            for out in (whole, parted)]  # fmt: skip
+    assert told[0] == told[1]
+    assert [d["step"] for d in told[1] if "loss" in d] == [1, 2, 3, 4, 5]
 
 
-def test_the_seed_decides(scenes, tmp_path):
+@pytest.mark.parametrize("recipe", ["edm", "diffusionerf"])
+@pytest.mark.parametrize("workers", [0, 2])
+def test_parts_and_workers_change_nothing_that_is_drawn(tmp_path, recipe, workers):
+    """A batch in two parts is resumed in the middle, its batches made by other processes: the same weights."""
+    settings = small(accumulate=2, workers=workers, recipe=recipe, steps=3, save_every=1)
+    one, two = tmp_path / "one", tmp_path / "two"
+    train_prior(Waves(), one, small(accumulate=2, recipe=recipe, steps=3, save_every=1))
+    train_prior(Waves(), two, settings)
+    for path in (two / "checkpoints").glob("*[23].pt"):
+        path.unlink()
+    train_prior(Waves(), two, settings, resume=True)
+    assert_same(content(one)["network"], content(two)["network"])
+
+
+def test_the_seed_decides(tmp_path):
     runs = []
     for i, seed in enumerate((0, 0, 1)):
-        train_prior([scenes], tmp_path / str(i), steps=1, seed=seed, **ARGUMENTS)
+        train_prior(Waves(), tmp_path / str(i), small(seed=seed, steps=1))
         runs.append(content(tmp_path / str(i)))
     assert_same(runs[0], runs[1])
     assert not torch.equal(runs[0]["network"]["conv_in.weight"], runs[2]["network"]["conv_in.weight"])
 
 
-def test_a_run_leaves_the_callers_random_numbers_alone(scenes, tmp_path):
+def test_a_run_leaves_the_callers_random_numbers_alone(tmp_path):
     before = torch.get_rng_state()
-    train_prior([scenes], tmp_path / "run", steps=1, **ARGUMENTS)
+    train_prior(Waves(), tmp_path / "run", small(steps=1))
     assert torch.equal(torch.get_rng_state(), before)
 
 
 @pytest.mark.parametrize(("channels", "count"), [("rgb", 3), ("d", 1)])
 def test_other_channels(scenes, tmp_path, channels, count):
-    card = load_prior(train_prior([scenes], tmp_path / "run", steps=1, channels=channels, **ARGUMENTS)).card
+    card = load_prior(train_prior([scenes], tmp_path / "run", small(steps=1, channels=channels))).card
     assert len(card.channels) == count
     assert (card.d_min is None) == (channels == "rgb")
 
 
-def test_training_lowers_the_loss(scenes, tmp_path):
-    """On walls at one depth, in 75 steps, by nearly half: the gradient reaches the weights."""
-    for path in scenes.rglob("*.depth.png"):
-        Image.new("I;16", (40, 32), 1500).save(path)
-    arguments = ARGUMENTS | {"batch": 16, "lr": 4e-3, "channels": "d"}
-    train_prior([scenes], tmp_path / "run", steps=75, **arguments)
-    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    assert lines[-1]["loss"] < 0.6 * lines[0]["loss"]
+def test_training_lowers_the_loss(tmp_path):
+    """In 75 steps, by nearly half: the gradient reaches the weights."""
+    train_prior(Waves(), tmp_path / "run", small(steps=75, batch=16, lr=4e-3, save_every=75))
+    told = [line["loss"] for line in lines(tmp_path / "run") if "loss" in line]
+    assert told[-1] < 0.6 * told[0]
 
 
-@pytest.mark.usefixtures("as_user")
-def test_the_loss_by_hand(monkeypatch):
-    """Karras et al. 2022: at weight (sigma^2 + s^2) / (sigma s)^2, over known pixels only, sigma within its range."""
-    from scorereg.training import train
-
-    state = tiny_state(sigma=[0.1, 0.3], sigma_mean=-2.0, sigma_std=1.3, steps=10)
-    x = torch.rand(16, 1, 8, 8)
-    weight = (torch.rand(16, 1, 8, 8) < 0.7).float()
-    monkeypatch.setattr(train, "draw_batch", lambda *_: (x, weight))
-    calls = []
-
-    def denoise(self, noisy, sigma):
-        calls.append((noisy, sigma))
-        return torch.where(weight > 0, 0.5 * noisy, 1e6) + 0 * self.network.get_parameter("conv_in.bias").sum()
-
-    monkeypatch.setattr(NetworkPrior, "forward", denoise)
-    loss = train_step(state, None)
-    ((noisy, sigma),) = calls
-    assert 0.1 <= sigma.min() < sigma.max() <= 0.3
-    noise = ((noisy - x) / sigma[:, None, None, None]).flatten()
-    assert noise.std().item() == pytest.approx(1.0, abs=0.1)
-    s = sigma[:, None, None, None].double().expand_as(x)
-    error = (s**2 + 0.25) / (s * 0.5) ** 2 * (0.5 * noisy - x).double() ** 2
-    assert loss == pytest.approx(error[weight > 0].mean().item(), rel=1e-5)
-
-
-def test_the_average_is_what_is_exported(scenes, tmp_path):
+def test_resume_begins_where_nothing_is_and_may_go_on_for_longer(scenes, tmp_path):
     out = tmp_path / "run"
-    train_prior([scenes], out, steps=4, **ARGUMENTS)
-    exported = export_prior(out, tmp_path / "snap")
-    state = content(out)
-    assert not torch.equal(state["average"]["conv_in.weight"], state["network"]["conv_in.weight"])
-    assert_close(exported.network.state_dict()["conv_in.weight"], state["average"]["conv_in.weight"])
-    assert exported.card.steps == 4
-    assert load_prior(tmp_path / "snap").card == exported.card
-
-
-def test_the_average_by_hand():
-    """Weights 1, 2, 3 of one step each: decay (1 + n) / (10 + n), at most the one asked for."""
-    from scorereg.training import train
-
-    state = tiny_state()
-    for value in state.average.values():
-        value.zero_()
-    exact = 0.0
-    for n in (1, 2, 3):
-        for value in state.prior.network.state_dict().values():
-            value.fill_(float(n))
-        state.step = n
-        train._average(state)
-        decay = min(0.2, (1 + n) / (10 + n))
-        exact = decay * exact + (1 - decay) * n
-    assert_close(state.average["conv_in.weight"], torch.full_like(state.average["conv_in.weight"], exact))
-
-
-def tiny_state(**change):
-    card = PriorCard(
-        name="x", channels=("disparity",), size=(8, 8), sigma_min=0.005, sigma_max=5.0, network={"patchify": 2}
-    )
-    settings = {"seed": 0, "size": "tiny", "patch": 8, "bf16": False, "lr": 1e-3, "weight_decay": 0.0, "ema": 0.2}
-    return new_state(card, settings | change)
-
-
-def test_checkpoint_survives_a_failed_write(tmp_path, monkeypatch):
-    state = tiny_state()
-    save_state(state, tmp_path)
-    before = (tmp_path / "checkpoint.pt").read_bytes()
-
-    def fail(content, path):
-        path.write_bytes(b"half")
-        raise RuntimeError("PytorchStreamWriter failed writing file: no space left\nmore")
-
-    monkeypatch.setattr(torch, "save", fail)
-    with pytest.raises(
-        OSError, match=r"checkpoint.pt cannot be written \(PytorchStreamWriter .* no space left\)\. Free"
-    ):
-        save_state(state, tmp_path)
-    assert (tmp_path / "checkpoint.pt").read_bytes() == before
-    assert [p.name for p in tmp_path.iterdir()] == ["checkpoint.pt"]
-
-
-def test_write_beside_leaves_no_half_of_a_file(tmp_path):
-    def fail(path):
-        path.write_text("half")
-        raise KeyError("x")
-
-    with pytest.raises(KeyError):
-        write_beside(tmp_path / "f", fail)
-    assert list(tmp_path.iterdir()) == []
-    write_beside(tmp_path / "f", lambda path: path.write_text("all"))
-    assert (tmp_path / "f").read_text() == "all"
-
-
-def test_checkpoint_is_never_unpickled(tmp_path):
-    """A file that would run code when loaded as a pickle is refused unread."""
-
-    class Trap:
-        def __reduce__(self):
-            return (pytest.fail, ("the pickle was executed",))
-
-    torch.save({"step": Trap()}, tmp_path / "checkpoint.pt")
-    with pytest.raises(ValueError, match="checkpoint.pt is no readable checkpoint"):
-        ema_prior(tmp_path)
-
-
-def test_resume_refuses_another_run(tmp_path):
-    state = tiny_state()
-    save_state(state, tmp_path)
-    other = {**state.settings, "lr": 2e-3}
-    with pytest.raises(
-        ValueError, match=r"was trained with lr=0.001, but lr=0.002 was asked for\. Resume with the old"
-    ):
-        load_state(state.prior.card, other, tmp_path)
-    (tmp_path / "checkpoint.pt").write_bytes(b"PK\x03\x04 not quite")
-    with pytest.raises(ValueError, match="is no readable checkpoint.*Start anew in another folder"):
-        load_state(state.prior.card, state.settings, tmp_path)
-
-
-def test_a_resumed_run_may_be_longer(scenes, tmp_path):
-    train_prior([scenes], tmp_path / "run", steps=2, **ARGUMENTS)
+    train_prior([scenes], out, small(steps=2), resume=True)
     transforms(scenes / "scene-3", 2)
-    prior = train_prior([scenes], tmp_path / "run", steps=3, resume=True, **ARGUMENTS)
+    prior = train_prior([scenes], out, small(steps=3, keep=1, save_every=9), resume=True)
     assert load_prior(prior).card.steps == 3
 
 
-@pytest.mark.parametrize(
-    ("change", "says"),
-    [
-        ({"steps": 0}, r"steps must be at least 1, but is 0\. Give --steps a number > 0"),
-        ({"batch": 0}, "batch must be at least 1"),
-        ({"save_every": 0}, r"save_every must be at least 1, but is 0\. Give --save-every"),
-        ({"focal": (180.0, 80.0)}, r"focal must be two numbers, 0 < low <= high, but is 180, 80"),
-        ({"depth_range": (0.5, 4.0)}, "depth_range may not exceed 2, but is 4"),
-        ({"sigma": (0.0, 1.0)}, "sigma must be two numbers"),
-        ({"d_min": 0.0}, "d_min must be > 0"),
-        ({"lr": math.nan}, "lr must be > 0, but is nan"),
-        ({"channels": "rgbn"}, "channels must be one of rgbd, rgb, d, but is 'rgbn'"),
-        ({"size": "large"}, "no network is called 'large'"),
-        ({"patch": 7}, "patch=7 must be a multiple of that"),
-    ],
-)
-def test_arguments_are_checked_before_anything_is_written(scenes, tmp_path, change, says):
+def test_out_must_be_free_or_resumed(tmp_path):
     out = tmp_path / "run"
-    with pytest.raises(ValueError, match=says):
-        train_prior([scenes], out, **({"steps": 2} | ARGUMENTS | change))
-    assert not out.exists()
+    train_prior(Waves(), out, small(steps=1))
+    before = (out / "checkpoints" / "00000001.pt").read_bytes()
+    with pytest.raises(ValueError, match=r"run holds a run already\. Go on with it by --resume"):
+        train_prior(Waves(), out, small(steps=1))
+    with pytest.raises(
+        ValueError, match=r"with other settings: batch was 4, now 2; lr was 0.0004, now 0.001\. Resume with the old"
+    ):
+        train_prior(Waves(), out, small(lr=1e-3, batch=2, steps=9), resume=True)
+    with pytest.raises(ValueError, match=r"size of a patch was \[8, 8\], now \[16, 16\]"):
+        train_prior(Waves(size=(16, 16)), out, small(steps=9), resume=True)
+    assert (out / "checkpoints" / "00000001.pt").read_bytes() == before
 
 
-def test_out_must_be_free_or_resumed(scenes, tmp_path):
-    out = tmp_path / "run"
-    with pytest.raises(FileNotFoundError, match=r"checkpoint.pt is not there, so there is nothing to resume"):
-        train_prior([scenes], out, steps=1, resume=True, **ARGUMENTS)
-    train_prior([scenes], out, steps=1, **ARGUMENTS)
-    before = (out / "checkpoint.pt").read_bytes()
-    with pytest.raises(ValueError, match=r"checkpoint.pt holds a run already\. Go on with it by --resume"):
-        train_prior([scenes], out, steps=1, **ARGUMENTS)
-    assert (out / "checkpoint.pt").read_bytes() == before
-
-
-def test_out_that_cannot_be_written(scenes, tmp_path):
+def test_out_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("mine")
     for out in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(OSError, match=r"file.* cannot be written \(.*\)\. Choose another --out"):
-            train_prior([scenes], out, steps=1, **ARGUMENTS)
+            train_prior(Waves(), out, small(steps=1))
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_broken_weights_stop_the_run(scenes, tmp_path, monkeypatch):
-    monkeypatch.setattr(NetworkPrior, "forward", lambda self, x, sigma: x * math.nan)
-    with pytest.raises(
-        ValueError, match=r"the loss is nan at step 0\. Go on from the last checkpoint with a lower --lr"
+def test_a_damaged_checkpoint_falls_back_and_says_so(tmp_path):
+    """One bit of the newest is wrong, which torch itself would not notice."""
+    whole, out = tmp_path / "whole", tmp_path / "run"
+    train_prior(Waves(), whole, SMALL)
+    shutil.copytree(whole, out)
+    newest = out / "checkpoints" / "00000005.pt"
+    damaged = bytearray(newest.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    newest.write_bytes(damaged)
+    with pytest.warns(UserWarning, match=r"00000005.pt is no readable .*checksum.* Going on from .*00000004.pt"):
+        train_prior(Waves(), out, SMALL, resume=True)
+    assert_same(content(whole), content(out))
+    for path in (out / "checkpoints").glob("*.pt"):
+        path.write_bytes(b"PK\x03\x04 not quite")
+    with (
+        pytest.warns(UserWarning, match="no readable checkpoint"),
+        pytest.raises(ValueError, match="00000002.pt is no readable checkpoint"),
     ):
-        train_prior([scenes], tmp_path / "run", steps=1, **ARGUMENTS)
+        train_prior(Waves(), out, SMALL, resume=True)
 
 
-def test_learning_rate_rises_and_falls():
-    settings = {"steps": 10_000, "lr": 2.0}
-    rates = [learning_rate(step, settings) for step in range(10_000)]
-    assert rates[0] == pytest.approx(2 / 500)
-    assert max(rates) == rates[499]
-    assert rates[5000] == pytest.approx(1.0)
-    assert 0 < rates[-1] < 1e-6
-    assert learning_rate(0, {"steps": 1, "lr": 2.0}) > 0
+def test_a_full_disk_ends_a_run_at_its_end_only(tmp_path, monkeypatch):
+    """The second of three checkpoints cannot be written: the run goes on, and could go on from the first."""
+    out, full = tmp_path / "run", [False, True, False, True, True]
+    save = torch.save
+
+    def write(content, path):
+        if full.pop(0):
+            path.write_bytes(b"half")
+            raise RuntimeError("PytorchStreamWriter failed writing file: no space left\nmore")
+        save(content, path)
+
+    monkeypatch.setattr(torch, "save", write)
+    with pytest.warns(UserWarning, match=r"00000004.pt cannot be written .*no space left.*goes on; .*00000002.pt is"):
+        train_prior(Waves(), out, SMALL)
+    assert sorted(p.name for p in (out / "checkpoints").iterdir()) == ["00000002.pt", "00000005.pt", "best.json"]
+    with (
+        pytest.warns(UserWarning, match="there is none yet"),
+        pytest.raises(OSError, match=r"00000003.pt cannot be written .* Free some space"),
+    ):
+        train_prior(Waves(), tmp_path / "other", small(steps=3))
+
+
+def test_the_last_few_and_the_best_are_kept(tmp_path, monkeypatch):
+    from scorereg.training import train
+
+    scores = iter([5.0, 1.0, 3.0, 4.0, 2.0])
+    monkeypatch.setattr(train.Validation, "__call__", lambda *_: ({0.1: 0.0}, next(scores)))
+    train_prior(Waves(), tmp_path / "run", small(save_every=1, keep=2))
+    folder = tmp_path / "run" / "checkpoints"
+    assert sorted(p.name for p in folder.glob("*.pt")) == ["00000002.pt", "00000004.pt", "00000005.pt"]
+    assert json.loads((folder / "best.json").read_text()) == {"step": 2, "error": 1.0}
+    assert [line["best"] for line in lines(tmp_path / "run") if "best" in line] == [True, True, False, False, False]
+
+
+def test_a_loss_that_is_no_number_stops_the_run(tmp_path, monkeypatch):
+    """In the second part of step 3; what was learned until then is kept, and the batch to be looked at."""
+    out, good = tmp_path / "run", NetworkPrior.forward
+    calls = []
+
+    def forward(self, x, sigma):
+        calls.append(x)
+        return good(self, x, sigma) * (math.nan if len(calls) == 8 else 1)
+
+    monkeypatch.setattr(NetworkPrior, "forward", forward)
+    monkeypatch.setattr(NetworkPrior, "denoise", lambda self, x, sigma: x)
+    with pytest.raises(
+        ValueError,
+        match=r"loss is nan at step 3, in batch 3, part 1 of process 0 \(seed 0\)\. .*00000003.pt, the batch in .*bad-",
+    ):
+        train_prior(Waves(), out, small(accumulate=2))
+    assert content(out)["step"] == 3
+    assert all(bool(torch.isfinite(v).all()) for v in content(out)["network"].values())
+    patches = torch.load(out / "bad-batch.pt", weights_only=True)
+    torch.testing.assert_close(patches[0] + patches[3][:, None, None, None] * patches[2], calls[7])
+
+
+def test_too_little_memory_says_what_fits(tmp_path, monkeypatch):
+    good = NetworkPrior.forward
+
+    def forward(self, x, sigma):
+        if len(x) > 3:
+            raise torch.OutOfMemoryError("too much")
+        return good(self, x, sigma)
+
+    monkeypatch.setattr(NetworkPrior, "forward", forward)
+    with pytest.raises(
+        ValueError, match=r"too small for 16 patches at a time; 2 fit\. .*--accumulate 8 keeps the batch"
+    ):
+        train_prior(Waves(), tmp_path / "run", small(batch=16))
+    train_prior(Waves(), tmp_path / "run", small(batch=16, accumulate=8, steps=1))
+
+
+def test_a_batch_that_does_not_divide(tmp_path):
+    with pytest.raises(ValueError, match="a batch of 4 is not divided evenly into 3 parts"):
+        small(accumulate=3)

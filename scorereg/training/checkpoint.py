@@ -1,25 +1,43 @@
-"""The whole state of a training run in one file, so that a resumed run continues the run it resumes.
+"""The whole state of a training run in a file, so that a resumed run continues the run it resumes.
 
-The file holds tensors, numbers and text only, is read with `weights_only=True`, and is renamed into place when it is
-complete.
+    OUT/checkpoints/00000500.pt    one file for each checkpoint: tensors, numbers and text, no code
+    OUT/checkpoints/best.json      which of them has the smallest error on held-out data
+
+A file is renamed into place when it is complete and on disk. The last few are kept, and the best. A file that cannot be
+read is put aside with a warning, and the one before it counts.
 """
 
-import copy
 import json
+import warnings
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
 
+from scorereg.files import write_beside
+from scorereg.priors.architectures import build_network
 from scorereg.priors.card import PriorCard
-from scorereg.priors.network import NetworkPrior, build_network
+from scorereg.priors.network import NetworkPrior
+from scorereg.priors.wrap import WrappedPrior
+from scorereg.training.losses import EdmLoss, EpsLoss, as_prior, make_loss
+from scorereg.training.optimizer import make_average, make_optimizer
+from scorereg.training.settings import Settings, differences
 
-__all__ = ["CHECKPOINT_FILE", "State", "ema_prior", "load_state", "new_state", "save_state", "write_beside"]
+__all__ = [
+    "CHECKPOINT_FOLDER",
+    "State",
+    "checkpoints",
+    "ema_prior",
+    "new_state",
+    "resume_state",
+    "save_state",
+]
 
-CHECKPOINT_FILE = "checkpoint.pt"
-_FREE = ("steps", "save_every", "bf16")  # what a resumed run may set anew; the rest makes it another run
+CHECKPOINT_FOLDER = "checkpoints"
+BEST_FILE = "best.json"
 
 
 @dataclass
@@ -27,131 +45,176 @@ class State:
     """What changes while training: the only mutable thing of a run.
 
     Args:
-        prior: Network being trained.
-        average: Exponential moving average of its weights, by name.
+        loss: The network being trained, in its loss.
+        card: What it is trained for.
+        settings: The run's.
+        average: Exponential moving average of its weights.
         optimizer: AdamW with its moments.
-        generator: Source of all the run's randomness after the initial weights.
-        settings: Arguments of the run.
+        scaler: Scale of the loss in fp16.
         step: Steps done.
         seconds: Time spent on them.
+        best: Step with the smallest error on held-out data so far, and that error.
     """
 
-    prior: NetworkPrior
-    average: dict[str, Tensor]
+    loss: EdmLoss | EpsLoss
+    card: PriorCard
+    settings: Settings
+    average: AveragedModel
     optimizer: torch.optim.Optimizer
-    generator: torch.Generator
-    settings: dict[str, Any]
+    scaler: torch.amp.GradScaler
     step: int = 0
     seconds: float = 0.0
+    best: tuple[int, float] | None = None
+
+    def prior(self) -> NetworkPrior | WrappedPrior:
+        """Return the averaged network as a prior; it shares the average's weights."""
+        return as_prior(self.average.module, self.card, steps=self.step)
 
 
-def new_state(card: PriorCard, settings: dict[str, Any], *, device: str | torch.device = "cpu") -> State:
-    """Return a run before its first step; the weights depend on `settings["seed"]` alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(settings["seed"])
-        network = build_network(settings["size"], patch=settings["patch"], channels=len(card.channels))
-    prior = NetworkPrior(network, card, autocast=settings["bf16"]).to(device)
-    average = {name: value.detach().clone() for name, value in prior.network.state_dict().items()}
-    optimizer = torch.optim.AdamW(
-        prior.parameters(), lr=settings["lr"], betas=(0.9, 0.99), weight_decay=settings["weight_decay"]
-    )
-    generator = torch.Generator().manual_seed(settings["seed"])
-    return State(prior, average, optimizer, generator, settings)
+def new_state(
+    card: PriorCard, settings: Settings, *, device: str | torch.device = "cpu", precision: str = "fp32"
+) -> State:
+    """Return a run before its first step; the weights depend on the seed alone."""
+    loss = make_loss(settings, card, precision).to(device)
+    scaler = torch.amp.GradScaler(torch.device(device).type, enabled=precision == "fp16")
+    average = make_average(loss.network, settings.ema)
+    return State(loss, card, settings, average, make_optimizer(loss.network, settings), scaler)
 
 
 def save_state(state: State, out: Path) -> None:
-    """Write the run's state to `out/checkpoint.pt`.
+    """Write a checkpoint, mark the best and remove those that are too old.
 
     Raises:
-        OSError: If it cannot be written; an older checkpoint is then left as it was.
+        OSError: If it cannot be written; the older ones are then as they were.
     """
     content = {
-        "card": state.prior.card.to_json(),
-        "settings": json.dumps(state.settings),
-        "network": state.prior.network.state_dict(),
-        "average": state.average,
+        "card": state.card.to_json(),
+        "settings": json.dumps(state.settings.to_json()),
+        "network": state.loss.network.state_dict(),
+        "average": state.average.state_dict(),
         "optimizer": state.optimizer.state_dict(),
-        "generator": state.generator.get_state(),
+        "scaler": state.scaler.state_dict(),
         "step": state.step,
         "seconds": state.seconds,
+        "best": list(state.best or ()),
     }
-    write_beside(out / CHECKPOINT_FILE, lambda path: torch.save(content, path))
+    folder = out / CHECKPOINT_FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    write_beside(folder / f"{state.step:08d}.pt", lambda path: torch.save(content, path))
+    best, error = state.best or (-1, 0.0)
+    if best == state.step:
+        text = json.dumps({"step": best, "error": error}) + "\n"
+        write_beside(folder / BEST_FILE, lambda path: path.write_text(text, encoding="utf-8"))
+    for path in checkpoints(out)[: -state.settings.keep]:
+        if _step(path) != best:
+            path.unlink()
 
 
-def load_state(card: PriorCard, settings: dict[str, Any], out: Path, *, device: str | torch.device = "cpu") -> State:
-    """Return the run that `save_state` wrote, to be continued with `settings`.
+def checkpoints(out: Path) -> list[Path]:
+    """Return the files of a run's checkpoints, from the oldest to the newest."""
+    return sorted((out / CHECKPOINT_FOLDER).glob("[0-9]*.pt"), key=_step)
 
-    The number of steps may differ from the saved run's, and the data may have grown; the rest must agree.
+
+def resume_state(
+    card: PriorCard,
+    settings: Settings,
+    out: Path,
+    *,
+    device: str | torch.device = "cpu",
+    precision: str = "fp32",
+) -> State | None:
+    """Return the run of the newest checkpoint that can be read, to be continued with `settings`.
+
+    How long the run is and how it is computed may differ from the saved run's, and the data may have grown; the rest
+    must agree.
+
+    Returns:
+        The run; None if there is no checkpoint.
 
     Raises:
-        FileNotFoundError: If there is no checkpoint.
-        ValueError: If it cannot be read, or was made with other settings.
+        ValueError: If none can be read, or it was made with other settings.
     """
-    path = out / CHECKPOINT_FILE
-    content = _read(path)
-    saved = json.loads(content["settings"])
-    for name in sorted(set(saved) | set(settings)):
-        if name not in _FREE and saved.get(name) != settings.get(name):
-            raise ValueError(
-                f"{path} was trained with {name}={saved.get(name)!r}, but {name}={settings.get(name)!r} was asked for. "
-                "Resume with the old value, or start anew in another folder."
-            )
-    state = new_state(card, settings, device=device)
-    state.prior.network.load_state_dict(content["network"])
+    for left in (out / CHECKPOINT_FOLDER).glob(".*.new"):  # of a run that was killed while it wrote
+        left.unlink()
+    if not checkpoints(out):
+        return None
+    path, content = _newest(out)
+    saved = {**json.loads(content["settings"]), **_facts(PriorCard.from_json(content["card"], source=path))}
+    found = differences(saved, settings.to_json() | _facts(card))
+    if found:
+        raise ValueError(
+            f"{path} is of a run with other settings: {'; '.join(found)}. "
+            "Resume with the old values, or start anew in another folder."
+        )
+    state = new_state(card, settings, device=device, precision=precision)
+    state.loss.network.load_state_dict(content["network"])
+    state.average.load_state_dict(content["average"])
     state.optimizer.load_state_dict(content["optimizer"])
-    state.generator.set_state(content["generator"])
-    state.average = {name: value.to(device) for name, value in content["average"].items()}
+    if state.scaler.is_enabled() and content["scaler"]:
+        state.scaler.load_state_dict(content["scaler"])
     state.step, state.seconds = content["step"], content["seconds"]
+    state.best = tuple(content["best"]) or None
     return state
 
 
-def ema_prior(run: Path | State) -> NetworkPrior:
-    """Return the averaged network of a run, in evaluation mode, with its card at the run's step.
+def ema_prior(run: Path, *, best: bool = False) -> NetworkPrior | WrappedPrior:
+    """Return the averaged network of a checkpoint as a prior, with its card at that step.
 
     Args:
-        run: A run in memory, or the folder of one, whose newest checkpoint is read.
+        run: Folder of a run.
+        best: Take the checkpoint with the smallest error on held-out data; the newest, if not.
 
     Raises:
-        FileNotFoundError: If the folder has no checkpoint.
-        ValueError: If the checkpoint cannot be read.
+        FileNotFoundError: If there is no checkpoint.
+        ValueError: If it cannot be read.
     """
-    if isinstance(run, State):
-        card, step, weights = run.prior.card, run.step, run.average
-        network = copy.deepcopy(run.prior.network)
+    if not checkpoints(run):
+        raise FileNotFoundError(f"{run / CHECKPOINT_FOLDER} has no checkpoint. Name the --out of a run.")
+    if best:
+        mark = run / CHECKPOINT_FOLDER / BEST_FILE
+        if not mark.is_file():
+            raise FileNotFoundError(f"{mark} is not there: nothing was measured yet. Take the newest.")
+        path = mark.with_name(f"{json.loads(mark.read_text(encoding='utf-8'))['step']:08d}.pt")
+        content = _read(path)
     else:
-        content = _read(run / CHECKPOINT_FILE)
-        settings = json.loads(content["settings"])
-        card = PriorCard.from_json(content["card"], source=run / CHECKPOINT_FILE)
-        step, weights = content["step"], content["average"]
-        network = build_network(settings["size"], patch=settings["patch"], channels=len(card.channels))
-    network.load_state_dict(weights)
-    card = PriorCard(**{**card.__dict__, "steps": step})
-    return NetworkPrior(network, card).eval().requires_grad_(False)
+        path, content = _newest(run)
+    card = PriorCard.from_json(content["card"], source=path)
+    network = build_network(
+        card.network["size"], patch=card.size, channels=len(card.channels), patchify=card.network["patchify"]
+    )
+    average = AveragedModel(network)
+    average.load_state_dict(content["average"])
+    return as_prior(average.module, card, steps=content["step"])
 
 
-def write_beside(path: Path, write: Any) -> None:
-    """Call `write` with a path beside `path`, then rename it into place.
-
-    Raises:
-        OSError: If it cannot be written.
-    """
-    beside = path.with_name(f".{path.name}.new")
-    try:
-        write(beside)
-        beside.replace(path)
-    except RuntimeError as error:  # torch.save reports a full or forbidden disk so
-        raise OSError(
-            f"{path} cannot be written ({str(error).splitlines()[0]}). Free some space or choose another --out."
-        ) from None
-    finally:
-        beside.unlink(missing_ok=True)
+def _newest(out: Path) -> tuple[Path, dict[str, Any]]:
+    """The newest checkpoint that can be read; those that cannot are put aside."""
+    found = checkpoints(out)
+    for i, path in enumerate(reversed(found)):
+        try:
+            return path, _read(path)
+        except ValueError as error:
+            if i == len(found) - 1:
+                raise
+            path.rename(path.with_suffix(".damaged"))
+            warnings.warn(f"{error} Going on from the checkpoint before it, {found[-i - 2].name}.", stacklevel=3)
+    raise FileNotFoundError(out)
 
 
 def _read(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is not there, so there is no run to go on with. Start without --resume.")
     try:
+        with zipfile.ZipFile(path) as parts:  # the format of torch, which does not look at the checksums itself
+            if (wrong := parts.testzip()) is not None:
+                raise ValueError(f"wrong checksum of {wrong}")
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch and pickle have no common error for a damaged file
         line = (str(error).splitlines() or [type(error).__name__])[0][:160]
-        raise ValueError(f"{path} is no readable checkpoint ({line}). Start anew in another folder.") from None
+        raise ValueError(f"{path} is no readable checkpoint ({line}).") from None
+
+
+def _step(path: Path) -> int:
+    return int(path.stem)
+
+
+def _facts(card: PriorCard) -> dict[str, Any]:
+    return {"channels of the data": list(card.channels), "size of a patch": list(card.size)}

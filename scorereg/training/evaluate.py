@@ -4,30 +4,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from scorereg.evaluation import SIGMAS, LinearFilter, denoising_errors, save_errors
 from scorereg.priors.base import Prior
-from scorereg.training.augment import CHANNELS, to_prior_space
-from scorereg.training.data import Pyramid, load_pyramid
+from scorereg.training.augment import CHANNELS
+from scorereg.training.data import load_pyramid
 from scorereg.training.images import find_images, image_patches
 from scorereg.training.layouts import Frame, find_frames, rgbd_folders
 from scorereg.training.sets import split_scenes
 from scorereg.training.settings import check_folder
+from scorereg.training.source_frames import plain_patches
 
-__all__ = ["evaluate_prior", "plain_patches"]
+__all__ = ["evaluate_prior"]
 
 Patches = tuple[Tensor, Tensor]  # clean, and weights: 0 where unknown
 MOST_FRAMES = 256  # to fit the filter to; more take minutes to read and change nothing
-
-
-def plain_patches(
-    pyramid: Pyramid, count: int, *, size: int, channels: str, seed: int
-) -> tuple[Float[Tensor, "b c h w"], Float[Tensor, "b c h w"]]:
-    """Return patches in prior space without jitter or change of depth scale, and weights, 0 where depth is unknown."""
-    crops = pyramid.crop(count, size, torch.Generator().manual_seed(seed), flip=False)
-    return to_prior_space(crops, channels)
 
 
 def evaluate_prior(

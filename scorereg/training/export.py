@@ -1,49 +1,120 @@
-"""Export the averaged prior of a run's newest checkpoint, while the run goes on or after it.
+"""A trained prior as a folder that diffusers reads, with its card and a page for the hub."""
 
-    python -m scorereg.training.export RUN FOLDER [DATA... [--evaluate FRAMES]]
-
-With the DATA of the run its denoising errors are measured too, on the held-out scenes and on FRAMES.
-"""
-
-import json
-import sys
 from pathlib import Path
-from typing import Annotated
 
-import typer
+from scorereg.files import write_beside
+from scorereg.priors.card import PriorCard
+from scorereg.priors.folder import write_folder
+from scorereg.priors.load import load_prior
+from scorereg.priors.network import NetworkPrior
+from scorereg.priors.wrap import WrappedPrior
+from scorereg.training.checkpoint import CHECKPOINT_FOLDER, ema_prior
+from scorereg.training.losses import scheduler_of
 
-from scorereg.evaluation import save_errors
-from scorereg.training.layouts import find_frames
-from scorereg.training.report import export_prior, measure
-from scorereg.training.sets import load_sets, split_scenes
-
-__all__ = ["main"]
+__all__ = ["export_prior", "push_prior", "save_prior"]
 
 
-def main(
-    run: Annotated[Path, typer.Argument(help="Folder of a training run.")],
-    folder: Annotated[Path, typer.Argument(help="Where the prior goes.")],
-    data: Annotated[list[Path] | None, typer.Argument(help="The run's RGB-D folders, to measure errors with.")] = None,
-    evaluate: Annotated[list[Path] | None, typer.Option(help="Further RGB-D folders to measure on.")] = None,
-) -> None:
-    """Export the averaged prior of a run's newest checkpoint, while the run goes on or after it."""
-    prior = export_prior(run, folder)
-    if data:
-        train, held, _ = split_scenes(find_frames(data))
-        prior = measure(prior, load_sets(train, held, evaluate or [], prior.card.training))
-        prior.save_pretrained(folder)
-        save_errors(folder, prior.card.denoising)
-    typer.echo(f"{folder}: step {prior.card.steps} of {prior.card.training['steps']}")
-    for name, rows in prior.card.denoising.items():
-        for row in rows:
-            typer.echo(
-                f"{name:>12} {json.dumps({k: v for k, v in row.items() if k == 'sigma' or k.endswith('_ratio')})}"
+def export_prior(
+    source: str | Path, folder: Path, *, best: bool = False, half: bool = True
+) -> NetworkPrior | WrappedPrior:
+    """Write a prior to a folder: that of a run, while it goes on or after it, or one that exists already.
+
+    Args:
+        source: Folder of a run, whose newest checkpoint is taken, or anything of `load_prior` with a card and one of
+            our networks.
+        folder: Where to.
+        best: Take the run's checkpoint with the smallest error on held-out data.
+        half: Store the weights in half precision.
+
+    Returns:
+        What was written.
+
+    Raises:
+        FileNotFoundError: If the run has no checkpoint yet.
+        ValueError: If there is no such prior, or it is of a kind that cannot be written.
+        OSError: If the folder cannot be written.
+    """
+    run = (Path(source) / CHECKPOINT_FOLDER).is_dir()
+    if best and not run:
+        raise ValueError(f"{source} is no run, so it has no best checkpoint. Leave --best out.")
+    prior = ema_prior(Path(source), best=best) if run else load_prior(source)
+    save_prior(prior, folder, half=half)
+    return prior
+
+
+def save_prior(prior: NetworkPrior | WrappedPrior, folder: Path, *, half: bool = True) -> None:
+    """Write a prior's folder: weights, configuration, card, and `README.md` for people.
+
+    Raises:
+        ValueError: If the prior is of a kind that cannot be written.
+        OSError: If the folder cannot be written.
+    """
+    card = prior.card
+    if not hasattr(prior.network, "save_config") or "kind" not in card.network:
+        raise ValueError(
+            f"prior {card.name!r} was not trained here, and its format is not written. Share it as you found it."
+        )
+    write_folder(folder, prior.network, card, scheduler_of(card), half=half)
+    write_beside(folder / "README.md", lambda path: path.write_text(_page(card), encoding="utf-8"))
+
+
+def push_prior(source: str | Path, repository: str, *, best: bool = False, private: bool = False) -> str:
+    """Upload a prior to the hub, from which `load_prior(repository)` reads it.
+
+    Args:
+        source: As for `export_prior`.
+        repository: `owner/name`; made where it is not there yet.
+        best: As for `export_prior`.
+        private: Make it visible to its owner only.
+
+    Returns:
+        Where it can be looked at.
+
+    Raises:
+        ValueError: If the card names no licence, or the hub does not take it.
+    """
+    import tempfile
+
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+
+    with tempfile.TemporaryDirectory() as made:
+        card = export_prior(source, Path(made), best=best).card
+        if not card.licence:
+            raise ValueError(
+                f"prior {card.name!r} has no licence on its card, so nobody could use it. Write one into the card, or "
+                "train with --licence."
             )
+        api = HfApi()
+        try:
+            api.create_repo(repository, private=private, exist_ok=True)
+            told = api.upload_folder(repo_id=repository, folder_path=made, commit_message=f"{card.name}, {card.steps}")
+        except (HfHubHTTPError, OSError) as error:
+            line = " ".join(str(error).split())[:200]
+            raise ValueError(
+                f"the hub does not take {repository} ({line}). Log in by `hf auth login`, and check the name."
+            ) from None
+    return str(told.commit_url if hasattr(told, "commit_url") else told)
 
 
-if __name__ == "__main__":
-    try:
-        typer.run(main)
-    except (ValueError, OSError) as error:
-        typer.secho(f"export: {error}", fg="red", err=True)
-        sys.exit(2)
+def _page(card: PriorCard) -> str:
+    """A hub page: what `scorereg inspect` shows, in Markdown."""
+    size = " x ".join(map(str, card.size))
+    head = ["---", "library_name: scorereg", "tags: [diffusion, score, prior]"]
+    head += [f"license_name: {card.licence}", "license: other"] if card.licence else []
+    lines = [
+        *head,
+        "---",
+        f"# {card.name}",
+        "",
+        f"A diffusion prior over {', '.join(card.channels)}, patches of {size}.",
+    ]
+    lines += ["", "```python", "from scorereg import ScoreLoss, load_prior", "```", "", f"Trained on {card.data}."]
+    lines += [f"{card.steps} steps; noise from {card.sigma_min:g} to {card.sigma_max:g}.", ""]
+    lines += [f"- {credit}" for credit in card.credits]
+    for name, rows in card.denoising.items():
+        groups = [key.removesuffix("_ratio") for key in rows[0] if key.endswith("_ratio")]
+        lines += ["", f"Squared denoising error on {name}, as a ratio to the best stationary linear filter's:", ""]
+        lines += [f"| sigma | {' | '.join(groups)} |", "|---" * (len(groups) + 1) + "|"]
+        lines += [f"| {r['sigma']:g} | {' | '.join(format(r[g + '_ratio'], '.2f') for g in groups)} |" for r in rows]
+    return "\n".join(lines) + "\n"

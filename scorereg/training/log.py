@@ -4,12 +4,16 @@ import importlib.util
 import json
 import signal
 import threading
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from scorereg.training.checkpoint import State, write_beside
+from scorereg.files import write_beside
+from scorereg.sampling import patch_grid, sample
+from scorereg.training.checkpoint import State
+from scorereg.training.step import Told
 
 __all__ = ["METRICS_FILE", "Log", "interrupts"]
 
@@ -17,7 +21,7 @@ METRICS_FILE = "metrics.jsonl"
 
 
 class Log:
-    """Writes means of the loss every few steps; a context manager.
+    """Writes means of the loss every few steps, and what a validation measured; a context manager.
 
     A resumed run drops the lines that lie beyond the step it resumes from, so that each step is told once.
 
@@ -30,8 +34,7 @@ class Log:
 
     def __init__(self, out: Path, state: State, *, show: bool, every: int = 25) -> None:
         self.out, self.every, self.show = out, every, show
-        self.losses: list[float] = []
-        self.rate: float = 0.0
+        self.told: list[Told] = []
         self.mark = (state.step, state.seconds)
         self.settings = state.settings
         self.first = state.step
@@ -45,42 +48,59 @@ class Log:
         self.progress = _progress() if self.show else None
         if self.progress:
             self.progress.start()
-            self.task = self.progress.add_task(
-                "", total=self.settings["steps"], completed=self.first, loss=0.0, rate=0.0
-            )
+            self.task = self.progress.add_task("", total=self.settings.steps, completed=self.first, loss=0.0, rate=0.0)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.file.close()
+        with suppress(OSError):  # a full disk, of which was told already
+            self.file.close()
         if self.board:
             self.board.close()
         if self.progress:
             self.progress.stop()
 
-    def step(self, state: State, loss: float) -> None:
-        """Note a step's loss; now and then write what was noted."""
-        self.losses.append(loss)
-        if state.step % self.every and state.step != self.settings["steps"]:
+    def step(self, state: State, told: Told) -> None:
+        """Note what a step told; now and then write the mean of what was noted."""
+        self.told.append(told)
+        if state.step % self.every and state.step != self.settings.steps:
             return
-        mean = sum(self.losses) / len(self.losses)
+        loss, gradient = (sum(values) / len(self.told) for values in zip(*self.told, strict=True))
         steps, seconds = state.step - self.mark[0], state.seconds - self.mark[1]
-        rate = steps * self.settings["batch"] / max(seconds, 1e-9)
-        self.losses, self.mark = [], (state.step, state.seconds)
-        lr = state.optimizer.param_groups[0]["lr"]
+        rate = steps * self.settings.batch / max(seconds, 1e-9)
+        self.told, self.mark = [], (state.step, state.seconds)
         line = {
             "step": state.step,
-            "loss": mean,
-            "lr": lr,
+            "loss": loss,
+            "gradient": gradient,
+            "lr": state.optimizer.param_groups[0]["lr"],
             "images_per_second": round(rate, 2),
             "seconds": round(state.seconds, 2),
         }
-        self.file.write(json.dumps(line) + "\n")
-        self.file.flush()
+        self._write(line)
         if self.board:
-            for name in ("loss", "lr", "images_per_second"):
+            for name in ("loss", "gradient", "lr", "images_per_second"):
                 self.board.add_scalar(name, line[name], state.step)
         if self.progress:
-            self.progress.update(self.task, completed=state.step, loss=mean, rate=rate)
+            self.progress.update(self.task, completed=state.step, loss=loss, rate=rate)
+
+    def validation(self, state: State, errors: dict[float, float], score: float) -> None:
+        """Write what was measured on held-out data; draw samples for TensorBoard."""
+        best = state.best is not None and state.best[0] == state.step
+        self._write({"step": state.step, "denoising": {f"{s:g}": e for s, e in errors.items()}, "best": best})
+        if self.board:
+            prior = state.prior()
+            for sigma, error in errors.items():
+                self.board.add_scalar(f"denoising/sigma {sigma:g}", error, state.step)
+            self.board.add_scalar("denoising/mean over sigma squared", score, state.step)
+            grid = patch_grid(sample(prior, 16, steps=12), prior.channels, span=prior.card.range)
+            self.board.add_image("samples", grid, state.step, dataformats="HWC")
+
+    def _write(self, line: dict[str, Any]) -> None:
+        try:
+            self.file.write(json.dumps(line) + "\n")
+            self.file.flush()
+        except OSError as error:
+            warnings.warn(f"{self.out / METRICS_FILE} cannot be written ({error.strerror}).", stacklevel=2)
 
 
 @contextmanager

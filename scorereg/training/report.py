@@ -2,75 +2,84 @@
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 from scorereg.evaluation import LinearFilter, denoising_errors, residual_quantiles, save_errors
-from scorereg.priors.network import NetworkPrior
+from scorereg.files import write_beside
+from scorereg.priors.base import Prior
+from scorereg.priors.card import PriorCard
+from scorereg.priors.load import load_prior
 from scorereg.sampling import sample, save_grid
-from scorereg.training.checkpoint import State, ema_prior, write_beside
-from scorereg.training.data import Pyramid
-from scorereg.training.evaluate import plain_patches
+from scorereg.training.checkpoint import ema_prior
+from scorereg.training.export import save_prior
+from scorereg.training.settings import Settings
+from scorereg.training.source import Source, open_source
 
-__all__ = ["clean_residuals", "export_prior", "measure", "write_report"]
+__all__ = ["clean_residuals", "measure", "measure_folder", "write_report"]
 
 RESIDUAL_SIGMAS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+_VALUES = 2**25  # that are held at once
 
 
-def export_prior(run: Path, folder: Path) -> NetworkPrior:
-    """Write the averaged prior of a run's newest checkpoint to a folder, while the run goes on or after it.
+def measure(prior: Any, source: Source, *, count: int = 512, fit: int = 8192) -> PriorCard:
+    """Return a prior's card with what was measured.
 
-    Raises:
-        FileNotFoundError: If the run has no checkpoint yet.
-        ValueError: If the checkpoint cannot be read.
-        OSError: If the folder cannot be written.
-    """
-    prior = ema_prior(run)
-    prior.save_pretrained(folder)
-    return prior
-
-
-def measure(prior: NetworkPrior, pyramids: dict[str, Pyramid], *, count: int = 512, fit: int = 8192) -> NetworkPrior:
-    """Return the prior with what was measured on its card.
-
-    Denoising errors are measured on each pyramid but `"train"`, the residual of clean patches on `"held-out"`.
+    Denoising errors are measured on each set of `source.measured`, the residual of clean patches on `"held-out"`.
 
     Args:
-        prior: The prior.
-        pyramids: `"train"`, which the linear filter is fitted to, and what to measure on.
-        count: Patches to measure on.
-        fit: Patches to fit the filter to.
+        prior: The prior, with a card.
+        source: Its data.
+        count: Patches to measure on; fewer where they are large.
+        fit: Patches to fit the linear filter to.
     """
-    card = prior.card
-    size, channels = card.size[0], card.training["channels"]
-    linear = LinearFilter(plain_patches(pyramids["train"], fit, size=size, channels=channels, seed=1)[0])
+    card: PriorCard = prior.card
+    most = max(_VALUES // (len(card.channels) * math.prod(card.size)), 16)
+    count, fit = min(count, max(most // 16, 16)), min(fit, most)
+    linear = LinearFilter(source.plain("train", fit, seed=1)[0])
     errors = {}
-    for name, pyramid in pyramids.items():
-        if name != "train":
-            x, weight = plain_patches(pyramid, count, size=size, channels=channels, seed=2)
-            errors[name] = denoising_errors(prior, linear, x, weight)
-    card = dataclasses.replace(
-        card, denoising=errors, residual_quantiles=clean_residuals(prior, pyramids["held-out"], count=4 * count)
-    )
-    return NetworkPrior(prior.network, card, autocast=prior.autocast).eval()
+    for name in source.measured:
+        x, weight = source.plain(name, count, seed=2)
+        errors[name] = denoising_errors(prior, linear, x, weight)
+    return dataclasses.replace(card, denoising=errors, residual_quantiles=clean_residuals(prior, source, 4 * count))
 
 
-def clean_residuals(prior: NetworkPrior, pyramid: Pyramid, *, count: int) -> dict[str, Any]:
-    """Return a card's `residual_quantiles`, measured on plain patches of frames that were held out."""
-    size, channels = prior.card.size[0], prior.card.training["channels"]
-    x, _ = plain_patches(pyramid, count, size=size, channels=channels, seed=4)
+def measure_folder(folder: Path, data: list[Path], evaluate: list[Path], *, half: bool = True) -> PriorCard:
+    """Measure a prior that was trained here and lies in a folder on the data of its run; write its card anew.
+
+    Raises:
+        ValueError: If the data are not usable.
+        OSError: If a file cannot be read or written.
+    """
+    prior: Any = load_prior(str(folder))
+    known = {field.name for field in dataclasses.fields(Settings)}
+    entries: dict[str, Any] = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in prior.card.training.items() if k in known
+    }
+    prior.card = measure(prior, open_source(data, Settings(**entries), evaluate))
+    save_prior(prior, folder, half=half)
+    save_errors(folder, json.loads(json.dumps(prior.card.denoising)))
+    return prior.card
+
+
+def clean_residuals(prior: Prior, source: Source, count: int) -> dict[str, Any]:
+    """Return a card's `residual_quantiles`, measured on plain patches that were held out."""
+    x, _ = source.plain("held-out", count, seed=4)
     measured = residual_quantiles(prior, x, sigmas=RESIDUAL_SIGMAS)
-    return {**measured, "data": f"{count} patches of the held-out scenes, as they are, no noise added"}
+    return {**measured, "data": f"{len(x)} held-out patches, as they are, no noise added"}
 
 
-def write_report(run: State | Path, pyramids: dict[str, Pyramid], out: Path) -> Path:
+def write_report(out: Path, source: Source, *, best: bool = False) -> Path:
     """Measure a run's averaged prior, write it to `out/prior`, and its samples and errors to `out`.
 
     Returns:
         The prior's folder.
     """
-    prior = measure(ema_prior(run), pyramids)
-    prior.save_pretrained(out / "prior")
-    write_beside(out / "samples.png", lambda path: save_grid(path, sample(prior, 64), prior.channels))
+    prior = ema_prior(out, best=best)
+    prior.card = measure(prior, source)
+    save_prior(prior, out / "prior")
+    grid = sample(prior, 64 if len(prior.card.size) < 3 else 16)
+    write_beside(out / "samples.png", lambda path: save_grid(path, grid, prior.channels, span=prior.card.range))
     save_errors(out, json.loads(json.dumps(prior.card.denoising)))
     return out / "prior"

@@ -1,0 +1,180 @@
+r"""What a run minimises: one module for each recipe, whose `forward` is the loss of a batch.
+
+    edm            D = c_skip x + c_out F(c_in x, ln(sigma) / 4),     ln sigma ~ N(mean, std^2)
+                   L = mean of (sigma^2 + s^2) / (sigma s)^2 (D(x + sigma n, sigma) - x)^2
+                   Karras et al. 2022 (arXiv 2206.00364), table 1 and section 5
+    diffusionerf   L = mean of |eps(sqrt(abar_t) x + sqrt(1 - abar_t) n, t) - n|,     t uniform on 0 .. 999
+                   Ho et al. 2020, cosine betas of Nichol and Dhariwal 2021; as DiffusioNeRF (arXiv 2302.12231)
+
+The mean is over known values only. Noise and levels come in from outside, so that they belong to a step and not to a
+process.
+"""
+
+import dataclasses
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from scorereg.priors.architectures import build_network, network_settings
+from scorereg.priors.card import PriorCard
+from scorereg.priors.conversions import cosine_betas, noise_of
+from scorereg.priors.folder import SIGMA_DATA, edm_scheduler
+from scorereg.priors.network import NetworkPrior
+from scorereg.priors.wrap import WrappedPrior, wrap
+from scorereg.training.settings import Settings
+from scorereg.training.source import About
+
+__all__ = ["EdmLoss", "EpsLoss", "as_prior", "draw_levels", "make_card", "make_loss", "scheduler_of"]
+
+HALVES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+_TABLE = 1000
+
+
+class EdmLoss(nn.Module):
+    """The weighted squared error of a preconditioned denoiser.
+
+    Args:
+        network: A U-Net.
+        card: What it is trained for.
+        half: Half precision of the network; None is float32.
+    """
+
+    def __init__(self, network: nn.Module, card: PriorCard, half: torch.dtype | None) -> None:
+        super().__init__()
+        self.prior = NetworkPrior(network, card, autocast=half or False)
+
+    @property
+    def network(self) -> nn.Module:
+        """What is trained."""
+        return self.prior.network
+
+    def forward(
+        self,
+        x: Float[Tensor, "b c *space"],
+        weight: Float[Tensor, "b c *space"],
+        noise: Float[Tensor, "b c *space"],
+        level: Float[Tensor, " b"],
+    ) -> Float[Tensor, ""]:
+        """Return the loss of a batch; `level` is sigma."""
+        sigma = _each(level, x)
+        error = (self.prior(x + sigma * noise, level) - x).square()
+        error = (sigma.square() + SIGMA_DATA**2) / (sigma * SIGMA_DATA).square() * error
+        return (error * weight).sum() / weight.sum().clamp_min(1)
+
+
+class EpsLoss(nn.Module):
+    """The absolute error of predicted noise, under cosine betas.
+
+    Args:
+        network: A U-Net.
+        half: Half precision of the network; None is float32.
+    """
+
+    kept: Tensor
+
+    def __init__(self, network: nn.Module, half: torch.dtype | None) -> None:
+        super().__init__()
+        self.network = network
+        self.kind = half
+        self.register_buffer("kept", (1 - cosine_betas(_TABLE)).cumprod(0), persistent=False)
+
+    def forward(
+        self,
+        x: Float[Tensor, "b c *space"],
+        weight: Float[Tensor, "b c *space"],
+        noise: Float[Tensor, "b c *space"],
+        level: Float[Tensor, " b"],
+    ) -> Float[Tensor, ""]:
+        """Return the loss of a batch; `level` is the index t, a whole number."""
+        kept = self.kept[level.long()]
+        a, b = (_each(part.sqrt().to(x.dtype), x) for part in (kept, 1 - kept))
+        z = a * x + b * noise
+        if z.ndim == 4:
+            z = z.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(x.device.type, self.kind or torch.bfloat16, enabled=self.kind is not None):
+            told = self.network(z, level, return_dict=False)[0]
+        return ((told.to(x.dtype) - noise).abs() * weight).sum() / weight.sum().clamp_min(1)
+
+
+def make_loss(settings: Settings, card: PriorCard, precision: str) -> EdmLoss | EpsLoss:
+    """Return the loss of a run with an untrained network, whose weights depend on the seed alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        network = build_network(
+            settings.size, patch=card.size, channels=len(card.channels), patchify=card.network["patchify"]
+        )
+    if settings.checkpointing:
+        network.enable_gradient_checkpointing()  # pyright: ignore[reportCallIssue]  # diffusers' and our own have it
+    half = HALVES[precision]
+    return EpsLoss(network, half) if settings.recipe == "diffusionerf" else EdmLoss(network, card, half)
+
+
+def draw_levels(settings: Settings, count: int, generator: torch.Generator) -> Float[Tensor, " b"]:
+    """Return a noise level for each patch, as the recipe counts them: sigma, or an index."""
+    if settings.recipe == "diffusionerf":
+        return torch.randint(_TABLE, (count,), generator=generator).to(torch.float32)
+    level = settings.sigma_mean + settings.sigma_std * torch.randn(count, generator=generator)
+    return level.exp().clamp(*settings.sigma)
+
+
+def make_card(name: str, settings: Settings, about: About) -> PriorCard:
+    """Return the card of a prior that is to be trained.
+
+    Raises:
+        ValueError: If the recipe does not go with the data.
+    """
+    table, flat = settings.recipe == "diffusionerf", len(about.size) == 2
+    if table and not flat:
+        raise ValueError(f"the recipe diffusionerf is for images, but the data are of size {about.size}. Use edm.")
+    kind = "diffusers UNet2DModel" if flat else "scorereg UNetND"
+    noise = noise_of(betas=cosine_betas(_TABLE)) if table else None
+    network: dict[str, Any] = {
+        "kind": f"{kind}, {'epsilon under cosine betas' if table else 'EDM preconditioning'}",
+        "size": settings.size,
+        "patchify": 1 if table else network_settings(settings.size, len(about.size))["patchify"],
+    }
+    return PriorCard(
+        name=name,
+        channels=about.channels,
+        size=about.size,
+        range=about.range,
+        sigma_min=noise.low if noise else settings.sigma[0],
+        sigma_max=noise.high if noise else settings.sigma[1],
+        depth=about.depth,
+        d_min=about.d_min,
+        focal=about.focal,
+        network=network if table else {**network, "sigma_data": SIGMA_DATA},
+        data=about.data,
+        licence=about.licence,
+        credits=about.credits,
+        training=settings.to_json() | ({"transform": about.transform} if about.transform else {}),
+        held_out=about.held_out,
+    )
+
+
+def as_prior(network: nn.Module, card: PriorCard, *, steps: int) -> NetworkPrior | WrappedPrior:
+    """Return a trained network as a prior, with its card at this step, in evaluation mode."""
+    card = dataclasses.replace(card, steps=steps)
+    network = network.eval().requires_grad_(False)
+    if "epsilon" in card.network["kind"]:
+        return wrap(network, prediction="epsilon", betas=cosine_betas(_TABLE), channels=card.channels, card=card)
+    return NetworkPrior(network, card).eval()
+
+
+def scheduler_of(card: PriorCard) -> dict[str, Any]:
+    """Return the noise that a card's network was trained with, as diffusers writes it."""
+    if "epsilon" not in card.network["kind"]:
+        return edm_scheduler(card)
+    return {
+        "_class_name": "DDPMScheduler",
+        "num_train_timesteps": _TABLE,
+        "beta_schedule": "squaredcos_cap_v2",
+        "prediction_type": "epsilon",
+        "clip_sample": False,
+    }
+
+
+def _each(level: Tensor, x: Tensor) -> Tensor:
+    return level.reshape(-1, *[1] * (x.ndim - 1))

@@ -1,0 +1,97 @@
+"""Patches of RGB-D frames in memory as the source of a run."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from scorereg.training.augment import augmented, channel_names, to_prior_space
+from scorereg.training.data import load_pyramid
+from scorereg.training.layouts import find_frames
+from scorereg.training.pyramid import Pyramid
+from scorereg.training.sets import split_scenes
+from scorereg.training.settings import Settings
+from scorereg.training.source import About, seeded
+
+__all__ = ["FrameSource", "about_frames", "open_frames", "plain_patches"]
+
+
+@dataclass(frozen=True)
+class FrameSource:
+    """Random patches of RGB-D frames: level, position, mirror image, depth scale and colour vary.
+
+    Args:
+        about: What is on the card.
+        sets: Frames by name: `"train"`, and what is measured on.
+        settings: The run's: `patch`, `channels` and `depth_range` are used.
+    """
+
+    about: About
+    sets: dict[str, Pyramid]
+    settings: Settings
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """Names of the sets to be measured on."""
+        return tuple(name for name in self.sets if name != "train")
+
+    def batch(self, count: int, *, seed: int, step: int, slot: int) -> tuple[Tensor, Tensor]:
+        """Return augmented patches in prior space, and weights that are 0 where a value is unknown."""
+        generator, how = seeded(seed, step, slot), self.settings
+        crops = self.sets["train"].crop(count, how.patch, generator)
+        return augmented(crops, generator, channels=how.channels, depth_range=how.depth_range)
+
+    def plain(self, name: str, count: int, *, seed: int) -> tuple[Tensor, Tensor]:
+        """Return patches without jitter or change of depth scale."""
+        how = self.settings
+        return plain_patches(self.sets[name], count, size=how.patch, channels=how.channels, seed=seed)
+
+
+def plain_patches(
+    pyramid: Pyramid, count: int, *, size: int, channels: str | tuple[str, ...], seed: int
+) -> tuple[Tensor, Tensor]:
+    """Return patches in prior space without jitter or change of depth scale, and weights, 0 where unknown."""
+    return to_prior_space(pyramid.crop(count, size, torch.Generator().manual_seed(seed), flip=False), channels)
+
+
+def open_frames(data: list[Path], settings: Settings, evaluate: list[Path]) -> FrameSource:
+    """Read the RGB-D frames of a run, one scene in sixteen being held out.
+
+    Raises:
+        OSError: If a file cannot be read.
+        ValueError: If the frames are not usable.
+    """
+    train, held, names = split_scenes(find_frames(data))
+    scenes = {frame.scene for frame in train}
+    folders = ", ".join(sorted({scene.split("/")[0] for scene in scenes}))
+    words = f"{len(train)} RGB-D frames of {len(scenes)} scenes ({folders})"
+    frames = {"train": train, "held-out": held}
+    frames |= {path.resolve().name: find_frames([path]) for path in evaluate}
+    channels = channel_names(settings.channels)
+    sets = {
+        name: load_pyramid(each, size=settings.patch, focal=settings.focal, d_min=settings.d_min, channels=channels)
+        for name, each in frames.items()
+    }
+    return FrameSource(about_frames(settings, words, names), sets, settings)
+
+
+def about_frames(settings: Settings, data: str, held_out: tuple[str, ...]) -> About:
+    """Return what patches of frames put on a card.
+
+    Args:
+        settings: The run's.
+        data: The frames in words.
+        held_out: Scenes that were kept out of training.
+    """
+    channels = channel_names(settings.channels)
+    depth = "disparity" in channels
+    return About(
+        channels=channels,
+        size=(settings.patch, settings.patch),
+        data=data,
+        depth="planar" if depth else None,
+        d_min=settings.d_min if depth else None,
+        focal=settings.focal,
+        held_out=held_out,
+    )

@@ -1,0 +1,93 @@
+"""One optimiser step, on one process or several, and what stops a run: a loss that is no number, too little memory."""
+
+from contextlib import nullcontext
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from scorereg.training.checkpoint import State
+from scorereg.training.loader import Batch
+from scorereg.training.optimizer import learning_rate
+
+__all__ = ["NotFiniteError", "Told", "is_out_of_memory", "largest_part", "train_step"]
+
+
+class Told(NamedTuple):
+    """What a step tells: its loss, and the norm of its gradient before clipping."""
+
+    loss: float
+    gradient: float
+
+
+class NotFiniteError(ValueError):
+    """A loss or gradient that is no number; the weights are those before the step."""
+
+
+def train_step(state: State, model: nn.Module, parts: list[Batch], accelerator: Any) -> Told:
+    """Take one step.
+
+    The gradient is the mean over the parts of a batch and over the processes, so that a batch costs the same however it
+    is divided.
+
+    Args:
+        state: The run; changed.
+        model: `state.loss` as `accelerate` prepared it.
+        parts: This process's share of the batch.
+        accelerator: Of `accelerate`.
+
+    Raises:
+        NotFiniteError: If the loss or the gradient is no finite number; nothing was updated then.
+    """
+    settings, parameters = state.settings, list(state.loss.network.parameters())
+    model.train()
+    state.optimizer.zero_grad(set_to_none=True)
+    losses = []
+    for i, part in enumerate(parts):
+        with nullcontext() if i == len(parts) - 1 else accelerator.no_sync(model):
+            loss = model(*part)
+            state.scaler.scale(loss / len(parts)).backward()
+        losses.append(loss.detach())
+    loss = accelerator.reduce(torch.stack(losses).mean(), "mean").item()
+    state.scaler.unscale_(state.optimizer)
+    limit = settings.clip or torch.inf
+    gradient = nn.utils.clip_grad_norm_(parameters, limit, foreach=True).item()
+    good = [bool(value.isfinite()) for value in losses]
+    if not _finite(loss) or (not _finite(gradient) and not state.scaler.is_enabled()):
+        where = f", part {good.index(False)} of process {accelerator.process_index}" if not all(good) else ""
+        what = f"loss is {loss}" if not _finite(loss) else f"gradient has norm {gradient}"
+        raise NotFiniteError(f"the {what} at step {state.step}, in batch {state.step}{where} (seed {settings.seed})")
+    for group in state.optimizer.param_groups:
+        group["lr"] = learning_rate(state.step, settings)
+    state.scaler.step(state.optimizer)  # in fp16 it leaves a step out whose gradient overflowed
+    state.scaler.update()
+    state.step += 1
+    state.average.update_parameters(state.loss.network)
+    return Told(loss, gradient)
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Say whether an error means that memory was too small; the CPU's allocator has no type of its own for it."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def largest_part(state: State, part: Batch) -> int:
+    """Return how many patches fit into memory on the way there and back, by halving; 0 if not even one does."""
+    count = len(part[0])
+    while count := count // 2:
+        state.optimizer.zero_grad(set_to_none=True)
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        try:
+            state.loss(*(each[:count] for each in part)).backward()
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+        else:
+            state.optimizer.zero_grad(set_to_none=True)
+            return count
+    return 0
+
+
+def _finite(value: float) -> bool:
+    return value - value == 0

@@ -1,0 +1,39 @@
+"""The denoising error of a run's averaged network on held-out patches, with the same noise each time."""
+
+import torch
+
+from scorereg.priors.base import Prior
+from scorereg.training.source import Source, seeded
+
+__all__ = ["Validation"]
+
+SIGMAS = (0.02, 0.1, 0.5)
+_VALUES = 2**21  # in all patches together: a check should cost little beside the steps between two
+
+
+class Validation:
+    """Measures a prior; a call returns the mean squared error by sigma, and one number to compare by.
+
+    Args:
+        source: Of which the set `"held-out"` is measured on.
+        count: Patches, at most.
+    """
+
+    def __init__(self, source: Source, count: int = 64) -> None:
+        values = len(source.about.channels) * torch.Size(source.about.size).numel()
+        self.x, self.weight = source.plain("held-out", min(count, max(_VALUES // values, 4)), seed=3)
+        self.noise = torch.randn(self.x.shape, generator=seeded(3, 1))
+
+    @torch.no_grad()
+    def __call__(self, prior: Prior, device: torch.device) -> tuple[dict[float, float], float]:
+        """Return the error at each sigma, and the mean over sigmas of error / sigma^2, which is 1 for doing nothing."""
+        x, weight, noise = (each.to(device) for each in (self.x, self.weight, self.noise))
+        errors = {}
+        for sigma in SIGMAS:
+            parts = zip(x.split(16), weight.split(16), noise.split(16), strict=True)
+            squares = [
+                ((prior.denoise(a + sigma * n, torch.full((len(a),), sigma, device=device)) - a).square() * w).sum()
+                for a, w, n in parts
+            ]
+            errors[sigma] = (torch.stack(squares).sum() / weight.sum().clamp_min(1)).item()
+        return errors, sum(error / sigma**2 for sigma, error in errors.items()) / len(errors)
