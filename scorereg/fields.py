@@ -8,7 +8,6 @@ All of space is mapped into the unit cube: the ball of `radius` around `center` 
 tightly (the contraction of mip-NeRF 360, Barron 2022, eq. 10, taken per axis so that the cube is filled).
 """
 
-import math
 from itertools import pairwise
 from typing import Literal, Protocol, runtime_checkable
 
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 
 from scorereg.ops import GridShape, hash_encode
 from scorereg.ops.hash_encode import Backend
+from scorereg.ops.hash_encode_layout import tinycudann_config
 
 __all__ = ["DensityGrid", "Field", "HashGrid", "contract"]
 
@@ -55,7 +55,7 @@ class HashGrid(nn.Module):
             colour that looks the same from everywhere.
         falloff: What the finest level's features are multiplied by, the coarsest's being 1. As Adam moves all features
             by equal steps, fine detail then comes slower than coarse shape.
-        backend: `"auto"`, `"compiled"` and `"eager"` are `ops.hash_encode`'s; `"tinycudann"` encodes with
+        backend: `"auto"`, `"triton"`, `"compiled"` and `"eager"` are `ops.hash_encode`'s; `"tinycudann"` encodes with
             tiny-cuda-nn, on CUDA.
         seed: Of the initial parameters.
 
@@ -194,10 +194,7 @@ class _TinyCudaEncoder(nn.Module):
                 "backend='tinycudann' needs tiny-cuda-nn's torch bindings and CUDA; it could not be imported "
                 f"({error}). Install it, or use backend='auto'."
             ) from error
-        growth = math.exp(math.log(shape.finest / shape.base) / max(shape.levels - 1, 1))
-        config = {"otype": "HashGrid", "n_levels": shape.levels, "n_features_per_level": shape.features}
-        config |= {"log2_hashmap_size": shape.log2_slots, "base_resolution": shape.base, "per_level_scale": growth}
-        self.encoding = tcnn.Encoding(3, config)
+        self.encoding = tcnn.Encoding(3, tinycudann_config(shape))
 
     def forward(self, x: Float[Tensor, "n 3"]) -> Float[Tensor, "n lf"]:
         return self.encoding(x).float()

@@ -242,7 +242,13 @@ def test_tinycudann_gets_the_shapes_numbers(monkeypatch):
     field = HashGrid(CENTER, 2.0, shape=GridShape(5, 4, 11, 8, 128), hidden=16, backend="tinycudann")
     encoding = field.encoder.encoding
     assert encoding.inputs == 3
-    expected = {"otype": "HashGrid", "n_levels": 5, "n_features_per_level": 4, "log2_hashmap_size": 11}
+    expected = {
+        "otype": "HashGrid",
+        "n_levels": 5,
+        "n_features_per_level": 4,
+        "log2_hashmap_size": 11,
+        "interpolation": "Linear",
+    }
     assert encoding.config == {**expected, "base_resolution": 8, "per_level_scale": pytest.approx(2.0)}
     density, rgb = field(*some(7))
     assert density.dtype == rgb.dtype == torch.float32

@@ -1,10 +1,5 @@
-"""The hash grid against its definition in float64, and against a loop written from the paper.
+"""The hash grid's definition against a loop written from the paper, its sizes, and its mistakes."""
 
-The fused functions run in two ways: as torch.compile builds them, in a few shapes (each is a build), and uncompiled, in
-many. Both take the same path around them.
-"""
-
-import importlib
 import itertools
 import math
 import shutil
@@ -16,23 +11,12 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from scorereg.ops import GridShape, hash_encode, hash_encode_reference
+from scorereg.ops import hash_encode_compiled as op
 
-op = importlib.import_module("scorereg.ops.hash_encode")  # the package exports the function by the module's name
 EPS = torch.finfo(torch.float32).eps
 SHAPE = GridShape(levels=4, features=2, log2_slots=9, base=3, finest=40)  # resolutions 3, 7, 16, 40: two are dense
 DENSE = GridShape(levels=3, features=2, log2_slots=12, base=2, finest=8)
 HASHED = GridShape(levels=2, features=2, log2_slots=4, base=5, finest=11)
-
-
-def compiles(test):
-    """torch.compile warns about itself as it starts, cannot see through the shape checker, and gives up in silence."""
-    test = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning:torch")(test)
-    return pytest.mark.usefixtures("as_user", "no_silent_fallback")(test)
-
-
-needs_compiler = pytest.mark.skipif(
-    not any(shutil.which(name) for name in ("g++", "clang++", "c++")), reason="needs a C++ compiler"
-)
 
 
 def table_of(shape, dtype=torch.float32, device="cpu"):
@@ -50,103 +34,8 @@ def places(count, device="cpu"):
 
 @pytest.fixture
 def uncompiled(monkeypatch):
-    functions = {"gather": op._gather, "contributions": op._contributions}
+    functions = {"gather": op._gather, "slope": op._slope, "contributions": op._contributions}
     monkeypatch.setattr(op, "_compiled", functions.__getitem__)
-
-
-@pytest.fixture
-def no_silent_fallback():
-    """Past its limit of builds torch.compile runs the plain function; then nothing would be tested."""
-    torch._dynamo.reset()  # the shape checker's wrappers share one limit
-    with torch._dynamo.config.patch(fail_on_recompile_limit_hit=True):
-        yield
-
-
-def check_parity(shape, count, device="cpu"):
-    """Values and the table's gradient of the fast path; float64 is the truth, the tolerances are float32's."""
-    x = places(count, device)
-    table = table_of(shape, device=device).requires_grad_()
-    cotangent = torch.randn(count, shape.levels * shape.features, device=device)
-    exact = hash_encode_reference(x.double(), table.double(), shape)
-    (exact_grad,) = torch.autograd.grad(exact, table, cotangent.double())
-    actual = hash_encode(x, table, shape, backend="compiled")
-    (actual_grad,) = torch.autograd.grad(actual, table, cotangent)
-    # a position is right to EPS, so a share of a cell to EPS times the resolution
-    bound = 8 * EPS * shape.finest
-    assert_close(actual.double(), exact, rtol=0, atol=bound)
-    assert_close(actual_grad, exact_grad, rtol=0, atol=bound * math.sqrt(max(count, 1)))
-
-
-# the fast path
-
-
-@pytest.mark.usefixtures("uncompiled")
-@pytest.mark.parametrize("features", [1, 2, 3, 4])
-@pytest.mark.parametrize("count", [0, 1, 63, 300])
-def test_fused_functions_match_the_reference(features, count):
-    check_parity(GridShape(SHAPE.levels, features, SHAPE.log2_slots, SHAPE.base, SHAPE.finest), count)
-
-
-@pytest.mark.usefixtures("uncompiled")
-@pytest.mark.parametrize(
-    "shape",
-    [DENSE, HASHED, GridShape(1, 2, 12, 4, 4), GridShape(1, 2, 3, 4, 4), GridShape(5, 2, 14, 16, 2048)],
-    ids=["dense", "hashed", "one dense", "one hashed", "as used"],
-)
-def test_any_mixture_of_levels_matches_the_reference(shape):
-    check_parity(shape, 63)
-
-
-@needs_compiler
-@compiles
-def test_compiled_matches_the_reference():
-    check_parity(SHAPE, 63)
-    check_parity(SHAPE, 50)  # any number of points is one build
-
-
-@needs_compiler
-@compiles
-@pytest.mark.slow
-@pytest.mark.parametrize("features", [1, 2, 4])
-@pytest.mark.parametrize("count", [0, 1, 63])
-def test_compiled_matches_the_reference_in_odd_sizes(features, count):
-    check_parity(GridShape(SHAPE.levels, features, SHAPE.log2_slots, SHAPE.base, SHAPE.finest), count)
-
-
-@pytest.mark.gpu
-@compiles
-@pytest.mark.parametrize("features", [1, 2])
-def test_compiled_matches_the_reference_on_the_gpu(features):
-    check_parity(GridShape(SHAPE.levels, features, SHAPE.log2_slots, SHAPE.base, SHAPE.finest), 63, "cuda")
-
-
-@pytest.mark.usefixtures("uncompiled")
-def test_all_rows_of_a_gradient_are_written(monkeypatch):
-    for name in ("empty", "empty_like"):
-        original = getattr(torch, name)
-        poison = lambda *a, f=original, **kw: f(*a, **kw).fill_(float("nan"))  # noqa: E731
-        monkeypatch.setattr(torch, name, poison)
-    table = table_of(SHAPE).requires_grad_()
-    (grad,) = torch.autograd.grad(hash_encode(places(3), table, SHAPE, backend="compiled").sum(), table)
-    assert torch.isfinite(grad).all()
-    assert grad.eq(0).any()  # three points touch few rows
-
-
-@pytest.mark.usefixtures("uncompiled")
-def test_second_derivative_is_refused():
-    table = table_of(HASHED).requires_grad_()
-    loss = hash_encode(places(5), table, HASHED, backend="compiled").square().sum()
-    (grad,) = torch.autograd.grad(loss, table, create_graph=True)
-    with pytest.raises(RuntimeError, match="once_differentiable"):
-        grad.sum().backward()
-
-
-@pytest.mark.usefixtures("uncompiled")
-@pytest.mark.parametrize("shape", [DENSE, HASHED], ids=["dense", "hashed"])
-def test_fast_path_has_no_gradient_to_positions(shape):
-    x = places(5).requires_grad_()
-    hash_encode(x, table_of(shape).requires_grad_(), shape, backend="compiled").sum().backward()
-    assert x.grad is None
 
 
 def test_eager_is_the_reference():
@@ -157,20 +46,28 @@ def test_eager_is_the_reference():
 # the definition
 
 
+PRIMES = (1, 2654435761, 805459861, 3674653429)
+
+
 def paper(x, table, shape):
     """Section 3 of the paper, one point, level, corner and feature at a time."""
     out, start = [], 0
     for r, rows in zip(shape.resolutions, shape.rows, strict=True):
         low = [min(math.floor(c * r), r - 1) for c in x]
         share = [c * r - i for c, i in zip(x, low, strict=True)]
+        if shape.interpolation == "smoothstep":  # appendix A
+            share = [3 * s**2 - 2 * s**3 for s in share]
         feature = [0.0] * shape.features
-        for corner in itertools.product((0, 1), repeat=3):
-            i, j, k = (a + b for a, b in zip(low, corner, strict=True))
+        for corner in itertools.product((0, 1), repeat=len(x)):
+            vertex = [a + b for a, b in zip(low, corner, strict=True)]
             weight = math.prod(s if c else 1 - s for s, c in zip(share, corner, strict=True))
-            if (r + 1) ** 3 <= 2**shape.log2_slots:
-                row = i + (r + 1) * (j + (r + 1) * k)
+            if (r + 1) ** len(x) <= 2**shape.log2_slots:
+                row = sum(i * (r + 1) ** d for d, i in enumerate(vertex))
             else:  # products are taken modulo 2^32, as in unsigned integers
-                row = (i ^ (j * 2654435761) % 2**32 ^ (k * 805459861) % 2**32) % rows
+                row = 0
+                for i, prime in zip(vertex, PRIMES, strict=False):
+                    row ^= i * prime % 2**32
+                row %= rows
             for f in range(shape.features):
                 feature[f] += weight * table[start + row, f].item()
         out += feature
@@ -179,18 +76,27 @@ def paper(x, table, shape):
 
 
 @pytest.mark.parametrize(
-    "shape", [SHAPE, DENSE, HASHED, GridShape(2, 1, 6, 300, 2048)], ids=["both", "dense", "hashed", "fine"]
-)
+    "shape",
+    [
+        SHAPE, DENSE, HASHED, GridShape(2, 1, 6, 300, 2048), GridShape(3, 2, 6, 3, 20, dimensions=2),
+        GridShape(2, 2, 8, 2, 5, dimensions=4), GridShape(3, 2, 7, 2, 9, interpolation="smoothstep"),
+    ],
+    ids=["both", "dense", "hashed", "fine", "plane", "space-time", "smooth"],
+)  # fmt: skip
 def test_reference_is_the_paper(shape):
     table = table_of(shape, torch.float64)
-    x = torch.cat([torch.rand(6, 3, dtype=torch.float64), torch.tensor([[0.0, 1, 0.5], [1, 1, 1]])]).double()
+    x = torch.cat([torch.rand(6, 4, dtype=torch.float64), torch.tensor([[0.0, 1, 0.5, 1], [1, 1, 1, 1]])]).double()
+    x = x[:, : shape.dimensions]
     expected = torch.tensor([paper(point, table, shape) for point in x.tolist()], dtype=torch.float64)
     assert_close(hash_encode_reference(x, table, shape), expected)
 
 
-def test_reference_gradient():
-    shape = GridShape(2, 2, 3, 1, 3)  # one dense level, one hashed
-    x = torch.rand(4, 3, dtype=torch.float64, requires_grad=True)
+@pytest.mark.parametrize("staggered", [False, True])
+@pytest.mark.parametrize("interpolation", ["linear", "smoothstep"])
+@pytest.mark.parametrize("dimensions", [2, 3, 4])
+def test_reference_gradient(dimensions, interpolation, staggered):
+    shape = GridShape(2, 2, dimensions, 1, 3, dimensions, interpolation, staggered)  # one dense level, one hashed
+    x = torch.rand(2, dimensions, dtype=torch.float64, requires_grad=True)
     table = table_of(shape, torch.float64).requires_grad_()
     assert torch.autograd.gradcheck(lambda x, table: hash_encode_reference(x, table, shape), (x, table))
 
@@ -275,7 +181,38 @@ def test_a_table_of_another_shape_is_refused(wrong, backend):
         hash_encode(places(3), torch.zeros(wrong), SHAPE, backend=backend)
 
 
-# where there is no compiler
+@pytest.mark.parametrize("wrong", [{"dimensions": 1}, {"dimensions": 5}, {"log2_slots": 31}], ids=str)
+def test_sizes_that_cannot_be_indexed_are_refused(wrong):
+    with pytest.raises(ValueError, match=r"2, 3 or 4 dimensions and log2_slots <= 30, got GridShape\(levels="):
+        GridShape(**wrong)
+
+
+@pytest.mark.parametrize("backend", ["auto", "eager", "compiled"])
+def test_positions_of_other_dimensions_are_refused(backend):
+    with pytest.raises(ValueError, match=r"positions of 3 coordinates for GridShape.*got 2"):
+        hash_encode(torch.rand(5, 2), table_of(SHAPE), SHAPE, backend=backend)
+
+
+def test_smoothstep_has_no_slope_at_a_vertex():
+    shape = GridShape(1, 2, 12, 5, 5, interpolation="smoothstep")
+    x = (torch.randint(0, 6, (20, 3)).double() / 5).requires_grad_()
+    hash_encode_reference(x, table_of(shape, torch.float64), shape).sum().backward()
+    assert x.grad is not None
+    assert_close(x.grad, torch.zeros_like(x), rtol=0, atol=1e-12)
+
+
+# where a backend cannot run
+
+
+def test_triton_that_cannot_run_says_so(monkeypatch):
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    with pytest.raises(RuntimeError, match=r"backend='triton' needs Triton and CUDA tensors of float32.*on cpu"):
+        hash_encode(places(3), table_of(SHAPE), SHAPE, backend="triton")
+
+
+def test_triton_refuses_float64():
+    with pytest.raises(RuntimeError, match=r"needs Triton and CUDA tensors of .*torch.float64 on"):
+        hash_encode(places(3).double(), table_of(SHAPE), SHAPE, backend="triton")
 
 
 def test_compiled_without_a_compiler_says_so(monkeypatch):

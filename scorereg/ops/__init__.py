@@ -3,6 +3,7 @@
 from scorereg.ops.composite import Composite, composite, composite_reference
 from scorereg.ops.distortion import distortion, distortion_reference
 from scorereg.ops.hash_encode import GridShape, hash_encode, hash_encode_reference
+from scorereg.ops.hash_encode_layout import from_tinycudann, tinycudann_config, to_tinycudann
 
 __all__ = [
     "Composite",
@@ -11,6 +12,9 @@ __all__ = [
     "composite_reference",
     "distortion",
     "distortion_reference",
+    "from_tinycudann",
     "hash_encode",
     "hash_encode_reference",
+    "tinycudann_config",
+    "to_tinycudann",
 ]
