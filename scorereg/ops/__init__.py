@@ -2,6 +2,7 @@
 
 from scorereg.ops.composite import Composite, composite, composite_reference
 from scorereg.ops.distortion import distortion, distortion_reference
+from scorereg.ops.gather_patches import gather_patches, gather_patches_reference
 from scorereg.ops.hash_encode import GridShape, hash_encode, hash_encode_reference
 from scorereg.ops.hash_encode_layout import from_tinycudann, tinycudann_config, to_tinycudann
 
@@ -13,6 +14,8 @@ __all__ = [
     "distortion",
     "distortion_reference",
     "from_tinycudann",
+    "gather_patches",
+    "gather_patches_reference",
     "hash_encode",
     "hash_encode_reference",
     "tinycudann_config",
