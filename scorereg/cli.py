@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from scorereg.cli_data import make_blocks_command, make_rays_command
+from scorereg.cli_prepare import prepare_command
 from scorereg.cli_train import export_command, push_command, train_prior_command
 
 __all__ = ["app", "main", "one_line_errors"]
@@ -90,6 +91,7 @@ def evaluate_command(
 
 app.command("make-rays")(make_rays_command)
 app.command("make-blocks")(make_blocks_command)
+app.command("prepare")(prepare_command)
 
 
 @contextmanager

@@ -91,7 +91,8 @@ def open_source(data: list[Path], settings: "Settings", evaluate: list[Path] | N
     """Read the data of a run, of whichever kind they are.
 
     Args:
-        data: One folder of arrays (`arrays.json`), or folders of RGB-D frames.
+        data: One folder of arrays (`arrays.json`), one folder or URL of shards (`manifest.json`), or folders of RGB-D
+            frames.
         settings: The run's.
         evaluate: More of the same kind, to measure on only.
 
@@ -100,8 +101,17 @@ def open_source(data: list[Path], settings: "Settings", evaluate: list[Path] | N
         ValueError: If the data are not usable, or of several kinds.
     """
     from scorereg.training.arrays import ARRAYS_FILE, open_arrays
+    from scorereg.training.shards import has_shards
     from scorereg.training.source_frames import open_frames
+    from scorereg.training.source_shards import open_shards
 
+    if any(has_shards(folder) for folder in data):
+        if len(data) > 1:
+            raise ValueError(
+                f"{data[0]} and {len(data) - 1} more were given, but shards are trained on alone. Prepare all the raw "
+                "data together."
+            )
+        return open_shards(data[0], settings, evaluate or [])
     if any((folder / ARRAYS_FILE).is_file() for folder in data):
         if len(data) > 1:
             raise ValueError(

@@ -1,0 +1,197 @@
+"""Patches out of shards, more of them than memory holds, as the source of a run.
+
+A run sees shards in an order that is shuffled anew for every epoch. At any step some of them are in memory: `LANES`
+lanes take turns, step by step, and each holds the frames of `HELD` shards, of which patches are drawn with equal
+chance. After as many turns as it takes to draw `REUSE` patches of each frame, a lane drops its older shard and takes
+the next one. Each time a shard is taken, its frames are reduced to focal lengths that are drawn anew.
+
+All of this is computed from (seed, step, slot), so a run can be resumed at any step. Lanes are what worker processes
+have in common: with 2, 4 or 8 of them each meets its own lanes only, and decodes its own share of the shards.
+"""
+
+import os
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from scorereg.training.augment import augmented, channel_names, to_prior_space
+from scorereg.training.data import PyramidBuilder, load_pyramid
+from scorereg.training.frame import DEPTH, maps_of
+from scorereg.training.layouts import find_frames
+from scorereg.training.pyramid import Pyramid
+from scorereg.training.remote import Place
+from scorereg.training.settings import Settings
+from scorereg.training.shards import Manifest, Shard, has_shards, read_shard
+from scorereg.training.source import About, seeded
+
+__all__ = ["HELD", "LANES", "REUSE", "ShardSource", "open_shards"]
+
+LANES = 8
+HELD = 2
+REUSE = 32  # patches of each frame while its shard is in memory
+MEASURED = 512  # frames to measure on, or to fit the linear filter to
+
+
+@dataclass
+class ShardSource:
+    """Random patches of the frames in shards.
+
+    Args:
+        about: What is on the card.
+        place: Where the shards are.
+        manifest: What is in them.
+        settings: The run's: `patch`, `channels`, `focal`, `d_min` and `depth_range` are used.
+        others: More to be measured on, by name: folders of frames, or of shards.
+    """
+
+    about: About
+    place: Place
+    manifest: Manifest
+    settings: Settings
+    others: dict[str, Path] = field(default_factory=dict)
+    _pools: dict[int, tuple[int, Pyramid]] = field(default_factory=dict, init=False, repr=False)
+    _parts: dict[int, "Future[Pyramid]"] = field(default_factory=dict, init=False, repr=False)
+    _plain: dict[str, Pyramid] = field(default_factory=dict, init=False, repr=False)
+    _ahead: tuple[int, ThreadPoolExecutor] | None = field(default=None, init=False, repr=False)
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """Names of the sets to be measured on."""
+        return ("held-out", *self.others)
+
+    def batch(self, count: int, *, seed: int, step: int, slot: int) -> tuple[Tensor, Tensor]:
+        """Return augmented patches in prior space, and weights that are 0 where a value is unknown."""
+        lanes = max(min(LANES, len(self._train) // HELD), 1)
+        lane, turn = (step + slot) % lanes, step // lanes
+        held = sum(shard.frames for shard in self._train) // len(self._train)
+        stay = max(-(-REUSE * held // count), 1)
+        pool = self._pool(lane, lanes, turn // stay, seed)
+        generator = seeded(seed, step, slot)
+        crops = pool.crop(count, self.settings.patch, generator)
+        return augmented(crops, generator, channels=self.settings.channels, depth_range=self.settings.depth_range)
+
+    def plain(self, name: str, count: int, *, seed: int) -> tuple[Tensor, Tensor]:
+        """Return patches as they are, without jitter or change of depth scale."""
+        if name not in self._plain:
+            self._plain[name] = self._measured_on(name)
+        crops = self._plain[name].crop(count, self.settings.patch, seeded(seed), flip=False)
+        return to_prior_space(crops, self.settings.channels)
+
+    def __getstate__(self) -> dict[str, object]:
+        kept = {name: value for name, value in self.__dict__.items() if not name.startswith("_")}
+        return {**kept, "_pools": {}, "_parts": {}, "_plain": {}, "_ahead": None}
+
+    @property
+    def _train(self) -> tuple[Shard, ...]:
+        return self.manifest.of("train")
+
+    def _pool(self, lane: int, lanes: int, window: int, seed: int) -> Pyramid:
+        """The frames that a lane holds."""
+        if self._pools.get(lane, (-1, None))[0] != window:
+            numbers = [(window + i) * lanes + lane for i in range(HELD)]
+            parts = [self._part(number, seed).result() for number in numbers]
+            self._pools[lane] = window, Pyramid.joined(parts)
+            self._part(numbers[-1] + lanes, seed)  # begun now, to be there in time
+            for number in [n for n in self._parts if n % lanes == lane and n < numbers[1]]:
+                del self._parts[number]
+        return self._pools[lane][1]
+
+    def _part(self, number: int, seed: int) -> "Future[Pyramid]":
+        """The frames of the shard that is the `number`-th to be taken, in the making."""
+        if self._ahead is None or self._ahead[0] != os.getpid():  # threads do not survive a fork
+            self._ahead = os.getpid(), ThreadPoolExecutor(1)
+            self._parts.clear()
+        if number not in self._parts:
+            self._parts[number] = self._ahead[1].submit(self._load, number, seed)
+        return self._parts[number]
+
+    def _load(self, number: int, seed: int) -> Pyramid:
+        epoch, place = divmod(number, len(self._train))
+        order = torch.randperm(len(self._train), generator=seeded(seed, epoch, 2))
+        generator = seeded(seed, number, 3)
+        builder = self._builder()
+        low, high = self.settings.focal
+        for frame, planes in read_shard(self.place, self.manifest, self._train[int(order[place])], self._maps):
+            top = max(min(high, *frame.focal), low)
+            share = float(torch.rand((), generator=generator))
+            builder.add(frame, planes, goals=[low ** (1 - share) * top**share])
+        return builder.build()
+
+    def _measured_on(self, name: str) -> Pyramid:
+        if name in self.others and not has_shards(self.others[name]):
+            settings = self.settings
+            return load_pyramid(
+                find_frames([self.others[name]], channels=self._channels),
+                size=settings.patch, focal=settings.focal, d_min=settings.d_min, channels=self._channels,
+            )  # fmt: skip
+        place, manifest, split = self.place, self.manifest, "train" if name == "train" else "val"
+        if name in self.others:
+            place = Place(self.others[name])
+            manifest = Manifest.read(place)
+        shards = manifest.of(split)
+        builder = self._builder()
+        each = -(-MEASURED // len(shards))
+        for shard in shards:
+            for frame, planes in islice(read_shard(place, manifest, shard, self._maps), each):
+                builder.add(frame, planes)
+        return builder.build()
+
+    @property
+    def _channels(self) -> tuple[str, ...]:
+        return channel_names(self.settings.channels)
+
+    @property
+    def _maps(self) -> tuple[str, ...]:
+        maps = maps_of(self._channels)
+        return (*maps, DEPTH) if "normal" in maps and DEPTH not in maps else maps
+
+    def _builder(self) -> PyramidBuilder:
+        settings = self.settings
+        return PyramidBuilder(size=settings.patch, focal=settings.focal, d_min=settings.d_min, channels=self._channels)
+
+
+def open_shards(where: str | Path, settings: Settings, evaluate: list[Path]) -> ShardSource:
+    """Read the manifest of some shards, and see that a run can use them.
+
+    Raises:
+        OSError: If it cannot be read or fetched.
+        ValueError: If the shards do not hold what the run asks for.
+    """
+    place = Place(where)
+    manifest = Manifest.read(place)
+    names = channel_names(settings.channels)
+    missing = [name for name in names if name not in manifest.channels]
+    if missing:
+        raise ValueError(
+            f"{place} holds {', '.join(manifest.channels)}, but not {', '.join(missing)}. Prepare the data again with "
+            f"--channels {','.join(names)}."
+        )
+    if "disparity" in names and settings.d_min < manifest.d_min:
+        raise ValueError(
+            f"{place} keeps depth for d_min from {manifest.d_min:g} m on, but the run's is {settings.d_min:g}. Prepare "
+            f"the data again with --d-min {settings.d_min:g}, or train with a larger one."
+        )
+    if settings.focal[0] > manifest.focal * 1.001:
+        raise ValueError(
+            f"{place} has focal lengths up to {manifest.focal:g} pixels, but the run wants {settings.focal[0]:g} or "
+            f"more. Prepare the data again with --focal {settings.focal[1]:g}."
+        )
+    scenes = manifest.scenes["train"]
+    frames = sum(shard.frames for shard in manifest.of("train"))
+    about = About(
+        channels=names,
+        size=(settings.patch, settings.patch),
+        data=f"{frames} frames of {len(scenes)} scenes ({manifest.name})",
+        depth="planar" if "disparity" in names else None,
+        d_min=settings.d_min if "disparity" in names else None,
+        focal=settings.focal,
+        held_out=manifest.scenes["val"],
+        licence=manifest.licence,
+        credits=manifest.credits,
+    )
+    others = {path.resolve().name: path for path in evaluate}
+    return ShardSource(about, place, manifest, settings, others)
