@@ -5,6 +5,7 @@ patch rays     small images seen from nearby places, by cameras that the prior w
                colours, but geometric terms and the prior have an opinion of them
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,7 +16,9 @@ from torch import Tensor
 from scorereg import baselines
 from scorereg.cameras import Cameras, Rays
 from scorereg.consistency import consistency, descriptors
+from scorereg.estimators import by_name
 from scorereg.fields import DensityGrid, HashGrid
+from scorereg.particles import Particles
 from scorereg.patches import Patches, PatchSampler
 from scorereg.recipe import Recipe, Regularize
 from scorereg.rendering import Render, proposal_loss, render
@@ -49,7 +52,7 @@ class Loop:
         self.proposal = DensityGrid(center, radius).to(self.device)
         self.optimiser = self._optimiser()
         self.descriptors = descriptors(self.images) if self.geometric and recipe.consistency > 0 else None
-        self.sampler, self.score = None, None
+        self.sampler, self.score, self.particles = None, None, None
         if prior is not None or (self.geometric and recipe.geometric_patches):
             self.sampler = PatchSampler(
                 self.cameras,
@@ -62,7 +65,10 @@ class Loop:
             )
         if prior is not None:
             self.transform = RGBD.for_card(prior.card)
-            self.score = _score_loss(prior, recipe)
+            self.particles = Particles(prior) if recipe.estimator == "vsd" else None
+            start, end = int(recipe.prior_start * recipe.steps), max(int(recipe.prior_end * recipe.steps), 1)
+            self.sigma = log_linear(*recipe.sigma, start, end)
+            self.score = _score_loss(prior, recipe, self.sigma, self.particles)
 
     def step(self, step: int) -> dict[str, Tensor]:
         """One optimisation step; returns the values of the terms."""
@@ -89,6 +95,8 @@ class Loop:
             ).mean()
         if patches is not None and self.score is not None:
             terms["prior"] = self._prior(self.score, shown[count:], patches, step)
+            if self.score.gate is not None and self.score.gate.factor is not None:
+                terms["gate"] = self.score.gate.factor.mean()  # has no weight: it is only told
         weights = self._weights(share)
         total = total + sum(weights[name] * value for name, value in terms.items() if name in weights)
         self.optimiser.zero_grad()
@@ -103,7 +111,7 @@ class Loop:
             "proposal": self.proposal.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "generator": self.generator.get_state(),
-        }
+        } | ({} if self.particles is None else {"particles": self.particles.state_dict()})
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go back to what `state_dict` returned."""
@@ -111,6 +119,8 @@ class Loop:
         self.proposal.load_state_dict(state["proposal"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.generator.set_state(state["generator"])
+        if self.particles is not None:
+            self.particles.load_state_dict(state["particles"])
 
     def _weights(self, share: float) -> dict[str, float]:
         recipe = self.recipe
@@ -140,7 +150,10 @@ class Loop:
         rgb = torch.where(patches.known[:, None, None, None], patches.photo, rgb)
         depth = rearrange(shown.depth, "(b h w) -> b h w", b=b, h=p)
         known = self.transform.known_rgb(patches.known)
-        return score(self.transform(rgb, depth), step=step, known=known, generator=self.generator)
+        patch = self.transform(rgb, depth)
+        if self.particles is not None:
+            self.particles.learn(patch, self.sigma(step), self.generator)
+        return score(patch, step=step, known=known, generator=self.generator)
 
     def _render(self, rays: Rays, share: float) -> Render:
         return render(
@@ -178,16 +191,16 @@ class Loop:
         return optimiser
 
 
-def _score_loss(prior, recipe: Recipe) -> ScoreLoss:
-    first, last = recipe.sigma
-    return ScoreLoss(
+def _score_loss(prior, recipe: Recipe, sigma: Callable[[int], float], particles: Particles | None) -> ScoreLoss:
+    return by_name(
+        recipe.estimator,
         prior,
-        sigma=log_linear(
-            first, last, int(recipe.prior_start * recipe.steps), max(int(recipe.prior_end * recipe.steps), 1)
-        ),
-        weight=recipe.prior_weight,
+        w=recipe.prior_weight,
+        particles=particles,
+        sigma=sigma,
         channel_weights={"rgb": recipe.prior_rgb, "disparity": recipe.prior_disparity},
         normalize=recipe.normalize,
+        gate=recipe.gate,
     )
 
 

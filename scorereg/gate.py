@@ -21,6 +21,9 @@ class Gate:
         prior: One with a card that has `residual_quantiles`.
         level: Which quantile is still usual, such as 0.99; interpolated between those on the card.
 
+    Attributes:
+        factor: What it returned last, `(b,)`; `None` before the first call.
+
     Raises:
         ValueError: If the card records none, or not at that level.
     """
@@ -35,6 +38,7 @@ class Gate:
         levels = recorded["levels"]
         if not levels[0] <= level <= levels[-1]:
             raise ValueError(f"ScoreLoss needs gate from {levels[0]:g} to {levels[-1]:g}, as measured; got {level:g}.")
+        self.factor: Tensor | None = None
         self.log_sigma = [math.log(sigma) for sigma in recorded["sigma"]]
         self.usual = [_between(levels, row, level) for row in recorded["values"]]
 
@@ -42,7 +46,8 @@ class Gate:
         """Return the factor of each patch from its residual x - D(x, sigma)."""
         usual = [_between(self.log_sigma, self.usual, math.log(level)) for level in sigma.tolist()]
         rms = residual.flatten(1).square().mean(dim=1).sqrt()
-        return (sigma * sigma.new_tensor(usual) / rms).square().clamp(max=1)
+        self.factor = (sigma * sigma.new_tensor(usual) / rms).square().clamp(max=1)
+        return self.factor
 
 
 def _between(places: list[float], values: list[float], place: float) -> float:

@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from scorereg.estimators import Name
 from scorereg.ops import GridShape
 from scorereg.ops.hash_encode import Backend
 
@@ -49,6 +50,8 @@ class Recipe:
         prior_disparity: Weight of the prior's pull on disparity.
         prior_rgb: Weight of its pull on colours.
         prior_weight: w(sigma) of `ScoreLoss`.
+        estimator: Of `estimators.by_name`: how the score is estimated.
+        gate: Of `ScoreLoss`.
         normalize: Of `ScoreLoss`.
         backend: Of `HashGrid`.
     """
@@ -82,6 +85,8 @@ class Recipe:
     prior_disparity: float = 2e-2
     prior_rgb: float = 2e-3
     prior_weight: Callable[[Tensor], Tensor] = torch.square
+    estimator: Name = "direct"
+    gate: float | None = None
     normalize: Literal["rms"] | None = None
     backend: Backend | Literal["tinycudann"] = "auto"
 

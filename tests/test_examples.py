@@ -143,6 +143,27 @@ def test_a_run_leaves_metrics_views_and_a_field(regularize, scene, prior, tmp_pa
 
 
 @pytest.mark.usefixtures("tiny")
+def test_an_estimator_is_chosen_and_told(scene, prior, tmp_path):
+    fit(scene, tmp_path / "run", "--prior", str(prior), "--estimator", "vsd")
+    assert (read(tmp_path / "run")["estimator"], read(tmp_path / "run")["gate"]) == ("vsd", None)
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--estimator", "SDS"], "must be one of direct, sds, sjc-unreduced, sdi, vsd, but is 'SDS'"),
+        (["--gate", "0.99"], "records residual_quantiles, which this one does not"),
+        (["--gate", "0.99", "--regularize", "geometric"], "mean nothing with --regularize geometric"),
+        (["--estimator", "sds", "--regularize", "none"], "mean nothing with --regularize none"),
+    ],
+)
+def test_estimators_and_gates_that_cannot_be_are_named(options, says, scene, prior, tmp_path):
+    with pytest.raises(ValueError, match=says):
+        fit(scene, tmp_path / "run", "--prior", str(prior), *options)
+
+
+@pytest.mark.usefixtures("tiny")
 def test_the_field_can_be_loaded_again(scene, tmp_path):
     fit(scene, tmp_path / "run", "--regularize", "none", "--seed", "3")
     state = torch.load(tmp_path / "run" / "field.pt", weights_only=True)

@@ -248,6 +248,42 @@ def test_a_fit_that_was_cut_off_ends_as_one_that_was_not(prior, tmp_path, monkey
     assert [path.name for path in tmp_path.iterdir()] == ["fit.pt"]
 
 
+@pytest.mark.parametrize("estimator", ["sds", "sjc-unreduced", "sdi", "vsd"])
+def test_each_estimator_moves_the_field_its_own_way(estimator, prior):
+    recipe = replace(TINY, steps=4)
+    direct, other = (fit_scene(wall_scene(), prior, recipe=replace(recipe, estimator=e)) for e in ("direct", estimator))
+    assert not same(other, direct)
+    assert same(fit_scene(wall_scene(), prior, recipe=replace(recipe, estimator=estimator)), other)
+
+
+def test_a_fit_with_particles_goes_on_with_them(prior, tmp_path, monkeypatch):
+    """They are trained along, so without their weights and Adam's moments it would be another fit."""
+    monkeypatch.setattr("scorereg.saved_fit.SECONDS", 0.0)
+    recipe = replace(TINY, steps=8, estimator="vsd", prior_disparity=10.0)
+
+    def cut_off(values):
+        if values["step"] == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit_scene(wall_scene(), prior, recipe=recipe, report=cut_off, save=tmp_path / "fit.pt")
+    went_on = fit_scene(wall_scene(), prior, recipe=recipe, save=tmp_path / "fit.pt", resume=True)
+    assert same(went_on, fit_scene(wall_scene(), prior, recipe=recipe))
+
+
+def test_a_gate_weakens_what_is_far_out_and_tells_by_how_much(prior):
+    quantiles = {"sigma": [0.02, 0.3], "levels": [0.5, 0.9], "values": [[1e-3, 2e-3], [1e-3, 2e-3]]}
+    strict = NetworkPrior(prior.network, replace(prior.card, residual_quantiles=quantiles))
+    recipe = replace(TINY, steps=4)
+    gated = fit_scene(wall_scene(), strict, recipe=replace(recipe, gate=0.9))
+    told = [values["gate"] for values in gated.history if "gate" in values]
+    assert told
+    assert all(0 < value < 1e-2 for value in told)
+    assert not same(gated, fit_scene(wall_scene(), strict, recipe=recipe))
+    with pytest.raises(ValueError, match="an estimator without noise"):
+        fit_scene(wall_scene(), strict, recipe=replace(recipe, gate=0.9, estimator="sds"))
+
+
 def test_without_resume_a_saved_fit_is_written_over(tmp_path):
     short = replace(TINY, steps=2)
     for steps in (short, short):

@@ -20,6 +20,7 @@ PRIORS = {
     "densities",
     "estimators",
     "gate",
+    "particles",
     "priors",
     "ray_weights",
     "score",
@@ -33,6 +34,9 @@ PRIORS = {
 }
 MEETING = {
     "fit",
+    "fit_loop",
+    "recipe",
+    "saved_fit",
     "cli",
     "cli_data",
     "cli_train",

@@ -24,6 +24,12 @@ def main(
         str, typer.Option(help="none, geometric, or prior (geometric terms and the prior).")
     ] = "prior",
     prior: Annotated[str, typer.Option(help="A shipped prior's name, or a prior's folder.")] = "rooms-rgbd-24",
+    estimator: Annotated[
+        str, typer.Option(help="How the score is estimated: direct, sds, sjc-unreduced, sdi or vsd.")
+    ] = "direct",
+    gate: Annotated[
+        float | None, typer.Option(help="Weaken patches beyond this quantile of clean ones, such as 0.99.")
+    ] = None,
     steps: Annotated[int | None, typer.Option(help="Optimisation steps; the preset's, if not given.")] = None,
     seed: Annotated[int, typer.Option(help="Seeds the field, the rays and the patches.")] = 0,
     out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("runs/nerf_fewshot"),
@@ -40,12 +46,16 @@ def main(
 ) -> None:
     """Fit a radiance field to a few photos and write what it is worth on the held-out views."""
     from examples.nerf_fewshot.run import run
+    from scorereg.estimators import Name
     from scorereg.fit import Regularize
 
     if regularize not in get_args(Regularize):
         raise ValueError(f"--regularize must be one of {', '.join(get_args(Regularize))}, but is {regularize!r}.")
+    if estimator not in get_args(Name):
+        raise ValueError(f"--estimator must be one of {', '.join(get_args(Name))}, but is {estimator!r}.")
     result = run(
-        scene, out, views=views, regularize=regularize, prior=prior, steps=steps, seed=seed, preset=preset,
+        scene, out, views=views, regularize=regularize, prior=prior, estimator=estimator,
+        gate=gate, steps=steps, seed=seed, preset=preset,
         scale=scale, max_size=max_size, backend=backend, video=video,
         resume=resume,
     )  # fmt: skip

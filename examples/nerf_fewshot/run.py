@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from examples.nerf_fewshot.evaluate import View, render_views, summary, write
 from scorereg import load_prior
+from scorereg.estimators import Name
 from scorereg.fit import CPU, GPU, Regularize, fit_scene
 from scorereg.scenes import load_scene
 
@@ -32,6 +33,8 @@ def run_views(
     views: int = 3,
     regularize: Regularize = "prior",
     prior: str = "rooms-rgbd-24",
+    estimator: Name = "direct",
+    gate: float | None = None,
     steps: int | None = None,
     seed: int = 0,
     preset: str | None = None,
@@ -59,7 +62,13 @@ def run_views(
         raise ValueError(f"--backend must be one of {', '.join(BACKENDS)}, but is {backend!r}.")
     if backend == "tinycudann" and find_spec("tinycudann") is None:
         raise ValueError("--backend tinycudann needs tiny-cuda-nn, which is not installed. Install it, or leave auto.")
-    recipe = replace(recipe, steps=recipe.steps if steps is None else steps, backend=backend)
+    if regularize != "prior" and (estimator != "direct" or gate is not None):
+        raise ValueError(
+            f"--estimator and --gate are the prior's, so they mean nothing with --regularize {regularize}."
+        )
+    recipe = replace(
+        recipe, steps=recipe.steps if steps is None else steps, backend=backend, estimator=estimator, gate=gate
+    )
     if recipe.steps < 1:
         raise ValueError(f"--steps must be at least 1, but is {steps}.")
     _make_writable(out)
@@ -85,6 +94,7 @@ def run_views(
         shown = render_views(fit)
     metrics = {
         "scene": loaded.name, "regularize": regularize, "prior": prior if trained is not None else None,
+        "estimator": None if trained is None else estimator, "gate": gate,
         **summary(shown), "seconds": fit.seconds, "steps": recipe.steps, "seed": seed,
         "device": _device_name(device), "threads": torch.get_num_threads(), "preset": preset,
         "train": [loaded.filenames[i] for i in loaded.train], "near": loaded.near, "far": loaded.far,
