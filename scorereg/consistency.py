@@ -36,7 +36,8 @@ def descriptors(images: Float[Tensor, "n h w 3"]) -> Float[Tensor, "n h w 27"]:
         around = functional.unfold(functional.pad(x, (SPACING,) * 4, mode="replicate"), 3, dilation=SPACING)
         around = rearrange(around, "n (c k) (h w) -> n h w c k", c=3, h=height, w=width)
         contrast = (around - around.mean(-1, keepdim=True)).flatten(3)
-        return contrast / (contrast.square().sum(-1, keepdim=True) + TEXTURE**2).sqrt()
+        unit = contrast / (contrast.square().sum(-1, keepdim=True) + TEXTURE**2).sqrt()
+        return unit.contiguous()  # else every look-up would copy all of it
 
 
 def consistency(

@@ -115,10 +115,10 @@ def test_any_number_of_points_matches_the_reference(count, backend, device):
 
 
 @pytest.mark.parametrize("features", [1, 2, 3, 4])
-@pytest.mark.usefixtures("uncompiled")
-def test_dense_levels_by_grid_sample_match_the_reference(features, device):
-    for dimensions in (2, 3):
-        check_parity(GridShape(4, features, 9, 3, 40, dimensions), 63, "compiled", device, positions=False)
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_dense_grids_need_nothing_built(features, dimensions, device, monkeypatch):
+    monkeypatch.setattr(op, "_compiled", None)
+    check_parity(GridShape(3, features, 12, 3, 9, dimensions), 63, "compiled", device, positions=False)
 
 
 @pytest.mark.usefixtures("uncompiled")
@@ -130,12 +130,12 @@ def test_levels_that_are_added_up_at_once_match_the_reference(threads, monkeypat
         check_parity(GridShape(6, features, 7, 3, 40), 63, "compiled")
 
 
-def test_groups_are_levels_of_equal_size():
+def test_runs_are_levels_of_equal_size():
     shape = GridShape(6, 2, 9, 3, 60)
     assert shape.dense == 2
-    assert op._groups(shape, 0, 1) == ((0, 1), (1, 2), (2, 3), (3, 4), (4, 5), (5, 6))
-    assert op._groups(shape, 0, 3) == ((0, 1), (1, 2), (2, 5), (5, 6))
-    assert op._groups(shape, 3, 9) == ((3, 6),)
+    assert op._runs(shape, 1) == tuple(slice(i, i + 1) for i in range(6))
+    assert op._runs(shape, 3) == (slice(0, 1), slice(1, 2), slice(2, 5), slice(5, 6))
+    assert op._runs(shape, 9) == (slice(0, 1), slice(1, 2), slice(2, 6))
 
 
 @needs_compiler

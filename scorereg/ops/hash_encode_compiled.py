@@ -1,4 +1,4 @@
-"""`hash_encode` on a CPU: three functions that torch.compile fuses, and `grid_sample` for plain dense levels.
+"""`hash_encode` on a CPU: three functions that torch.compile fuses, or `grid_sample`.
 
 Arrays are [levels, points] with the points last: the compiler then works on sixteen points at once, and one level's
 part of the table stays in the cache. The features come out as [levels x features, points] and are handed on
@@ -33,12 +33,15 @@ def hash_encode_compiled(
     """As `hash_encode`, of which it is one implementation."""
     exact = torch.promote_types(torch.promote_types(x.dtype, table.dtype), torch.float32)
     x, table = x.to(exact), table.to(exact) if x.dtype == torch.float64 else table
+    if _by_grid_sample(shape) and not x.requires_grad:  # at the cube's faces its slope is another one
+        return torch.cat([_sample(x, table, shape, level) for level in range(shape.levels)], -1)
+    return _Fused.apply(x, table, shape)
+
+
+def _by_grid_sample(shape: GridShape) -> bool:
+    """Whether torch has it all: then nothing need be built. It takes twice as long as what is."""
     plain = shape.dimensions < 4 and not shape.staggered and shape.interpolation == "linear"
-    first = shape.dense if plain and not x.requires_grad else 0  # at the cube's faces its slope is another one
-    parts = [_sample(x, table, shape, level) for level in range(first)]
-    if first < shape.levels:
-        parts.append(_Fused.apply(x, table, shape, first))
-    return torch.cat(parts, -1) if len(parts) > 1 else parts[0]
+    return plain and shape.dense == shape.levels
 
 
 def _sample(x: Tensor, table: Tensor, shape: GridShape, level: int) -> Float[Tensor, "n f"]:
@@ -52,40 +55,37 @@ def _sample(x: Tensor, table: Tensor, shape: GridShape, level: int) -> Float[Ten
 
 
 class _Fused(torch.autograd.Function):
-    """The levels from `first` on."""
-
     @staticmethod
-    def forward(ctx, x, table, shape, first):
+    def forward(ctx, x, table, shape):
         ctx.save_for_backward(x, table)
-        ctx.about = (shape, first)
-        code = _compiled("gather")(x.t().contiguous(), table, *levels_of(shape, first, x.device), *_kind(shape))
+        ctx.shape = shape
+        code = _compiled("gather")(x.t().contiguous(), table, *levels_of(shape, x.device), *_kind(shape))
         return code.flatten(0, 1).t()
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad):  # pyright: ignore[reportIncompatibleMethodOverride]
         x, table = ctx.saved_tensors
-        shape, first = ctx.about
+        shape = ctx.shape
         x, grad = x.t().contiguous(), rearrange(grad.t().contiguous(), "(l f) n -> l f n", f=shape.features)
         dx = dtable = None
         if ctx.needs_input_grad[0]:
-            dx = _compiled("slope")(x, table, grad, *levels_of(shape, first, x.device), *_kind(shape)).t()
+            dx = _compiled("slope")(x, table, grad, *levels_of(shape, x.device), *_kind(shape)).t()
         if ctx.needs_input_grad[1]:
-            dtable = _accumulate(x, grad, shape, first).to(table.dtype)
-        return dx, dtable, None, None
+            dtable = _accumulate(x, grad, shape).to(table.dtype)
+        return dx, dtable, None
 
 
 @cache
-def levels_of(shape: GridShape, first: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Scale, vertices along an axis, rows, first row and whether it is dense, of each level from `first` on."""
-    whole = {"device": device, "dtype": torch.int32}
-    starts = torch.tensor(shape.starts[first:], device=device)
+def levels_of(shape: GridShape, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Scale, vertices along an axis, rows, first row, and whether it is dense, of each level."""
+    starts = torch.tensor(shape.starts, device=device)
     return (
-        torch.tensor(shape.scales[first:], device=device),
-        torch.tensor(shape.sides[first:], **whole),
-        torch.tensor(shape.rows[first:], **whole),
+        torch.tensor(shape.scales, device=device),
+        torch.tensor(shape.sides, device=device, dtype=torch.int32),
+        torch.tensor(shape.rows, device=device, dtype=torch.int32),
         starts if sum(shape.rows) >= 2**31 else starts.int(),
-        torch.arange(first, shape.levels, device=device) < shape.dense,
+        torch.arange(shape.levels, device=device) < shape.dense,
     )
 
 
@@ -168,21 +168,20 @@ def _contributions(x: Tensor, grad: Tensor, *levels: Any) -> tuple[Tensor, Tenso
     return torch.stack(index, 1).long(), torch.stack(values)
 
 
-def _accumulate(x: Tensor, grad: Tensor, shape: GridShape, first: int) -> Float[Tensor, "rows f"]:
+def _accumulate(x: Tensor, grad: Tensor, shape: GridShape) -> Float[Tensor, "rows f"]:
     """The adjoint of `_gather`: x [d, n], grad [l, f, n]."""
     paired = shape.features % 2 == 0
     dtype = {torch.float32: torch.complex64, torch.float64: torch.complex128}[grad.dtype] if paired else grad.dtype
     sums = torch.zeros(shape.features // (2 if paired else 1), sum(shape.rows), dtype=dtype, device=x.device)
-    for low, high in _groups(shape, first, torch.get_num_threads()):
-        scale, side, rows, start, dense = (
-            about[low - first : high - first] for about in levels_of(shape, first, x.device)
-        )
+    for run in _runs(shape, torch.get_num_threads()):
+        scale, side, rows, start, dense = (sizes[run] for sizes in levels_of(shape, x.device))
         about = (scale, side, rows, torch.zeros_like(start), dense, *_kind(shape))
-        begin, count = shape.starts[low], shape.rows[low]
-        parts = sums[:, begin : begin + (high - low) * count].unflatten(1, (high - low, count))
+        count, levels = shape.rows[run.start], len(rows)
+        begin = shape.starts[run.start]
+        parts = sums[:, begin : begin + levels * count].unflatten(1, (levels, count))
         for n in range(0, x.shape[1], _PIECE):
             piece = slice(n, n + _PIECE)
-            index, values = _compiled("contributions")(x[:, piece], grad[low - first : high - first, :, piece], *about)
+            index, values = _compiled("contributions")(x[:, piece], grad[run, :, piece], *about)
             for part, value in zip(parts, torch.view_as_complex(values) if paired else values, strict=True):
                 part.scatter_add_(1, index.flatten(1), value.flatten(1))
     if not paired:
@@ -191,23 +190,23 @@ def _accumulate(x: Tensor, grad: Tensor, shape: GridShape, first: int) -> Float[
 
 
 @cache
-def _groups(shape: GridShape, first: int, most: int) -> tuple[tuple[int, int], ...]:
-    """Runs of levels that are added up at once, each by a thread of its own; levels of a run have equally many rows."""
-    groups = []
+def _runs(shape: GridShape, most: int) -> tuple[slice, ...]:
+    """Levels that are added up at once, each by a thread of its own: neighbours with equally many rows."""
+    runs, first = [], 0
     while first < shape.levels:
         last = first + 1
         while last < min(shape.levels, first + most) and shape.rows[last] == shape.rows[first]:
             last += 1
-        groups.append((first, last))
+        runs.append(slice(first, last))
         first = last
-    return tuple(groups)
+    return tuple(runs)
 
 
 def sorted_gradient(x: Float[Tensor, "d n"], grad: Float[Tensor, "l f n"], shape: GridShape) -> Float[Tensor, "rows f"]:
     """The gradient to the table, summed in an order that is always the same; on CUDA by sorting, a level at a time."""
     total = grad.new_zeros(sum(shape.rows), shape.features)
     for level in range(shape.levels):
-        about: Any = (*(sizes[level : level + 1] for sizes in levels_of(shape, 0, x.device)), *_kind(shape))
+        about: Any = (*(sizes[level : level + 1] for sizes in levels_of(shape, x.device)), *_kind(shape))
         index, share, _ = _corners(x, *about)
         values = torch.stack([_weight(share, corner) * grad[level] for corner in range(len(index))])  # [c, f, n]
         values = rearrange(values, "c f n -> (c n) f")

@@ -78,7 +78,7 @@ def _launch(kernel, shape: GridShape, points: Tensor, *tensors: Tensor) -> None:
         return
     blocks = triton.cdiv(count, _BLOCK)
     grid = (blocks,) if kernel is _to_points else (blocks, shape.levels)
-    scale, side, rows, start, dense = levels_of(shape, 0, points.device)
+    scale, side, rows, start, dense = levels_of(shape, points.device)
     kernel[grid](
         points, *tensors, scale, side, rows, start.long(), dense.int(), count, shape.levels,
         D=shape.dimensions, F=shape.features, FP=triton.next_power_of_2(shape.features), STAGGERED=shape.staggered,
