@@ -17,12 +17,12 @@ from torch import Tensor
 
 from scorereg.ray_weights import RayWeights
 from scorereg.training.array_folder import check_new, write_arrays
-from scorereg.training.frame import DEPTH, read_frame
-from scorereg.training.layouts import Frame, find_frames
+from scorereg.training.frame import DEPTH, Frame, read_frame
+from scorereg.training.layouts import find_frames
 from scorereg.training.ray_spreads import bin_surfaces, draw_spread
 from scorereg.training.sets import split_scenes
 
-__all__ = ["RayMix", "make_rays", "rays_of_depth", "read_depth"]
+__all__ = ["RayMix", "make_rays", "rays_of_depth"]
 
 SUB_RAYS = 16
 _JUMP = 1.05  # ratio of neighbouring depths from which a pixel counts as a silhouette
@@ -47,18 +47,6 @@ class RayMix:
     open: float = 0.1
     footprint: tuple[float, float] = (0.3, 4.0)
     scale: tuple[float, float] = (0.35, 1.6)
-
-
-def read_depth(frame: Frame) -> Float[Tensor, "h w"]:
-    """Read a depth map in metres, 0 where nothing was measured.
-
-    Raises:
-        OSError: If it cannot be read.
-        ValueError: If it is no map of depth, or has none.
-    """
-    metres = read_frame(frame, (DEPTH,)).metres
-    assert metres is not None, "find_frames gives frames with depth"
-    return torch.from_numpy(np.nan_to_num(metres))
 
 
 def rays_of_depth(
@@ -125,7 +113,7 @@ def make_rays(
     transform = transform or RayWeights()
     if count < 1:
         raise ValueError(f"count must be at least 1, but is {count}.")
-    frames = find_frames(data)
+    frames = find_frames(data, channels=("disparity",))
     train, held, held_names = split_scenes(frames)
     check_new(out)
     each = -(-count // len(frames))
@@ -151,7 +139,10 @@ def _all(frames: list[Frame], each: int, seed: int, transform: RayWeights, mix: 
         number = numbers[frame.scene] = numbers.get(frame.scene, -1) + 1
         state = np.random.SeedSequence((seed, zlib.crc32(frame.scene.encode()), number)).generate_state(1, np.uint64)
         generator = torch.Generator().manual_seed(int(state[0]) >> 1)
-        weights = rays_of_depth(read_depth(frame), each, transform.edges, generator, mix=mix)
+        metres = read_frame(frame, (DEPTH,)).metres
+        assert metres is not None, "find_frames gives frames with depth only"
+        depth = torch.from_numpy(np.nan_to_num(metres, nan=0.0))
+        weights = rays_of_depth(depth, each, transform.edges, generator, mix=mix)
         parts.append(transform.encode(weights)[:, None].numpy().astype(np.float16))
     return np.concatenate(parts)
 
