@@ -15,15 +15,13 @@ import json
 import platform
 import statistics
 import time
-import weakref
 from collections.abc import Callable
 from typing import Annotated, Any
 
 import torch
 import typer
-from torch.utils import _pytree as pytree
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from benchmarks.memory import most_bytes
 from scorereg import NetworkPrior, PriorCard, ScoreLoss
 from scorereg.priors.load import ZOO, shipped_priors
 from scorereg.priors.network import NETWORK_SIZES, build_network
@@ -79,35 +77,6 @@ def measure(runs: dict[str, Callable[[], None]], repeats: int, device: str) -> d
     return seconds
 
 
-class _Live(TorchDispatchMode):
-    """Counts the bytes of the tensors that operations make, and the most that were there at once."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now = self.most = 0
-        self.seen: set[int] = set()
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        before = {_pointer(t) for t in pytree.tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor)}
-        for tensor in pytree.tree_leaves(out):
-            if isinstance(tensor, torch.Tensor) and _pointer(tensor) not in before | self.seen:
-                storage, pointer = tensor.untyped_storage(), _pointer(tensor)
-                self.seen.add(pointer)
-                self.now += storage.nbytes()
-                weakref.finalize(storage, self._free, pointer, storage.nbytes())
-        self.most = max(self.most, self.now)
-        return out
-
-    def _free(self, pointer: int, size: int) -> None:
-        self.seen.discard(pointer)
-        self.now -= size
-
-
-def _pointer(tensor: torch.Tensor) -> int:
-    return tensor.untyped_storage()._cdata
-
-
 def memory(run: Callable[[], None], device: str) -> int:
     """Return the most bytes that a run holds at once beyond what was held before."""
     run()
@@ -116,9 +85,7 @@ def memory(run: Callable[[], None], device: str) -> int:
         before = torch.cuda.memory_allocated()
         run()
         return torch.cuda.max_memory_allocated() - before
-    with _Live() as live:
-        run()
-    return live.most
+    return most_bytes(run)
 
 
 def _wait(device: str) -> None:

@@ -94,7 +94,8 @@ def _make_network(config: Path) -> Any:
         if name == "UNetND":
             from scorereg.priors.unet_nd import UNetND
 
-            return UNetND(**{key: value for key, value in entries.items() if key != "_class_name"})
+            settings = {key: value for key, value in entries.items() if key != "_class_name"}
+            return UNetND(**settings | {"block_out_channels": tuple(settings["block_out_channels"])})
         from diffusers import UNet2DModel
 
         return UNet2DModel.from_config(entries)

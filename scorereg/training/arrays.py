@@ -1,7 +1,7 @@
 """Folders of ready-made patches of any rank as the source of a run: weights along rays, voxel blocks, images.
 
     arrays.json        {"channels": ["weight"], "range": [-1, 1], "licence": "...", "credits": ["..."], ...}
-    train-*.npy        patches to train on, of shape [N, C, *size], or [N, *size] where there is one channel
+    train-*.npy        patches to train on, of shape [N, C, *size]
     held-*.npy         patches to measure on
 
 Values are float16 or float32 in prior space, or uint8, of which 0 to 255 are the two ends of `range`. Any other mapping
@@ -72,7 +72,7 @@ class ArraySource:
         """Return patches, and weights of 1."""
         generator = seeded(seed, step, slot)
         train = self.sets["train"]
-        x = self._shaped(train.take(torch.randint(len(train), (count,), generator=generator).numpy()))
+        x = train.take(torch.randint(len(train), (count,), generator=generator).numpy())
         for axis in self.mirror:
             turned = torch.rand(count, generator=generator) < 0.5
             x[turned] = x[turned].flip(axis + 2)
@@ -81,11 +81,8 @@ class ArraySource:
     def plain(self, name: str, count: int, *, seed: int) -> tuple[Tensor, Tensor]:
         """Return patches as they are, each at most once: fewer than `count` where there are not as many."""
         chosen = torch.randperm(len(self.sets[name]), generator=seeded(seed))[:count]
-        x = self._shaped(self.sets[name].take(chosen.numpy()))
+        x = self.sets[name].take(chosen.numpy())
         return x, torch.ones_like(x)
-
-    def _shaped(self, x: Tensor) -> Tensor:
-        return x.reshape(len(x), len(self.about.channels), *self.about.size)
 
 
 def open_arrays(folder: Path, evaluate: list[Path]) -> ArraySource:
@@ -106,8 +103,8 @@ def open_arrays(folder: Path, evaluate: list[Path]) -> ArraySource:
                 f"patches of {name} have shape {arrays.files[0].shape[1:]}, but those of train {shape}. "
                 "Cut all to one size."
             )
-    size = shape[1:] if len(shape) > 1 and shape[0] == channels else shape
-    if np.prod(shape) != channels * np.prod(size) or not 1 <= len(size) <= 3:
+    size = shape[1:]
+    if shape[0] != channels or not 1 <= len(size) <= 3:
         raise ValueError(
             f"{folder} has patches of shape {shape}, but {ARRAYS_FILE} names {channels} channels "
             f"({', '.join(facts['channels'])}). Patches are [C, *size] with one, two or three axes of space."
@@ -117,12 +114,12 @@ def open_arrays(folder: Path, evaluate: list[Path]) -> ArraySource:
         size=tuple(int(n) for n in size),
         data=facts.get("data") or f"{len(sets['train'])} patches of {folder.resolve().name}",
         depth=facts.get("depth"),
-        d_min=facts.get("d_min"),
+        d_min=float(facts["d_min"]) if "d_min" in facts else None,
         held_out=tuple(facts.get("held_out", ())) or ("held-*.npy",),
         licence=facts.get("licence", ""),
         credits=tuple(facts.get("credits", ())),
         transform=facts.get("transform", {}),
-        range=tuple(facts["range"]),
+        range=(float(facts["range"][0]), float(facts["range"][1])),
     )
     return ArraySource(about, sets, tuple(facts.get("mirror", ())))
 
@@ -160,7 +157,7 @@ def _map(path: Path) -> np.ndarray:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except ValueError as error:
         raise ValueError(f"{path} is no array that can be read ({error}). Make it anew.") from None
-    if array.dtype not in (np.uint8, np.float16, np.float32) or array.ndim < 2:
+    if array.dtype not in (np.uint8, np.float16, np.float32) or array.ndim < 3:
         raise ValueError(
             f"{path} holds {array.dtype} with {array.ndim} axes; expected are uint8, float16 or float32, [N, C, *size]."
         )

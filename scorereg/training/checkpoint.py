@@ -179,11 +179,12 @@ def ema_prior(run: Path, *, best: bool = False) -> NetworkPrior | WrappedPrior:
     else:
         path, content = _newest(run)
     card = PriorCard.from_json(content["card"], source=path)
-    network = build_network(
-        card.network["size"], patch=card.size, channels=len(card.channels), patchify=card.network["patchify"]
-    )
+    with torch.device("meta"):  # the weights are there already: none have to be drawn
+        network = build_network(
+            card.network["size"], patch=card.size, channels=len(card.channels), patchify=card.network["patchify"]
+        )
     average = AveragedModel(network)
-    average.load_state_dict(content["average"])
+    average.load_state_dict(content["average"], assign=True)
     return as_prior(average.module, card, steps=content["step"])
 
 

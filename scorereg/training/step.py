@@ -21,7 +21,16 @@ class Told(NamedTuple):
 
 
 class NotFiniteError(ValueError):
-    """A loss or gradient that is no number; the weights are those before the step."""
+    """A loss or gradient that is no number; the weights are those before the step.
+
+    Args:
+        message: What and where.
+        part: The first part of the batch whose loss is no number, or the first.
+    """
+
+    def __init__(self, message: str, part: int = 0) -> None:
+        super().__init__(message)
+        self.part = part
 
 
 def train_step(state: State, model: nn.Module, parts: list[Batch], accelerator: Any) -> Told:
@@ -54,9 +63,11 @@ def train_step(state: State, model: nn.Module, parts: list[Batch], accelerator: 
     gradient = nn.utils.clip_grad_norm_(parameters, limit, foreach=True).item()
     good = [bool(value.isfinite()) for value in losses]
     if not _finite(loss) or (not _finite(gradient) and not state.scaler.is_enabled()):
-        where = f", part {good.index(False)} of process {accelerator.process_index}" if not all(good) else ""
+        part = 0 if all(good) else good.index(False)
+        where = "" if all(good) else f", part {part} of process {accelerator.process_index}"
         what = f"loss is {loss}" if not _finite(loss) else f"gradient has norm {gradient}"
-        raise NotFiniteError(f"the {what} at step {state.step}, in batch {state.step}{where} (seed {settings.seed})")
+        message = f"the {what} at step {state.step}, in batch {state.step}{where} (seed {settings.seed})"
+        raise NotFiniteError(message, part)
     for group in state.optimizer.param_groups:
         group["lr"] = learning_rate(state.step, settings)
     state.scaler.step(state.optimizer)  # in fp16 it leaves a step out whose gradient overflowed

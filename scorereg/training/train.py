@@ -87,7 +87,7 @@ def _loop(state: State, draws: Draws, accelerator: Any, out: Path, show: bool) -
     if settings.compile:
         state.loss.network.compile()
     model = accelerator.prepare_model(state.loss)
-    validation = Validation(draws.source) if main else None
+    validation = Validation(draws.source, chunk=draws.share.count) if main else None
     workers = _workers(settings, accelerator.device)
     with interrupts() as interrupted, Log(out, state, show=show) if main else nullcontext() as log:
         began = time.perf_counter()
@@ -114,7 +114,7 @@ def _step(state: State, model: torch.nn.Module, parts: list[Batch], accelerator:
     except NotFiniteError as error:
         if accelerator.is_main_process:
             save_state(state, out)
-            write_beside(out / BAD_BATCH, lambda path: torch.save([part.cpu() for part in parts[0]], path))
+            write_beside(out / BAD_BATCH, lambda path: torch.save([each.cpu() for each in parts[error.part]], path))
         raise NotFiniteError(
             f"{error}. The weights before it are saved in {checkpoints(out)[-1]}, the batch in {out / BAD_BATCH}. "
             "Look at the batch; if it is sound, start anew with a lower --lr, or resume with --precision fp32."

@@ -17,9 +17,11 @@ class Validation:
     Args:
         source: Of which the set `"held-out"` is measured on.
         count: Patches, at most.
+        chunk: Patches at a time.
     """
 
-    def __init__(self, source: Source, count: int = 64) -> None:
+    def __init__(self, source: Source, count: int = 64, *, chunk: int = 16) -> None:
+        self.chunk = chunk
         values = len(source.about.channels) * torch.Size(source.about.size).numel()
         self.x, self.weight = source.plain("held-out", min(count, max(_VALUES // values, 4)), seed=3)
         self.noise = torch.randn(self.x.shape, generator=seeded(3, 1))
@@ -30,7 +32,7 @@ class Validation:
         x, weight, noise = (each.to(device) for each in (self.x, self.weight, self.noise))
         errors = {}
         for sigma in SIGMAS:
-            parts = zip(x.split(16), weight.split(16), noise.split(16), strict=True)
+            parts = zip(x.split(self.chunk), weight.split(self.chunk), noise.split(self.chunk), strict=True)
             squares = [
                 ((prior.denoise(a + sigma * n, torch.full((len(a),), sigma, device=device)) - a).square() * w).sum()
                 for a, w, n in parts
