@@ -61,15 +61,16 @@ def cut_blocks(
         mix: Sizes and places.
     """
     mix = mix or BlockMix()
-    free, surface = np.argwhere(grid.solid < 128), _surface(grid)
-    if not len(surface) or not len(free):
+    surface = _surface(grid)
+    if not len(surface):
         return np.empty((0, *[mix.size] * 3), np.uint8)
     blocks = []
     for _ in range(count):
         for _ in range(_TRIES):
-            places = free if generator.random() < mix.anywhere else surface
+            anywhere = generator.random() < mix.anywhere
+            place = _free(grid, generator) if anywhere else surface[generator.integers(len(surface))]
             edge = mix.size * int(generator.choice(mix.factors))
-            middle = places[generator.integers(len(places))] + generator.uniform(-0.35, 0.35, 3) * edge
+            middle = place + generator.uniform(-0.35, 0.35, 3) * edge
             start = np.rint(middle - edge / 2).astype(int)
             if grid.known is None or _piece(grid.known, start, edge, False).mean() >= mix.known:
                 blocks.append(_turned(_block(grid, start, edge, mix), mix, generator))
@@ -175,6 +176,16 @@ def _progress(sources: list[BlockSource], show: bool) -> Iterator[BlockSource]:
 
     console = Console(stderr=True)
     yield from track(sources, "cutting blocks", console=console, disable=not (show and console.is_terminal))
+
+
+def _free(grid: Grid, generator: np.random.Generator) -> np.ndarray:
+    """A free voxel; after many tries, any."""
+    place = np.zeros(3, int)
+    for _ in range(1000):
+        place = generator.integers(grid.solid.shape)
+        if grid.solid[tuple(place)] < 128:
+            break
+    return place
 
 
 def _surface(grid: Grid) -> np.ndarray:

@@ -66,7 +66,7 @@ def grid_of_mesh(
     _check_size(name, shape, voxel)
     shell = touched((vertices - origin) / voxel, faces, shape)
     parts = np.empty(shape, np.int32)
-    ndimage.label(~shell, output=parts)
+    count = int(ndimage.label(~shell, output=parts))  # pyright: ignore[reportArgumentType]
     if inside is None:
         free = parts == parts[0, 0, 0]  # two voxels of margin: never touched, and all of one part
     else:
@@ -76,7 +76,9 @@ def grid_of_mesh(
         reached = reached[(reached > 0) & (reached != parts[0, 0, 0])]
         if not len(reached):
             raise ValueError(f"{name}: none of the {len(inside)} points is in free space within its walls.")
-        free = np.isin(parts, reached)
+        table = np.zeros(count + 1, bool)
+        table[reached] = True
+        free = table[parts]
     return Grid(name, np.where(free, 0, 255).astype(np.uint8), voxel, 0 if inside is None else 255)
 
 
@@ -85,9 +87,9 @@ def touched(
 ) -> Bool[np.ndarray, "x y z"]:
     """Mark the voxels that triangles pass through, without gaps through which free space could leak.
 
-    Coordinates are in voxels. Each triangle is covered by a lattice of points at most half a voxel apart. A line between
-    the centres of two free neighbours that met the triangle would have a point of the lattice within 0.29 voxels, so in
-    one of the two.
+    Coordinates are in voxels. Each triangle is covered by a lattice of points at most half a voxel apart. A line
+    between the centres of two free neighbours that met the triangle would have a point of the lattice within 0.29
+    voxels, so in one of the two.
     """
     out = np.zeros(shape, bool)
     corners = vertices[faces]
