@@ -301,6 +301,41 @@ def test_too_little_memory_says_what_fits(tmp_path, monkeypatch):
     train_prior(Waves(), tmp_path / "run", small(batch=16, accumulate=8, steps=1))
 
 
+def test_what_tensorboard_is_told(tmp_path, monkeypatch):
+    from scorereg.training import log
+
+    told: dict[str, list] = {}
+
+    class Board:
+        def add_scalar(self, name, value, step):
+            told.setdefault(name, []).append((step, value))
+
+        def add_image(self, name, image, step, dataformats):
+            assert image.shape[-1] == 3
+            assert dataformats == "HWC"
+            told.setdefault(name, []).append((step, image.shape))
+
+        def close(self):
+            told["closed"] = []
+
+    monkeypatch.setattr(log, "_board", lambda out, step: Board())
+    train_prior(Waves(), tmp_path / "run", small(steps=2, save_every=1))
+    names = {"loss", "gradient", "lr", "images_per_second", "samples", "closed", "denoising/mean over sigma squared"}
+    assert set(told) == names | {f"denoising/sigma {sigma}" for sigma in ("0.02", "0.1", "0.5")}
+    assert [step for step, _ in told["samples"]] == [1, 2]
+
+
+def test_how_the_network_is_computed(tmp_path, monkeypatch):
+    """Compiling is asked of torch, checkpointing of the network, and neither changes a weight."""
+    asked = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self: asked.append(type(self).__name__))
+    train_prior(Waves(), tmp_path / "a", small(steps=2))
+    assert asked == []
+    train_prior(Waves(), tmp_path / "b", small(steps=2, compile=True, checkpointing=True))
+    assert asked == ["UNet2DModel"]
+    torch.testing.assert_close(content(tmp_path / "b")["network"], content(tmp_path / "a")["network"])
+
+
 def test_a_batch_that_does_not_divide(tmp_path):
     with pytest.raises(ValueError, match="a batch of 4 is not divided evenly into 3 parts"):
         small(accumulate=3)

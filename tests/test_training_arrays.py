@@ -8,9 +8,10 @@ import torch
 from torch.testing import assert_close
 from training_runs import quick, small
 
-from scorereg import load_prior
+from scorereg import GaussianFieldPrior, load_prior
 from scorereg.training import train_prior
 from scorereg.training.arrays import open_arrays
+from scorereg.training.evaluate import evaluate_prior
 
 FACTS = {"channels": ["weight"], "licence": "CC0", "credits": ["nobody"], "transform": {"kind": "RayWeights", "far": 9}}
 
@@ -91,6 +92,10 @@ def test_a_prior_of_every_rank(tmp_path, monkeypatch, size):
     assert "weight_ratio" in card.denoising["a"][0]
     assert (tmp_path / "run" / "samples.png").stat().st_size > 0
     assert prior.denoise(torch.zeros(1, 1, *size), torch.tensor([0.1])).shape == (1, 1, *size)
+    (rows,) = evaluate_prior(prior, [data], tmp_path / "errors", count=4, fit=8).values()
+    assert rows[0]["weight"] > 0
+    with pytest.raises(ValueError, match="a holds weight, but the prior knows depth"):
+        evaluate_prior(GaussianFieldPrior(8, ("depth",)), [data], tmp_path / "errors", size=8)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What a prior is worth on folders of RGB-D frames or images: patches out of them, and `evaluation` on those."""
+"""What a prior is worth on RGB-D frames, arrays or images: patches out of them, and `evaluation` on those."""
 
 from pathlib import Path
 from typing import Any
@@ -8,6 +8,7 @@ from torch import Tensor
 
 from scorereg.evaluation import SIGMAS, LinearFilter, denoising_errors, save_errors
 from scorereg.priors.base import Prior
+from scorereg.training.arrays import ARRAYS_FILE, open_arrays
 from scorereg.training.augment import CHANNELS
 from scorereg.training.data import load_pyramid
 from scorereg.training.images import find_images, image_patches
@@ -19,6 +20,7 @@ from scorereg.training.source_frames import plain_patches
 __all__ = ["evaluate_prior"]
 
 Patches = tuple[Tensor, Tensor]  # clean, and weights: 0 where unknown
+MOST_VALUES = 2**25  # in all patches that the filter is fitted to
 MOST_FRAMES = 256  # to fit the filter to; more take minutes to read and change nothing
 
 
@@ -41,7 +43,7 @@ def evaluate_prior(
 
     Args:
         prior: The prior; of r, g, b and disparity, some of them, or one channel that grey images are shown to.
-        data: Folders of RGB-D frames, or of images where the prior knows no disparity.
+        data: Folders of RGB-D frames, of arrays (`arrays.json`), or of images where the prior knows no disparity.
         out: Folder for the results.
         count: Patches to measure on.
         fit: Patches to fit the filter to.
@@ -82,6 +84,8 @@ def _side(prior: Prior, size: int | None) -> int:
 
 def _two_parts(prior: Prior, folder: Path, fit: int, count: int, side: int, seed: int) -> tuple[Patches, Patches]:
     """Patches of one part of a folder, to fit to, and of the other, to measure on."""
+    if (folder / ARRAYS_FILE).is_file():
+        return _array_parts(prior, folder, fit, count, seed)
     frames = rgbd_folders(folder) if folder.is_dir() else []
     if "disparity" in prior.channels or frames:
         return _rgbd_parts(prior, find_frames([folder]), fit, count, side, seed)
@@ -94,6 +98,19 @@ def _two_parts(prior: Prior, folder: Path, fit: int, count: int, side: int, seed
         for paths, many, shift in ((images[:-kept], fit, 1), (images[-kept:], count, 2))
     )
     return (train, torch.ones_like(train)), (held, torch.ones_like(held))
+
+
+def _array_parts(prior: Prior, folder: Path, fit: int, count: int, seed: int) -> tuple[Patches, Patches]:
+    source = open_arrays(folder, [])
+    about = source.about
+    if about.channels != tuple(prior.channels):
+        raise ValueError(
+            f"{folder} holds {', '.join(about.channels)}, but the prior knows {', '.join(prior.channels)}. "
+            "Name data of its own kind."
+        )
+    most = max(MOST_VALUES // (len(about.channels) * torch.Size(about.size).numel()), 16)
+    train, held = source.plain("train", min(fit, most), seed=seed + 1), source.plain("held-out", count, seed=seed + 2)
+    return train, held
 
 
 def _rgbd_parts(
