@@ -114,7 +114,8 @@ def test_a_step_is_a_function_of_its_number(shards):
     assert x.abs().max() <= 1
 
 
-def test_every_training_frame_is_seen_and_no_other(scenes, shards, monkeypatch):
+@pytest.mark.parametrize("lanes", [1, 2])
+def test_every_training_frame_is_seen_and_no_other(shards, monkeypatch, lanes):
     seen = []
     import scorereg.training.source_shards as module
 
@@ -124,7 +125,7 @@ def test_every_training_frame_is_seen_and_no_other(scenes, shards, monkeypatch):
             yield frame, planes
 
     monkeypatch.setattr(module, "read_shard", spy)
-    monkeypatch.setattr(module, "LANES", 2)
+    monkeypatch.setattr(module, "LANES", lanes)
     source = open_shards(shards, SETTINGS, [])
     train = [frame.depth.name for frame, _ in all_frames(shards, "train")]
     for step in range(2000):
@@ -135,7 +136,7 @@ def test_every_training_frame_is_seen_and_no_other(scenes, shards, monkeypatch):
     assert set(seen) == set(train)
     first, second = seen[: len(train)], seen[len(train) : 2 * len(train)]
     assert sorted(first) == sorted(second) == sorted(train), "an epoch takes each shard once"
-    assert first != second
+    assert first != second, "in another order each time"
 
 
 def test_held_out_patches_are_of_held_out_scenes(scenes, shards):
