@@ -114,7 +114,10 @@ def _read(path: Path) -> Mapping[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch and pickle have no common error for code, or for a damaged file
+        code = re.search(r"GLOBAL (\S+)", str(error))
         line = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+        if code or line.startswith("Weights only"):  # torch's advice is how to run it nevertheless
+            line = f"it names {code[1]}" if code else "a pickle that torch refuses"
         raise ValueError(
             f"{path} is no readable checkpoint, or holds code, which is not run ({line}). Save it anew as tensors, "
             "numbers and text only."
