@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from scorereg.budget import over_space
 from scorereg.priors.base import Prior
 from scorereg.score import ScoreLoss
 from scorereg.score_inputs import weight_of
@@ -107,11 +108,21 @@ def red_diff(prior: Prior, *, w: W = lambda s: s, **settings: Unpack[Settings]) 
     return _loss(prior, settings, w, perturb=True)
 
 
-def sdi(prior: Prior, *, steps: int = 10, lowest: float = 0.02, w: W = 1.0, **settings: Unpack[Settings]) -> ScoreLoss:
+def sdi(
+    prior: Prior,
+    *,
+    steps: int = 10,
+    lowest: float = 0.02,
+    loudest: float | int = 1.0,
+    w: W = 1.0,
+    **settings: Unpack[Settings],
+) -> ScoreLoss:
     r"""SDS with the noise that DDIM would have made x of: $w(\sigma)\,(\hat\epsilon - n)$ with n from `ddim_noise`.
 
     Deterministic, so without the variance and the blur of SDS. It asks the prior `steps` times more. The noise that is
-    found is as strong as sigma says only where x has noise to begin with: on clean patches its RMS is well below 1.
+    found is weaker than sigma says on clean patches, and stronger on those that the prior finds unlikely. There the
+    prior takes a part of it for signal, the gradient then adds that part to x, and the next noise is stronger still:
+    so it is scaled down to `loudest`, which the paper, whose renders are samples of large models, does without.
 
     Source: Score Distillation via Reparametrized DDIM (arXiv 2405.15891).
 
@@ -119,11 +130,11 @@ def sdi(prior: Prior, *, steps: int = 10, lowest: float = 0.02, w: W = 1.0, **se
         prior: The denoiser.
         steps: Of the inversion.
         lowest: Noise level that the inversion begins with.
+        loudest: Root mean square, over each patch and channel, that the noise is at most given; `math.inf`: as found.
         w: Weight.
         **settings: Of `ScoreLoss`.
     """
-    noise = partial(ddim_noise, prior, steps=steps, lowest=lowest)
-    return _loss(prior, settings, w, perturb=noise)
+    return _loss(prior, settings, w, perturb=partial(_found_noise, prior, steps, lowest, loudest))
 
 
 def vsd(prior: Prior, particles: Prior, *, w: W = sds_weight, **settings: Unpack[Settings]) -> ScoreLoss:
@@ -167,7 +178,7 @@ def by_name(
         raise ValueError(f"No estimator is called {name!r}; choose one of {', '.join(get_args(Name))}.")
     if name == "vsd" and particles is None:
         raise ValueError("The estimator 'vsd' needs `particles`, a denoiser of what is fitted: see scorereg.particles.")
-    perturb = partial(ddim_noise, prior) if name == "sdi" else name != "direct"
+    perturb = sdi(prior).perturb if name == "sdi" else name != "direct"
     against = {"sjc-unreduced": _Query(prior.channels), "vsd": particles}.get(name)
     return _loss(prior, settings, w, power=0, perturb=perturb, against=against)
 
@@ -205,6 +216,14 @@ def ddim_noise(
         at = at + (there - here).reshape(shape) * eps
         here = there
     return (at - x) / sigma.reshape(shape)
+
+
+def _found_noise(
+    prior: Prior, steps: int, lowest: float, loudest: float, x: Float[Tensor, "b c *space"], sigma: Float[Tensor, " b"]
+) -> Float[Tensor, "b c *space"]:
+    noise = ddim_noise(prior, x, sigma, steps=steps, lowest=lowest)
+    rms = noise.flatten(2).square().mean(dim=2).sqrt()
+    return noise * over_space((loudest / rms).clamp(max=1), x.ndim)
 
 
 class _Query:

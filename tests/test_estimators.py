@@ -3,6 +3,7 @@
 On that field D is linear: D(x) = H x with H = P / (P + sigma^2) for each frequency, of power P.
 """
 
+import math
 from itertools import pairwise
 
 import pytest
@@ -182,9 +183,25 @@ def test_sdi_asks_at_the_noise_that_it_found():
     x = patches()
     gain = inverted_gain(10, 0.02)
     n, noised = filtered(x, gain - 1) / LEVEL, filtered(x, gain)
-    actual = gradient(sdi(PRIOR), x, SIGMA)
+    actual = gradient(sdi(PRIOR, loudest=math.inf), x, SIGMA)
     assert_close(actual, residual(noised) / LEVEL - n)
-    assert_close(gradient(sdi(PRIOR), x, SIGMA), actual)  # no dice
+    assert_close(gradient(sdi(PRIOR, loudest=math.inf), x, SIGMA), actual)  # no dice
+
+
+@pytest.mark.parametrize("loudest", [1.0, 0.3])
+def test_sdi_makes_noise_no_louder_than_it_was_in_training(loudest):
+    x = 10 * patches()  # white, so louder than the field in high frequencies
+    x[:, 1] *= 1e-4
+    n = filtered(x, inverted_gain(10, 0.02) - 1) / LEVEL
+    rms = n.square().mean(dim=(2, 3), keepdim=True).sqrt()
+    assert (rms > loudest).any(dim=1).all()
+    assert (rms < loudest).any(dim=1).all()
+    n = torch.where(rms > loudest, loudest * n / rms, n)
+    assert_close(gradient(sdi(PRIOR, loudest=loudest), x, SIGMA), residual(x + LEVEL * n) / LEVEL - n)
+
+
+def test_sdi_of_nothing_is_nothing():
+    assert gradient(sdi(PRIOR), torch.zeros(3, 4, 8, 8, dtype=torch.float64), SIGMA).eq(0).all()
 
 
 def test_one_step_and_low_levels_of_the_inversion():
