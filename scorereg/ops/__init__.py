@@ -9,8 +9,9 @@ from scorereg.ops.frustum_count import (
     frustum_penalty_reference,
 )
 from scorereg.ops.gather_patches import gather_patches, gather_patches_reference
-from scorereg.ops.hash_encode import GridShape, hash_encode, hash_encode_reference
+from scorereg.ops.hash_encode import hash_encode, hash_encode_reference
 from scorereg.ops.hash_encode_layout import from_tinycudann, tinycudann_config, to_tinycudann
+from scorereg.ops.hash_encode_shape import GridShape
 from scorereg.ops.scatter_patches import scatter_patches, scatter_patches_reference
 
 __all__ = [

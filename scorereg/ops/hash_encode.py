@@ -22,9 +22,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from scorereg.ops.dispatch import use_triton
-from scorereg.ops.hash_encode_shape import GridShape, Interpolation
+from scorereg.ops.hash_encode_shape import GridShape
 
-__all__ = ["Backend", "GridShape", "Interpolation", "hash_encode", "hash_encode_reference"]
+__all__ = ["Backend", "hash_encode", "hash_encode_reference"]
 
 Backend = Literal["auto", "triton", "compiled", "eager"]
 PRIMES = (1, 2654435761, 805459861, 3674653429)
