@@ -11,7 +11,7 @@ from scorereg.training.blocks import REACH, BlockMix, cut_blocks, make_blocks
 from scorereg.training.fusion import View, fuse_depth, read_views
 from scorereg.training.voxels import Grid, grid_of_mesh, read_binvox, read_grid, touched
 
-WHOLE = BlockMix(size=8, factors=(1,), anywhere=0.0)
+WHOLE = BlockMix(size=8, factors=(1,), anywhere=0.0, open=0.0)
 
 
 def cube(low=0.0, high=1.0):
@@ -170,6 +170,17 @@ def test_several_voxels_make_one():
     assert {(255, 255, 128, 0), (255, 255, 0, 0)} <= layers
     eighths = {round(255 * k / 8) for k in range(9)}  # at the grid's own edges, fewer voxels are solid
     assert {value for layer in layers for value in layer} <= eighths
+
+
+def test_blocks_are_mostly_open():
+    grid = wall(64)
+    some, all_of_them = (
+        cut_blocks(grid, 300, np.random.default_rng(0), mix=BlockMix(size=8, factors=(1,), anywhere=0.0, open=least))
+        for least in (0.5, 0.0)
+    )
+    closed, before = ((b.reshape(len(b), -1).mean(1) > 255 * 0.5).mean() for b in (some, all_of_them))
+    assert 0.35 < before < 0.65
+    assert 0.05 < closed < 0.3  # of a block and its like, one in five is kept, the others drawn again: 1 / 6
 
 
 def test_unknown_blocks_are_left_out():

@@ -34,6 +34,7 @@ class BlockMix:
         size: Voxels along an edge of a block.
         factors: How many voxels of a grid make one of the block, along an edge; each block draws one of them.
         anywhere: Share of the blocks whose middle is anywhere in free space, not near a surface.
+        open: Blocks less free than this are drawn again, four times in five: behind walls all is solid and alike.
         known: Share of a block that must be known, where a grid is not known everywhere.
         kind: `"occupancy"`, the occupied share, or `"sdf"`, the distance to the surface, negative within, in units of
             `REACH` voxels of the block, and cut there.
@@ -44,6 +45,7 @@ class BlockMix:
     size: int = 32
     factors: tuple[int, ...] = (1, 2, 3)
     anywhere: float = 0.08
+    open: float = 0.35
     known: float = 0.6
     kind: str = "occupancy"
     up: str = "y"
@@ -72,8 +74,10 @@ def cut_blocks(
             edge = mix.size * int(generator.choice(mix.factors))
             middle = place + generator.uniform(-0.35, 0.35, 3) * edge
             start = np.rint(middle - edge / 2).astype(int)
-            if grid.known is None or _piece(grid.known, start, edge, False).mean() >= mix.known:
-                blocks.append(_turned(_block(grid, start, edge, mix), mix, generator))
+            solid = _piece(grid.solid, start, edge, grid.outside)
+            closed = solid.mean() > 255 * (1 - mix.open) and generator.random() < 0.8
+            if not closed and (grid.known is None or _piece(grid.known, start, edge, False).mean() >= mix.known):
+                blocks.append(_turned(_block(grid, solid, start, mix), mix, generator))
                 break
     return np.stack(blocks) if blocks else np.empty((0, *[mix.size] * 3), np.uint8)
 
@@ -212,11 +216,13 @@ def _piece(array: np.ndarray, start: np.ndarray, edge: int, outside: int) -> np.
     return out
 
 
-def _block(grid: Grid, start: np.ndarray, edge: int, mix: BlockMix) -> np.ndarray:
+def _block(grid: Grid, solid: np.ndarray, start: np.ndarray, mix: BlockMix) -> np.ndarray:
+    """What is stored of a piece of a grid; a distance looks beyond the piece."""
     if mix.kind == "occupancy":
-        return _pooled(_piece(grid.solid, start, edge, grid.outside), mix.size)
+        return _pooled(solid, mix.size)
     from scipy import ndimage
 
+    edge = len(solid)
     factor = edge // mix.size
     margin = int(np.ceil(REACH)) * factor  # what lies just beyond the block counts
     solid = _piece(grid.solid, start - margin, edge + 2 * margin, grid.outside) >= 128
