@@ -6,7 +6,9 @@ The plain loop is written as the Trainer of denoising-diffusion-pytorch is: a da
 map for each patch, a loader in the same process, a contiguous network, Adam as torch makes it without arguments, and an
 average of the weights, parameter by parameter, every tenth step. Network, batch, loss and precision are those of ours.
 Blocks of a few steps of each take turns, in an order that rotates, so that a machine that is busy elsewhere slows them
-alike; a ratio is the median over the turns. The targets are 1.5 for the throughput and 5 for the loader.
+alike; a ratio is the median over the turns. Time is the processor's, of all threads of the process, over their number:
+what the clock on the wall would say of a machine that does nothing else. The targets are 1.5 for the throughput and 5
+for the loader.
 
 Memory is counted on torch's meta device, where nothing is computed: the most bytes that tensors hold at once in a step,
 with the weights, their gradients, Adam's moments and the average.
@@ -135,16 +137,16 @@ def loader_alone(source: Source, settings: Settings) -> Iterator[None]:
 
 
 def rates(loops: dict[str, Iterator[None]], *, turns: int, steps: int, batch: int) -> dict[str, list[float]]:
-    """Return images a second of each loop, turn by turn; all take turns."""
+    """Return images per second of processor time of each loop, turn by turn; all take turns."""
     found: dict[str, list[float]] = {name: [] for name in loops}
     names = list(loops)
     for turn in range(-1, turns):  # the first only warms up
         for name in names[turn % len(names) :] + names[: turn % len(names)]:
-            began = time.perf_counter()
+            began = time.process_time()
             for _ in range(steps):
                 next(loops[name])
             if turn >= 0:
-                found[name].append(steps * batch / (time.perf_counter() - began))
+                found[name].append(torch.get_num_threads() * steps * batch / (time.process_time() - began))
     return found
 
 

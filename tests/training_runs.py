@@ -1,7 +1,9 @@
 """Small training runs for the tests: settings, a source in memory, and how two runs are compared."""
 
 import dataclasses
+import os
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -78,3 +80,17 @@ def quick(monkeypatch) -> None:
     monkeypatch.setattr(report, "measure", lambda prior, source: full(prior, source, count=8, fit=32))
     monkeypatch.setattr(report, "sample", lambda prior, count: sample(prior, 4, steps=2))
     monkeypatch.setattr(log, "_board", lambda out, step: None)
+
+
+def run_apart(out: Path, settings: dict, environment: dict) -> None:
+    """A whole run, for a process of its own."""
+    from scorereg.sampling import sample
+    from scorereg.training import log, report, train_prior
+
+    os.environ.update(environment)
+    torch.set_num_threads(1)
+    full = report.measure
+    log._board = lambda out, step: None
+    report.measure = lambda prior, source: full(prior, source, count=8, fit=32)
+    report.sample = lambda prior, count: sample(prior, 4, steps=2)
+    train_prior(Waves(), out, small(**settings), resume=True, device="cpu")

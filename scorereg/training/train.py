@@ -73,11 +73,12 @@ def train_prior(
     card = make_card(name, settings, source.about)
     card = dataclasses.replace(card, licence=licence or card.licence, credits=credits or card.credits)
     how: dict[str, Any] = {"device": accelerator.device, "precision": _precision(settings, accelerator.device)}
-    state = (resume_state(card, settings, out, **how) if resume else None) or new_state(card, settings, **how)
+    with accelerator.main_process_first():  # it puts a damaged checkpoint aside
+        state = (resume_state(card, settings, out, **how) if resume else None) or new_state(card, settings, **how)
     share = Share.of(settings, accelerator.process_index, accelerator.num_processes)
     if not _loop(state, Draws(source, settings, share), accelerator, out, show):
         return None
-    accelerator.wait_for_everyone()
+    accelerator.end_training()
     return write_report(out, source) if accelerator.is_main_process else out / "prior"
 
 
