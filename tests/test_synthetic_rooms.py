@@ -10,11 +10,12 @@ import pytest
 from PIL import Image
 
 from examples.synthetic_rooms import __main__ as command
-from examples.synthetic_rooms.cameras import draw_shot
+from examples.synthetic_rooms import render
+from examples.synthetic_rooms.cameras import Shot, draw_shot
 from examples.synthetic_rooms.furniture import catalogue, read_model, unpack
 from examples.synthetic_rooms.layout import make_plan
-from examples.synthetic_rooms.lights import make_lights
-from examples.synthetic_rooms.parts import Material, box, lathe, turned
+from examples.synthetic_rooms.lights import Lights, make_lights
+from examples.synthetic_rooms.parts import Material, box, lathe, quad, turned
 from examples.synthetic_rooms.room import make_room, solids
 from examples.synthetic_rooms.shell import make_shell
 from scorereg.cli import one_line_errors
@@ -243,3 +244,24 @@ def test_photos_worth_taking():
     assert command.worth_taking(things)
     assert not command.worth_taking(np.where(x < 0.7, 0, things))  # mostly sky
     assert not command.worth_taking(0.1 * things)  # right before the lens
+
+
+def test_depth_and_colour_of_a_wall():
+    """Planar depth at the pixels' centres, x to the right and y up, in the variant that needs no compiler."""
+    mitsuba = pytest.importorskip("mitsuba")
+    mitsuba.set_variant("scalar_rgb")
+    corners = np.array([[0, 0, -2], [9, 0, -2], [9, 9, -2], [0, 9, -2]], float)
+    lights = Lights([], [], [], [], ((0.0, 0.0, -1.0), (3.0, 3.0, 3.0)), (0.0, 0.0, 0.0))
+    scene = render.make_scene([quad(corners, Material((0.8, 0.1, 0.1)))], lights)
+    shot = Shot(np.eye(4), 90.0)  # 8 pixels wide: a focal length of 4
+    depth = render.depth_of(scene, shot, (8, 6))
+    expected = np.zeros((6, 8))
+    expected[:3, 4:] = 2
+    np.testing.assert_allclose(depth, expected, rtol=1e-6)
+    colour = render.photo_of(scene, shot, (8, 6), samples=200, seed=0, denoise=False)
+    assert colour.shape == (6, 8, 3)
+    assert colour[:3, 4:, 0].mean() == pytest.approx(0.8 * 3 / np.pi, rel=0.1)
+    np.testing.assert_allclose(colour[:3, 4:, 1:], colour[:3, 4:, :1].repeat(2, -1) / 8, rtol=0.02)
+    assert (colour[3:] == 0).all()
+    picture = render.expose(np.random.default_rng(0), colour)
+    assert picture.dtype == np.uint8
