@@ -18,6 +18,7 @@ from torch import Tensor
 
 from scorereg.cameras import Rays
 from scorereg.fields import Field
+from scorereg.ops import composite
 
 __all__ = ["Render", "proposal_loss", "render", "render_image", "render_weights", "resample"]
 
@@ -97,13 +98,11 @@ def render(
     middle, points, length = _intervals(rays, edges, near, far)
     directions = repeat(rays.directions, "r c -> (r n) c", n=samples)
     density, rgb = field(rearrange(points, "r n c -> (r n) c"), directions)
-    weights = render_weights(density.reshape(length.shape) * length)
-    rgb = rearrange(rgb, "(r n) c -> r n c", n=samples)
-    opacity = weights.sum(-1)
-    seen = (weights * middle).sum(-1)
+    tau, rgb = density.reshape(length.shape) * length, rearrange(rgb, "(r n) c -> r n c", n=samples)
+    shown = composite(tau, rgb, middle, edges[:, :-1], edges[:, 1:])
     # the far end takes a vanishing share, which only matters where there is nothing else
-    depth = (seen + 1e-6 * far) / (opacity + 1e-6)
-    return Render((weights[..., None] * rgb).sum(-2), depth, opacity, weights, edges, points, coarse, coarse_edges)
+    depth = (shown.depth + 1e-6 * far) / (shown.opacity + 1e-6)
+    return Render(shown.rgb, depth, shown.opacity, shown.weights, edges, points, coarse, coarse_edges)
 
 
 def render_weights(optical_depth: Float[Tensor, "*rays n"]) -> Float[Tensor, "*rays n"]:

@@ -55,15 +55,18 @@ def gather_torch(
 
 def _sampled(images: Tensor, grid: Float[Tensor, "b p p 2"], index: Int[Tensor, " b"]) -> Float[Tensor, "b c p p"]:
     """Image by image, so that no image is copied for a patch."""
+    sorted_already = bool((index[1:] >= index[:-1]).all())
     order = index.argsort(stable=True)
-    grids = grid[order].split(torch.bincount(index, minlength=len(images)).tolist())
+    grids = grid if sorted_already else grid.index_select(0, order)
+    grids = grids.split(torch.bincount(index, minlength=len(images)).tolist())
     parts = []
     for image, part in zip(images.unbind(0), grids, strict=True):
         if len(part):
             tall = rearrange(part, "b h w c -> 1 (b h) w c")
             shown = torch.nn.functional.grid_sample(image[None], tall, align_corners=False, padding_mode="border")
             parts.append(rearrange(shown, "1 c (b h) w -> b c h w", b=len(part)))
-    return torch.cat(parts)[order.argsort()]
+    together = torch.cat(parts)
+    return together if sorted_already else together.index_select(0, order.argsort())
 
 
 class _Shifted(torch.autograd.Function):
