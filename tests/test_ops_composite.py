@@ -30,8 +30,12 @@ def poison(monkeypatch):
         monkeypatch.setattr(torch, name, lambda *a, f=fresh, **kw: f(*a, **kw).fill_(math.nan))
 
 
-def samples(shape, channels=3, scale=0.1, dtype=torch.float32, device="cpu"):
-    """Optical depth, colours, depth, starts and ends, whose middles rise along the last axis."""
+def samples(shape, channels=3, scale=None, dtype=torch.float32, device="cpu"):
+    """Optical depth, colours, depth, starts and ends, whose middles rise along the last axis.
+
+    Unless a scale of the optical depth is given, some light gets through to the end, so that every sample matters.
+    """
+    scale = 3 / max(shape[-1], 1) if scale is None else scale
     starts = torch.arange(shape[-1]).expand(shape) / 128  # half precision holds them, and holds them apart
     given = (scale * torch.rand(shape), torch.rand(*shape, channels), 0.5 + torch.rand(shape), starts, starts + 1 / 64)
     return [x.to(device, dtype).requires_grad_() for x in given]

@@ -149,7 +149,8 @@ def _forward(
     c = tl.arange(0, CP)
     colour = tl.zeros([CP], tl.float32)
     passed, weight, far, depth_sum, inverse_sum, spread, way, first_sum = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-    for begin in range(first, last, BLOCK):
+    for piece in range(0, last - first, BLOCK):
+        begin = first + piece
         i = begin + tl.arange(0, BLOCK)
         inside = i < last
         w, _, passed = _weigh(tau_ptr, begin, i, inside, passed)
@@ -216,7 +217,8 @@ def _backward(
     g_opacity, g_spread = tl.load(g_opacity_ptr + ray), tl.load(g_spread_ptr + ray)
     opacity, f_0 = tl.load(opacity_ptr + ray), tl.load(first_ptr + ray)
     total, passed, weight, bent = 0.0, 0.0, 0.0, f_0
-    for begin in range(first, last, BLOCK):
+    for piece in range(0, last - first, BLOCK):
+        begin = first + piece
         i = begin + tl.arange(0, BLOCK)
         g, w, _, _, _, passed, weight, bent = _pull(
             tau_ptr, rgb_ptr, depth_ptr, start_ptr, end_ptr, gw_ptr, begin, i, i < last, first, opacity,
@@ -224,7 +226,8 @@ def _backward(
         )  # fmt: skip
         total += tl.sum(g * w, 0)
     done, passed, weight, bent = 0.0, 0.0, 0.0, f_0
-    for begin in range(first, last, BLOCK):
+    for piece in range(0, last - first, BLOCK):
+        begin = first + piece
         i = begin + tl.arange(0, BLOCK)
         inside = i < last
         g, w, through, t, before, passed, weight, bent = _pull(
