@@ -13,7 +13,7 @@ from torch.autograd.function import once_differentiable
 
 __all__ = ["gather_torch", "positions"]
 
-_CHUNK = 1 << 16  # values of windows at a time
+_CHUNK = 1 << 17  # values of windows at a time
 
 
 def positions(frame: Float[Tensor, "b 4"], size: int) -> Float[Tensor, "b {size} {size} 2"]:
@@ -76,7 +76,9 @@ class _Shifted(torch.autograd.Function):
     def forward(ctx, images, first, index, size):
         ctx.save_for_backward(images, first, index)
         out = images.new_empty(len(first), images.shape[1], size, size)
-        for part, windows, _, x, y in _chunks(images, first, index, size):
+        views, shifts = _windows(images, first, index, size)
+        for part in _parts(images, len(first), size):
+            windows, (x, y) = torch.stack(views[part]), shifts[:, part]
             rows = torch.lerp(windows[..., :-1], windows[..., 1:], x)
             torch.lerp(rows[:, :, :-1], rows[:, :, 1:], y, out=out[part])
         return out
@@ -86,34 +88,41 @@ class _Shifted(torch.autograd.Function):
     def backward(ctx, grad):  # pyright: ignore[reportIncompatibleMethodOverride]
         images, first, index = ctx.saved_tensors
         to_images, to_first, *_ = ctx.needs_input_grad
-        total = torch.zeros_like(images) if to_images else None
+        size = grad.shape[-1]
+        total = torch.zeros_like(images) if to_images else images
+        views, shifts = _windows(total, first, index, size)
+        sources = _windows(images, first, index, size)[0] if to_first else []
         dfirst = torch.empty_like(first) if to_first else None
-        for part, windows, places, x, y in _chunks(images, first, index, grad.shape[-1]):
-            g = grad[part]
+        for part in _parts(images, len(first), size):
+            g, (x, y) = grad[part], shifts[:, part]
             drows = _spread(g, y, 2)
             if dfirst is not None:
+                windows = torch.stack(sources[part])
                 rows = torch.lerp(windows[..., :-1], windows[..., 1:], x)
                 dfirst[part, 0] = (drows * (windows[..., 1:] - windows[..., :-1])).sum((1, 2, 3))
                 dfirst[part, 1] = (g * (rows[:, :, 1:] - rows[:, :, :-1])).sum((1, 2, 3))
-            if total is not None:
-                sn, sc, sh, sw = total.stride()
-                for (n, column, row), window in zip(places, _spread(drows, x, 3).unbind(0), strict=True):
-                    total.as_strided(window.shape, (sc, sh, sw), n * sn + row * sh + column * sw).add_(window)
-        return total, dfirst, None, None
+            if to_images:
+                torch._foreach_add_(views[part], _spread(drows, x, 3).unbind(0))  # one after the other, on a CPU
+        return total if to_images else None, dfirst, None, None
 
 
-def _chunks(images: Tensor, first: Tensor, index: Tensor, size: int):
-    """Some patches at a time: which, their windows, image, column and row of these, and their shifts in x and y."""
+def _windows(
+    images: Tensor, first: Tensor, index: Tensor, size: int
+) -> tuple[list[Tensor], Float[Tensor, "2 b 1 1 1"]]:
+    """The window of each patch, as a view, and the patches' shifts in x and y."""
     corner = first.floor()
-    shift = first - corner
-    places = torch.cat([index[:, None], corner.long()], 1)
-    views = images.unfold(2, size + 1, 1).unfold(3, size + 1, 1)
+    sn, sc, sh, sw = images.stride()
+    shape, strides = (images.shape[1], size + 1, size + 1), (sc, sh, sw)
+    places = zip(index.tolist(), corner.long().tolist(), strict=True)
+    start = images.storage_offset()
+    views = [images.as_strided(shape, strides, start + n * sn + row * sh + column * sw) for n, (column, row) in places]
+    return views, (first - corner).t()[:, :, None, None, None]
+
+
+def _parts(images: Tensor, patches: int, size: int) -> list[slice]:
+    """Some patches at a time."""
     count = max(_CHUNK // (images.shape[1] * (size + 1) ** 2), 1)
-    for start in range(0, len(first), count):
-        part = slice(start, start + count)
-        n, column, row = places[part].unbind(1)
-        x, y = shift[part, :, None, None, None].unbind(1)
-        yield part, views[n, :, row, column], places[part].tolist(), x, y
+    return [slice(start, start + count) for start in range(0, patches, count)]
 
 
 def _spread(g: Tensor, share: Tensor, axis: int) -> Tensor:
