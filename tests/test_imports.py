@@ -34,11 +34,13 @@ PRIORS = {
 }
 MEETING = {
     "fit",
+    "files",
     "fit_loop",
     "recipe",
     "saved_fit",
     "cli",
     "cli_data",
+    "cli_prepare",
     "cli_train",
     "__init__",
 }  # where the halves may meet: the one loop, the commands, the list of names
