@@ -19,6 +19,7 @@ PRIORS = {
     "budget",
     "densities",
     "estimators",
+    "files",
     "gate",
     "particles",
     "priors",
@@ -34,7 +35,6 @@ PRIORS = {
 }
 MEETING = {
     "fit",
-    "files",
     "fit_loop",
     "recipe",
     "saved_fit",
