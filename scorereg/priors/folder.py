@@ -94,8 +94,9 @@ def _make_network(config: Path) -> Any:
         if name == "UNetND":
             from scorereg.priors.unet_nd import UNetND
 
-            settings = {key: value for key, value in entries.items() if key != "_class_name"}
-            return UNetND(**settings | {"block_out_channels": tuple(settings["block_out_channels"])})
+            settings: dict[str, Any] = {key: value for key, value in entries.items() if key != "_class_name"}
+            settings["block_out_channels"] = tuple(settings["block_out_channels"])
+            return UNetND(**settings)
         from diffusers import UNet2DModel
 
         return UNet2DModel.from_config(entries)
