@@ -67,6 +67,7 @@ def test_train_and_resume(call, scenes, tmp_path):
     assert (card.name, card.steps) == ("mine", 2)
 
 
+@pytest.mark.filterwarnings("default")
 def test_an_interrupted_run_says_how_to_go_on(call, scenes, tmp_path, monkeypatch):
     monkeypatch.setattr("scorereg.training.train_prior", lambda *a, **k: warnings.warn("a\nb", stacklevel=2))
     code, _, said = call("train-prior", scenes, "--out", tmp_path / "run")

@@ -134,6 +134,7 @@ def test_a_killed_run_goes_on_from_its_checkpoint(tmp_path, in_step, monkeypatch
     assert [d["step"] for d in told[1] if "loss" in d] == [1, 2, 3, 4, 5]
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # JAX, where loaded, dislikes forks
 @pytest.mark.parametrize("recipe", ["edm", "diffusionerf"])
 @pytest.mark.parametrize("workers", [0, 2])
 def test_parts_and_workers_change_nothing_that_is_drawn(tmp_path, recipe, workers):
