@@ -46,7 +46,7 @@ def gather_torch(
         share = None if missing is None else _Shifted.apply(missing, first.detach(), index, size)[:, 0]
         return values, share, torch.ones((), dtype=torch.bool).expand(len(frame), size, size)
     grid = 2 * positions(frame, size) / extent - 1
-    valid = (grid.detach().abs() <= 1).all(-1)
+    valid = torch.maximum(*grid.detach().abs().unbind(-1)) <= 1
     if not valid.all():  # what is not a number would crash `grid_sample`
         grid = torch.where(valid[..., None], grid, torch.zeros_like(grid))
     values = _sampled(images, grid, index)
