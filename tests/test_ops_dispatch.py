@@ -42,9 +42,7 @@ def test_a_kernel_that_cannot_run_says_so(mode, monkeypatch):
     if mode == "no triton":
         monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     given = torch.zeros(1, dtype=torch.float64 if mode == "float64" else torch.float32)
-    with pytest.raises(
-        RuntimeError, match=r"needs Triton .* got torch.float\d\d on cpu. Unset it"
-    ):
+    with pytest.raises(RuntimeError, match=r"needs Triton .* got torch.float\d\d on cpu. Unset it"):
         use_triton(given)
 
 
