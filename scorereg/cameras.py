@@ -93,6 +93,19 @@ class Cameras:
             index = list(index)
         return replace(self, pose=self.pose[index], focal=self.focal[index], center=self.center[index])
 
+    def windows(
+        self, corner: Float[Tensor, "n 2"], pitch: Float[Tensor, "n 2"] | float, *, width: int, height: int
+    ) -> "Cameras":
+        """The same cameras, each seeing a window of its image: a crop, in pixels of another size.
+
+        Args:
+            corner: The window's upper left corner (x, y), in pixels of the whole image; it may lie outside.
+            pitch: How far the window's pixels lie apart, in pixels of the whole image: 1 is a plain crop.
+            width: Of the window, in its own pixels.
+            height: Of the window, in its own pixels.
+        """
+        return Cameras(self.pose, self.focal / pitch, (self.center - corner) / pitch, width, height)
+
     def to(self, device: torch.device | str) -> "Cameras":
         """The same cameras on another device."""
         return replace(self, pose=self.pose.to(device), focal=self.focal.to(device), center=self.center.to(device))

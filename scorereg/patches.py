@@ -32,6 +32,7 @@ class Patches:
         known: Which patches come from a photo.
         camera: The base camera of each patch, as an index into the sampler's cameras.
         focal: Focal length of each patch in its own pixels.
+        cameras: The pinhole camera of each patch, whose image it is: for renderers that project and do not trace.
     """
 
     rays: Rays
@@ -39,6 +40,7 @@ class Patches:
     known: Bool[Tensor, " b"]
     camera: Int[Tensor, " b"]
     focal: Float[Tensor, " b"]
+    cameras: Cameras
 
     def __len__(self) -> int:
         return len(self.known)
@@ -113,7 +115,10 @@ class PatchSampler:
         pose = torch.where(known[:, None, None], self.cameras.pose[camera], self._moved(camera, draw))
         photo = _box_means(self._table, camera, edges)
         photo = torch.where(known[:, None, None, None], photo, torch.zeros_like(photo))
-        return Patches(self._rays(pose, camera, (edges[:, 1:] + edges[:, :-1]) / 2), photo, known, camera, focal)
+        rays = self._rays(pose, camera, (edges[:, 1:] + edges[:, :-1]) / 2)
+        base = replace(self.cameras[camera], pose=pose)
+        windows = base.windows(corner, pitch, width=self.size, height=self.size)
+        return Patches(rays, photo, known, camera, focal, windows)
 
     def _image_size(self) -> Float[Tensor, " 2"]:
         return self.cameras.pose.new_tensor([self.cameras.width, self.cameras.height])

@@ -88,6 +88,16 @@ def test_a_patch_finer_than_the_photo_is_bilinear():
     assert_close(patches.photo[inner], expected[inner], rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("known_rgb", [0.0, 1.0])
+def test_a_patchs_camera_sees_its_rays(cameras, images, known_rgb):
+    patches = PatchSampler(cameras, images, size=6, known_rgb=known_rgb).sample(20, generator())
+    assert (patches.cameras.width, patches.cameras.height) == (6, 6)
+    for k in range(20):
+        rays = patches.cameras.image_rays(k)
+        assert_close(rays.origins, patches.rays.origins[k])
+        assert_close(rays.directions, patches.rays.directions[k])
+
+
 @pytest.mark.parametrize("size", [1, 8, 24])
 def test_whole_patches_lie_inside_the_photo_and_reach_its_corners(cameras, images, size):
     patches = PatchSampler(cameras, images, size=size, known_rgb=1.0, focal=(40.0, 180.0)).sample(3000, generator())
