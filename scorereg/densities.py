@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from scorereg.priors.card import PriorCard
+
 __all__ = ["Density"]
 
 
@@ -89,3 +91,22 @@ class Density:
         if entry.get("kind") != "density" or not {"voxel", "deep"} <= entry.keys():
             raise ValueError(f"no transform of densities: needs kind 'density', voxel and deep, got {entry}.")
         return cls(entry["voxel"] if voxel is None else voxel, entry["deep"])
+
+    @classmethod
+    def for_card(cls, card: PriorCard, *, voxel: float | None = None) -> "Density":
+        """Return the transform that a prior was trained with, from its card.
+
+        Args:
+            card: Of a prior over blocks of occupancy or density.
+            voxel: The distance of the points in the renderer's own grid, where it is not the data's.
+
+        Raises:
+            ValueError: If the prior is not one of densities.
+        """
+        entry = card.training.get("transform", {})
+        if len(card.channels) != 1 or len(card.size) != 3 or entry.get("kind") != "density":
+            raise ValueError(
+                f"the prior {card.name!r} is one of {', '.join(card.channels)} in {len(card.size)} dimensions, not of "
+                "blocks of densities. Choose blocks-32, or train one on what scorereg make-blocks writes."
+            )
+        return cls.from_json(entry, voxel=voxel)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from scorereg.cameras import Rays
 from scorereg.fields import DensityGrid, HashGrid
-from scorereg.fit_loop import Loop
+from scorereg.fit_loop import Extra, Loop
 from scorereg.priors.network import NetworkPrior
 from scorereg.priors.wrap import WrappedPrior
 from scorereg.recipe import CPU, GPU, Recipe, Regularize
@@ -21,7 +21,7 @@ from scorereg.rendering import render_image
 from scorereg.saved_fit import SavedFit
 from scorereg.scenes import Scene
 
-__all__ = ["CPU", "GPU", "Fit", "Recipe", "Regularize", "fit_scene"]
+__all__ = ["CPU", "GPU", "Extra", "Fit", "Recipe", "Regularize", "fit_scene"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +59,7 @@ def fit_scene(
     report: Callable[[dict[str, float | int]], None] | None = None,
     save: Path | None = None,
     resume: bool = False,
+    extra: Extra | None = None,
 ) -> Fit:
     """Fit a field to a scene's training views.
 
@@ -73,6 +74,9 @@ def fit_scene(
         report: Called now and then with step, psnr of the photo rays and the terms' values.
         save: A file for the fit's state, written every ten seconds and at the end.
         resume: Go on from the state in `save`, to the bit on a CPU; from the start where there is none.
+        extra: A term of your own, `extra(shown, step)`: a scalar that is added to the loss. `shown` is the render of
+            the step's rays, those of photos first and then those of patches, whose weights, depths and colours it may
+            send gradients to. Random numbers in it are its own business.
 
     Raises:
         ValueError: If `regularize` is unknown, a prior is needed and none given, the steps are fewer than 1, a loss is
@@ -86,8 +90,8 @@ def fit_scene(
     if regularize == "prior" and prior is None:
         raise ValueError("regularize='prior' needs a prior. Give one (load_prior('rooms-rgbd-24')), or 'geometric'.")
     scene = scene.to(device)
-    loop = Loop(scene, prior if regularize == "prior" else None, regularize, recipe, seed)
-    state = SavedFit(save, _identity(scene, prior, regularize, recipe, seed))
+    loop = Loop(scene, prior if regularize == "prior" else None, regularize, recipe, seed, extra)
+    state = SavedFit(save, _identity(scene, prior, regularize, recipe, seed) | {"extra": _name(extra)})
     history: list[dict[str, float | int]] = []
     first, before = 0, 0.0
     if resume and state.exists():
@@ -115,8 +119,12 @@ def _values(scene: Scene, step: int, terms: dict[str, Tensor]) -> dict[str, floa
 
 def _identity(scene: Scene, prior, regularize: Regularize, recipe: Recipe, seed: int) -> dict[str, str]:
     """What must be the same for a saved fit to be gone on with, in words."""
-    said = {name: getattr(value, "__qualname__", str(value)) for name, value in recipe.__dict__.items()}
+    said = {name: _name(value) for name, value in recipe.__dict__.items()}
     about = {"scene": scene.name, "views": str(scene.train), "near": str(scene.near), "far": str(scene.far)}
     about["size"] = f"{scene.cameras.width}x{scene.cameras.height}"
     about["prior"] = str(prior.card.name if prior is not None and regularize == "prior" else None)
     return {**about, "regularize": regularize, "seed": str(seed), **said}
+
+
+def _name(value: object) -> str:
+    return getattr(value, "__qualname__", str(value))

@@ -27,14 +27,18 @@ from scorereg.schedules import log_linear
 from scorereg.score import ScoreLoss
 from scorereg.transforms import RGBD
 
-__all__ = ["Loop"]
+__all__ = ["Extra", "Loop"]
+
+Extra = Callable[[Render, int], Tensor]
 
 
 class Loop:
     """The state of one fit, and one step of it."""
 
-    def __init__(self, scene: Scene, prior, regularize: Regularize, recipe: Recipe, seed: int) -> None:
-        self.scene, self.recipe, self.geometric = scene, recipe, regularize != "none"
+    def __init__(
+        self, scene: Scene, prior, regularize: Regularize, recipe: Recipe, seed: int, extra: Extra | None = None
+    ) -> None:
+        self.scene, self.recipe, self.geometric, self.extra = scene, recipe, regularize != "none", extra
         self.device = scene.images.device
         self.generator = torch.Generator(self.device).manual_seed(seed)
         self.cameras = scene.cameras[scene.train]
@@ -97,6 +101,8 @@ class Loop:
             terms["prior"] = self._prior(self.score, shown[count:], patches, step)
             if self.score.gate is not None and self.score.gate.factor is not None:
                 terms["gate"] = self.score.gate.factor.mean()  # has no weight: it is only told
+        if self.extra is not None:
+            terms["extra"] = self.extra(shown, step)
         weights = self._weights(share)
         total = total + sum(weights[name] * value for name, value in terms.items() if name in weights)
         self.optimiser.zero_grad()
@@ -132,6 +138,7 @@ class Loop:
             "consistency": recipe.consistency,
             "decay": recipe.decay,
             "prior": 1.0,
+            "extra": 1.0,
         }
 
     def _geometric(self, shown: Render) -> dict[str, Tensor]:

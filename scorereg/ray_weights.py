@@ -13,6 +13,8 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
+from scorereg.priors.card import PriorCard
+
 __all__ = ["RayWeights", "rebin"]
 
 
@@ -157,6 +159,21 @@ class RayWeights:
                 f"no transform of ray weights: needs kind 'ray weights' and {', '.join(names)}, got {entry}."
             )
         return cls(**{name: entry[name] for name in names})
+
+    @classmethod
+    def for_card(cls, card: PriorCard) -> "RayWeights":
+        """Return the transform that a prior was trained with, from its card.
+
+        Raises:
+            ValueError: If the prior is not one of ray weights.
+        """
+        entry = card.training.get("transform", {})
+        if len(card.channels) != 1 or len(card.size) != 1 or entry.get("kind") != "ray weights":
+            raise ValueError(
+                f"the prior {card.name!r} is one of {', '.join(card.channels)} in {len(card.size)} dimensions, not of "
+                "the weights along rays. Choose rays-64, or train one on what scorereg make-rays writes."
+            )
+        return cls.from_json(entry)
 
 
 def _check_weights(weights: Tensor, edges: Tensor) -> None:

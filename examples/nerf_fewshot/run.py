@@ -11,12 +11,13 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from examples.nerf_fewshot.evaluate import View, render_views, summary, write
-from scorereg import load_prior
+from scorereg import NetworkPrior, load_prior
 from scorereg.estimators import Name
-from scorereg.fit import CPU, GPU, Regularize, fit_scene
-from scorereg.scenes import load_scene
+from scorereg.fit import CPU, GPU, Extra, Recipe, Regularize, fit_scene
+from scorereg.priors import WrappedPrior
+from scorereg.scenes import Scene, load_scene
 
-__all__ = ["run", "run_views"]
+__all__ = ["device_name", "fit_to_folder", "make_writable", "run", "run_views"]
 
 BACKENDS = ("auto", "compiled", "eager", "tinycudann")
 
@@ -71,41 +72,83 @@ def run_views(
     )
     if recipe.steps < 1:
         raise ValueError(f"--steps must be at least 1, but is {steps}.")
-    _make_writable(out)
-    console = Console(stderr=True)
+    make_writable(out)
     loaded = load_scene(scene, views=views, scale=scale, max_size=max_size)
-    console.print(loaded.describe(), highlight=False, soft_wrap=True)
     trained = load_prior(prior, device=device) if regularize == "prior" else None
+    facts = {
+        "regularize": regularize, "prior": prior if trained is not None else None,
+        "estimator": None if trained is None else estimator, "gate": gate, "preset": preset,
+    }  # fmt: skip
+    return fit_to_folder(
+        loaded, trained, out, regularize=regularize, recipe=recipe, seed=seed, device=device, facts=facts,
+        video=video, resume=resume,
+    )  # fmt: skip
+
+
+def fit_to_folder(
+    scene: Scene,
+    prior: NetworkPrior | WrappedPrior | None,
+    out: Path,
+    *,
+    regularize: Regularize,
+    recipe: Recipe,
+    seed: int,
+    device: str,
+    facts: dict,
+    video: int = 0,
+    resume: bool = False,
+    extra: Extra | None = None,
+) -> tuple[dict, list[View]]:
+    """Fit with progress, render the test views, and write everything into `out`.
+
+    Args:
+        scene: As loaded; what it is gets printed.
+        prior: For `fit_scene`.
+        out: A folder that can be written.
+        regularize: For `fit_scene`.
+        recipe: For `fit_scene`.
+        seed: For `fit_scene`.
+        device: Where to compute.
+        facts: What `metrics.json` says of the settings; `"regularize"` is also what the progress bar is called.
+        video: Frames of the flight.
+        resume: Go on with the fit that was cut off in `out`.
+        extra: For `fit_scene`.
+    """
+    console = Console(stderr=True)
+    console.print(scene.describe(), highlight=False, soft_wrap=True)
     with Progress(
         TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeRemainingColumn(),
         console=console,
     ) as progress:  # fmt: skip
-        task = progress.add_task(regularize, total=recipe.steps, note="compiling")
+        task = progress.add_task(facts["regularize"], total=recipe.steps, note="compiling")
 
         def report(values: dict[str, float]) -> None:
             note = f"step {values['step']:.0f}  training PSNR {values['psnr']:.1f}"
             progress.update(task, completed=values["step"] + 1, note=note)
 
         fit = fit_scene(
-            loaded, trained, regularize=regularize, recipe=recipe, seed=seed, device=device, report=report,
-            save=out / "fit.pt", resume=resume,
+            scene, prior, regularize=regularize, recipe=recipe, seed=seed, device=device, report=report,
+            save=out / "fit.pt", resume=resume, extra=extra,
         )  # fmt: skip
         progress.update(task, note="rendering the test views")
         shown = render_views(fit)
     metrics = {
-        "scene": loaded.name, "regularize": regularize, "prior": prior if trained is not None else None,
-        "estimator": None if trained is None else estimator, "gate": gate,
-        **summary(shown), "seconds": fit.seconds, "steps": recipe.steps, "seed": seed,
-        "device": _device_name(device), "threads": torch.get_num_threads(), "preset": preset,
-        "train": [loaded.filenames[i] for i in loaded.train], "near": loaded.near, "far": loaded.far,
-        "scale": loaded.scale, "torch": torch.__version__,
+        "scene": scene.name, **facts, **summary(shown), "seconds": fit.seconds, "steps": recipe.steps, "seed": seed,
+        "device": device_name(device), "threads": torch.get_num_threads(),
+        "train": [scene.filenames[i] for i in scene.train], "near": scene.near, "far": scene.far,
+        "scale": scene.scale, "torch": torch.__version__,
     }  # fmt: skip
     write(fit, shown, metrics, out, video_frames=video)
     (out / "fit.pt").unlink()  # of use to a fit that was cut off only
     return metrics, shown
 
 
-def _make_writable(out: Path) -> None:
+def make_writable(out: Path) -> None:
+    """Make the folder of a run.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
     try:
         (out / "views").mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=out):
@@ -114,5 +157,6 @@ def _make_writable(out: Path) -> None:
         raise OSError(f"{out} cannot be written ({os.strerror(error.errno or 0)}). Choose another --out.") from None
 
 
-def _device_name(device: str) -> str:
+def device_name(device: str) -> str:
+    """The GPU's name, or the CPU and its threads."""
     return torch.cuda.get_device_name() if device == "cuda" else f"cpu, {torch.get_num_threads()} threads"

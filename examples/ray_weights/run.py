@@ -1,0 +1,100 @@
+"""One fit with the weights along its rays regularised, from a folder of photos to a folder of results."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from examples.nerf_fewshot.run import fit_to_folder, make_writable
+from examples.ray_weights.term import RayTerm
+from scorereg import RayWeights, load_prior
+from scorereg.fit import CPU, GPU, Recipe
+from scorereg.scenes import load_scene
+
+__all__ = ["KINDS", "WEIGHT", "run"]
+
+KINDS = ("none", "distortion", "rays", "both", "rgbd")
+WEIGHT = 1e-3
+SIGMA = (0.5, 0.05)
+
+
+def run(
+    scene: Path,
+    out: Path,
+    *,
+    regularize: str = "rays",
+    prior: str = "rays-64",
+    rgbd_prior: str = "rooms-rgbd-24",
+    bare: bool = False,
+    views: int = 3,
+    steps: int | None = None,
+    seed: int = 0,
+    weight: float | None = None,
+    preset: str | None = None,
+    scale: float | None = None,
+    video: int = 0,
+) -> dict:
+    """Fit, evaluate, and write what `examples.nerf_fewshot` writes.
+
+    Args:
+        scene: An LLFF folder or one with transforms.json.
+        out: The run's folder.
+        regularize: The terms on a ray's weights: `"none"`, `"distortion"`, `"rays"` (the ray prior), `"both"`, and
+            `"rgbd"`, which is both with the RGB-D prior on patches.
+        prior: The ray prior.
+        rgbd_prior: The RGB-D prior.
+        bare: Without the other geometric terms (opacity, frustum visibility, photo consistency).
+        views: Training views.
+        steps: Of the fit.
+        seed: Of everything that is random.
+        weight: Of the ray prior.
+        preset: `"cpu"` or `"gpu"`.
+        scale: Metres per unit of the scene's file.
+        video: Frames of the flight.
+
+    Returns:
+        What `metrics.json` holds.
+
+    Raises:
+        ValueError: If an argument, the scene or a prior is not usable.
+        OSError: If a file cannot be read or `out` cannot be written.
+    """
+    if regularize not in KINDS:
+        raise ValueError(f"--regularize must be one of {', '.join(KINDS)}, but is {regularize!r}.")
+    if preset not in (None, "cpu", "gpu"):
+        raise ValueError(f"--preset must be cpu or gpu, but is {preset!r}.")
+    device = "cuda" if torch.cuda.is_available() and preset != "cpu" else "cpu"
+    preset = preset or {"cuda": "gpu", "cpu": "cpu"}[device]
+    recipe = _recipe({"cpu": CPU, "gpu": GPU}[preset], regularize, bare=bare, steps=steps)
+    if recipe.steps < 1:
+        raise ValueError(f"--steps must be at least 1, but is {steps}.")
+    make_writable(out)
+    loaded = load_scene(scene, views=views, scale=scale)
+    rays = load_prior(prior, device=device) if regularize in ("rays", "both", "rgbd") else None
+    patches = load_prior(rgbd_prior, device=device) if regularize == "rgbd" else None
+    weight = WEIGHT if weight is None else weight
+    term = None
+    if rays is not None:
+        term = RayTerm(
+            rays, RayWeights.for_card(rays.card), near=loaded.near, far=loaded.far, weight=weight, sigma=SIGMA,
+            steps=recipe.steps,
+        )  # fmt: skip
+    facts = {
+        "regularize": regularize, "bare": bare, "prior": None if rays is None else prior,
+        "rgbd_prior": None if patches is None else rgbd_prior, "weight": None if rays is None else weight,
+        "preset": preset,
+    }  # fmt: skip
+    return fit_to_folder(
+        loaded, patches, out, regularize="prior" if patches is not None else "geometric", recipe=recipe, seed=seed,
+        device=device, facts=facts, video=video, extra=term,
+    )[0]  # fmt: skip
+
+
+def _recipe(recipe: Recipe, regularize: str, *, bare: bool, steps: int | None) -> Recipe:
+    """The preset with only the terms that were asked for."""
+    changed: dict = {} if steps is None else {"steps": steps}
+    if regularize in ("none", "rays"):
+        changed["distortion"] = 0.0
+    if bare:
+        changed |= {"opacity": 0.0, "frustum": 0.0, "consistency": 0.0}
+    return replace(recipe, **changed)
