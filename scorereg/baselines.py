@@ -3,6 +3,7 @@ r"""The hand-made terms that a few-view fit needs beside a learned prior, and th
 Each takes what `render` returns and gives a scalar, the mean over the rays; a caller weighs and adds them.
 """
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -10,7 +11,7 @@ from scorereg.cameras import Cameras
 from scorereg.ops import distortion, frustum_penalty
 from scorereg.rendering import Render
 
-__all__ = ["distortion", "frustum", "opacity"]
+__all__ = ["distortion", "frustum", "opacity", "total_variation"]
 
 
 def frustum(render: Render, cameras: Cameras, *, views: int = 2) -> Float[Tensor, " r"]:
@@ -30,3 +31,18 @@ def frustum(render: Render, cameras: Cameras, *, views: int = 2) -> Float[Tensor
 def opacity(opacity: Float[Tensor, "*rays"]) -> Float[Tensor, "*rays"]:
     """Squared shortfall from a ray that ends on something, `(1 - opacity)^2`. Differentiable."""
     return (1 - opacity).square()
+
+
+def total_variation(grid: Float[Tensor, "x y z c"], *, floor: float = 1e-4) -> Float[Tensor, ""]:
+    r"""Mean over the vertices of a voxel grid of $\sqrt{\sum_d (g_{v + e_d} - g_v)^2 + floor}$ (Plenoxels, eq. 4).
+
+    The sum is over the three axes, for each channel by itself; vertices without a neighbour ahead are left out, so
+    cut a grid into pieces that overlap by one. Differentiable.
+
+    Args:
+        grid: At least two vertices along each axis.
+        floor: Keeps the slope finite where nothing varies.
+    """
+    here = grid[:-1, :-1, :-1]
+    ahead = (grid[1:, :-1, :-1], grid[:-1, 1:, :-1], grid[:-1, :-1, 1:])
+    return (torch.stack([(other - here).square() for other in ahead]).sum(0) + floor).sqrt().mean()

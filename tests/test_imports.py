@@ -11,7 +11,18 @@ import pytest
 import scorereg
 
 PACKAGE = Path(scorereg.__file__).parent
-RENDERING = {"scenes", "cameras", "fields", "rendering", "patches", "baselines", "consistency", "metrics", "ops"}
+RENDERING = {
+    "scenes",
+    "cameras",
+    "fields",
+    "voxel_grid",
+    "rendering",
+    "patches",
+    "baselines",
+    "consistency",
+    "metrics",
+    "ops",
+}
 PRIORS = {
     "added",
     "arrays",

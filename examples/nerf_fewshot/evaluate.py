@@ -2,6 +2,7 @@
 
 import json
 import statistics
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,11 +12,21 @@ from jaxtyping import Float
 from torch import Tensor
 
 from examples.nerf_fewshot.pictures import paint_depth, paint_error, save, save_video
+from scorereg.cameras import Rays
 from scorereg.fit import Fit
 from scorereg.metrics import depth_abs_rel, lpips, psnr, ssim
-from scorereg.scenes import camera_path
+from scorereg.scenes import Scene, camera_path
 
-__all__ = ["View", "render_views", "summary", "write"]
+__all__ = [
+    "View",
+    "render_views",
+    "summary",
+    "views_of",
+    "write",
+    "write_history",
+    "write_metrics",
+    "write_views",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,10 +60,14 @@ class View:
 
 def render_views(fit: Fit) -> list[View]:
     """Render the test views."""
-    scene = fit.scene
+    return views_of(fit.scene, fit.image)
+
+
+def views_of(scene: Scene, image: Callable[[Rays], tuple[Tensor, Tensor, Tensor]]) -> list[View]:
+    """Render the test views by a function from rays to colour, planar depth and opacity."""
     views = []
     for index in scene.test:
-        rgb, depth, _ = (x.cpu() for x in fit.image(scene.cameras.image_rays(index)))
+        rgb, depth, _ = (x.cpu() for x in image(scene.cameras.image_rays(index)))
         truth = None if scene.depth is None else scene.depth[index].cpu()
         views.append(View(scene.filenames[index], rgb.clamp(0, 1), depth, scene.images[index].cpu(), truth))
     return views
@@ -71,17 +86,31 @@ def summary(views: list[View]) -> dict:
 
 def write(fit: Fit, views: list[View], metrics: dict, out: Path, *, video_frames: int) -> None:
     """Write metrics, history, a picture of each test view, the field and a flight; each beside, then into place."""
-    _write_text(out / "history.jsonl", "".join(json.dumps(values) + "\n" for values in fit.history))
-    near, far = fit.scene.near, fit.scene.far
+    write_history(fit.history, out)
+    write_views(views, out, fit.scene.near, fit.scene.far)
+    _save_field(fit, out / "field.pt")
+    if video_frames > 0:
+        save_video(_flight(fit, video_frames), out / "path.mp4")
+    write_metrics(metrics, out)
+
+
+def write_history(history: list[dict[str, float | int]], out: Path) -> None:
+    """Write a fit's terms, a line of JSON for each step that was noted."""
+    _write_text(out / "history.jsonl", "".join(json.dumps(values) + "\n" for values in history))
+
+
+def write_views(views: list[View], out: Path, near: float, far: float) -> None:
+    """Write a picture of each view into `out/views`, by the name of its photo."""
     stems = [Path(view.name).stem for view in views]
     if len(set(stems)) < len(stems):  # photos of one name in several folders
         stems = ["-".join(Path(view.name).with_suffix("").parts) for view in views]
     for stem, view in zip(stems, views, strict=True):
         save(view.picture(near, far), out / "views" / f"{stem}.png")
-    _save_field(fit, out / "field.pt")
-    if video_frames > 0:
-        save_video(_flight(fit, video_frames), out / "path.mp4")
-    _write_text(out / "metrics.json", json.dumps(metrics, indent=1) + "\n")  # last: where it is, all is
+
+
+def write_metrics(metrics: dict, out: Path) -> None:
+    """Write `metrics.json`, last of all: where it is, all is."""
+    _write_text(out / "metrics.json", json.dumps(metrics, indent=1) + "\n")
 
 
 def _flight(fit: Fit, frames: int) -> list[Tensor]:

@@ -1,0 +1,277 @@
+"""The voxel grid, its total variation and its blocks against closed forms; the example on a wall written here."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from examples.voxel_grid.blocks import BlockSampler, upright
+from examples.voxel_grid.fit import in_prior_space
+from examples.voxel_grid.floaters import empty_points, floaters
+from scorereg import Density, PriorCard, ScoreLoss, baselines
+from scorereg.cameras import Cameras
+from scorereg.fields import Field, spherical_harmonics
+from scorereg.rendering import Render
+from scorereg.voxel_grid import VoxelGrid, trilinear
+
+CARD = PriorCard(
+    name="blocks", channels=("occupancy",), size=(8, 8, 8), sigma_min=0.002, sigma_max=2.0,
+    training={"transform": Density(0.02).to_json()},
+)  # fmt: skip
+LOW, HIGH = torch.tensor([-1.0, 0.0, 2.0]), torch.tensor([1.0, 1.5, 3.0])
+
+
+def grid(**more) -> VoxelGrid:
+    field = VoxelGrid(LOW, HIGH, vertices=300, coarser=2, **more)
+    with torch.no_grad():
+        for parameter in field.parameters():
+            parameter.normal_()
+    return field
+
+
+def inside(count: int, field: VoxelGrid) -> torch.Tensor:
+    return field.low + torch.rand(count, 3) * field.size
+
+
+# interpolation
+
+
+def test_trilinear_is_grid_sample_gradient_included():
+    values = torch.randn(4, 5, 3, 2, dtype=torch.float64, requires_grad=True)
+    unit = torch.rand(40, 3, dtype=torch.float64) * 1.4 - 0.2  # some lie outside
+    unit[:3] = torch.tensor([[0.0, 0, 0], [1, 1, 1], [1, 0.5, 0]])
+    place = (2 * unit - 1).flip(-1)[None, :, None, None]  # grid_sample wants z, y, x of x y z
+    expected = torch.nn.functional.grid_sample(
+        values.permute(3, 0, 1, 2)[None], place, align_corners=True, padding_mode="border"
+    )[0, :, :, 0, 0].T
+    actual = trilinear(values, unit)
+    assert_close(actual, expected)
+    cotangent = torch.randn_like(expected)
+    (slope,) = torch.autograd.grad(actual, values, cotangent)
+    assert_close(slope, torch.autograd.grad(expected, values, cotangent)[0])
+
+
+def test_a_grid_is_a_field_and_its_box_holds_what_was_asked_for():
+    field = grid()
+    assert isinstance(field, Field)
+    assert_close(field.low, LOW)
+    assert (field.low + field.size >= HIGH - 1e-6).all()
+    edges = field.size / (torch.tensor(field.raw_density.shape[:3]) - 1)
+    assert_close(edges, torch.full((3,), field.voxel))  # voxels are cubes
+    assert 150 < field.raw_density.numel() < 1000
+
+
+def test_density_is_the_exponential_and_ends_with_the_box():
+    field = grid()
+    corner = torch.stack([field.low, field.low + field.voxel * torch.tensor([1.0, 2.0, 0.0])])
+    raw = torch.stack([field.raw_density[0, 0, 0, 0], field.raw_density[1, 2, 0, 0]]).detach()
+    assert_close(field.density(corner), raw.exp(), rtol=1e-4, atol=1e-5)
+    beyond = torch.stack([field.low - 1e-3, field.low + field.size + 1e-3, field.low + field.size / 2])
+    assert_close(field.density(beyond)[:2], torch.zeros(2))
+    assert field.density(beyond)[2] > 0
+
+
+def test_colour_is_a_sum_of_harmonics():
+    field = grid()
+    points, directions = inside(7, field), torch.randn(7, 3)
+    _, rgb = field(points, directions)
+    unit = (points - field.low) / field.size
+    terms = spherical_harmonics(directions, 2)
+    view = trilinear(field.view, unit).reshape(7, 8, 3)
+    expected = trilinear(field.colour, unit)
+    for k in range(8):
+        expected = expected + terms[:, k + 1, None] * view[:, k]
+    assert_close(rgb, expected.sigmoid())
+    plain = grid(view_degree=0)
+    assert_close(plain(points, directions)[1], plain(points, -directions)[1])
+    _, other = field(points, -directions)
+    assert not torch.allclose(rgb, other)
+
+
+def test_refining_keeps_the_function():
+    field = grid()
+    points, directions = inside(200, field), torch.randn(200, 3)
+    before, voxel, shape = field(points, directions), field.voxel, field.raw_density.shape
+    field.refine()
+    assert_close(field(points, directions), before, rtol=1e-4, atol=1e-5)
+    assert field.voxel == pytest.approx(voxel / 2)
+    assert [2 * n - 1 for n in shape[:3]] == list(field.raw_density.shape[:3])
+
+
+@pytest.mark.usefixtures("as_user")
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"high": LOW}, "high > low"),
+        ({"vertices": 1}, "vertices >= 8"),
+        ({"density": 0.0}, "density > 0"),
+        ({"view_degree": 3}, "degree 0, 1 and 2, got 3"),
+    ],
+)
+def test_mistakes_are_named(change, says):
+    with pytest.raises(ValueError, match=says):
+        VoxelGrid(**{"low": LOW, "high": HIGH, **change})
+
+
+# total variation
+
+
+def test_total_variation_is_the_loop():
+    values = torch.randn(3, 4, 5, 2, dtype=torch.float64)
+    total = 0.0
+    for x in range(2):
+        for y in range(3):
+            for z in range(4):
+                for c in range(2):
+                    here = values[x, y, z, c]
+                    ahead = values[x + 1, y, z, c], values[x, y + 1, z, c], values[x, y, z + 1, c]
+                    total += math.sqrt(sum((v - here) ** 2 for v in ahead) + 1e-4)
+    assert_close(baselines.total_variation(values).item(), total / (2 * 3 * 4 * 2))
+
+
+def test_total_variation_of_a_slope_and_of_nothing():
+    slope = 3.0 * torch.arange(5.0)[None, None, :, None].expand(4, 4, 5, 1)
+    assert_close(baselines.total_variation(slope, floor=0.0).item(), 3.0)
+    flat = torch.ones(3, 3, 3, 1, requires_grad=True)
+    value = baselines.total_variation(flat)
+    assert value.item() == pytest.approx(0.01)
+    value.backward()
+    assert_close(flat.grad, torch.zeros_like(flat))
+
+
+# blocks
+
+
+def cameras(turn=None) -> Cameras:
+    """Two cameras at x = -1 and 1, y up in the world, looking along -z."""
+    pose = torch.diag(torch.tensor([1.0, -1, -1])).repeat(2, 1, 1)
+    pose = torch.cat([pose, torch.tensor([[[-1.0], [0], [0]], [[1], [0], [0]]])], -1)
+    if turn is not None:
+        pose = turn @ pose
+    return Cameras(pose, torch.full((2, 2), 5.0), torch.full((2, 2), 5.0), 10, 10)
+
+
+def rays_of(points, weights) -> Render:
+    edges = torch.linspace(0, 1, points.shape[1] + 1).expand(len(points), -1)
+    one = weights.sum(-1)
+    return Render(torch.zeros(len(points), 3), one, one, weights, edges, points, weights, edges)
+
+
+def test_a_block_is_an_upright_lattice():
+    blocks = BlockSampler(cameras(), size=4, voxel=(0.1, 0.2), unseen=0.0).at(
+        torch.tensor([[1.0, 2, 3], [0, 0, 0]]), torch.tensor([0.1, 0.2])
+    )
+    assert blocks.points.shape == (2, 4, 4, 4, 3)
+    assert_close(blocks.points.mean((1, 2, 3)), torch.tensor([[1.0, 2, 3], [0, 0, 0]]), atol=1e-6, rtol=0)
+    for axis in range(3):
+        step = blocks.points.select(axis + 1, 1) - blocks.points.select(axis + 1, 0)
+        expected = torch.zeros(2, 3)
+        expected[:, axis] = blocks.voxel
+        assert_close(step, expected[:, None, None].expand_as(step), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_what_points_up_in_a_block_is_up_for_the_cameras(axis, sign):
+    tilt = torch.linalg.matrix_exp(torch.tensor([[0.0, 0.2, 0], [-0.2, 0, 0.1], [0, -0.1, 0]]))
+    turn = torch.zeros(3, 3)
+    turn[axis, 1], turn[(axis + 1) % 3, 2] = sign, 1.0
+    turn[:, 0] = torch.linalg.cross(turn[:, 1], turn[:, 2])
+    axes = upright(cameras(turn @ tilt))
+    assert_close(axes.T @ axes, torch.eye(3))
+    assert_close(torch.linalg.det(axes), torch.tensor(1.0))
+    expected = torch.zeros(3)
+    expected[axis] = sign
+    assert_close(axes[:, 1], expected)
+
+
+def test_blocks_lie_at_surfaces_and_where_few_look():
+    points = torch.tensor([[[0.0, 0, -2], [0, 0, -3]], [[9, 0, -2], [-9, 0, -2]]])  # the last two: no camera sees them
+    weights = torch.tensor([[0.0, 0.9], [0.0, 0.0]])
+    generator = torch.Generator().manual_seed(0)
+
+    def middles(unseen):
+        sampler = BlockSampler(cameras(), size=2, voxel=(1e-3, 1e-3), unseen=unseen)
+        return sampler.sample(rays_of(points, weights), 20, generator).points.mean((1, 2, 3))
+
+    surface = torch.tensor([0.0, 0, -3]).expand(20, 3)
+    assert_close(middles(0.0), surface, atol=2e-3, rtol=0)
+    alone = middles(1.0)
+    assert_close(alone[:, 0].abs(), torch.full((20,), 9.0), atol=2e-3, rtol=0)
+    assert len(alone[:, 0].sign().unique()) == 2
+
+
+class HalfSolid:
+    """A prior that knows one block only: x = 0, half solid."""
+
+    channels = ("occupancy",)
+
+    def denoise(self, x, sigma):
+        return torch.zeros_like(x)
+
+
+def test_the_score_deletes_and_fills():
+    """The densities move to what the prior knows from below and from above."""
+    field = VoxelGrid(torch.zeros(3), torch.ones(3), vertices=1000, coarser=1)
+    blocks = BlockSampler(cameras(), size=8, voxel=(0.1, 0.1), unseen=0.0).at(
+        torch.tensor([[0.5, 0.5, 0.5]]), torch.tensor([0.1])
+    )
+    half = math.log(math.log(2) / 0.1)
+    for raw, sign in ((half - 3, -1), (half + 3, 1), (12.0, 1)):  # nearly free; solid; as solid as can be
+        with torch.no_grad():
+            field.raw_density.fill_(raw)
+        loss = ScoreLoss(HalfSolid(), sigma=0.5)(in_prior_space(field, blocks, CARD))
+        (slope,) = torch.autograd.grad(loss, field.raw_density)
+        assert (sign * slope[2:-2, 2:-2, 2:-2] > 0).all()
+    with torch.no_grad():
+        field.raw_density.fill_(half)
+    loss = ScoreLoss(HalfSolid(), sigma=0.5)(in_prior_space(field, blocks, CARD))
+    assert torch.autograd.grad(loss, field.raw_density)[0].abs().max() < 1e-4
+
+
+def test_blocks_of_several_voxels_are_each_transformed_by_their_own():
+    field = grid()
+    blocks = BlockSampler(cameras(), size=3, voxel=(0.1, 0.2), unseen=0.0).at(
+        torch.tensor([[0.0, 0.7, 2.5], [0.1, 0.7, 2.5]]), torch.tensor([0.05, 0.2])
+    )
+    x = in_prior_space(field, blocks, CARD)
+    for i, voxel in enumerate((0.05, 0.2)):
+        density = field.density(blocks.points[i].reshape(-1, 3)).reshape(3, 3, 3)
+        assert_close(x[i, 0], 1 - 2 * torch.exp(-density * voxel))
+        assert_close(x[i, 0], Density(voxel)(density))
+
+
+# floaters
+
+
+def test_floaters_of_a_wall():
+    """One camera, a wall at 2 m: free are the points from near to 1.8 m within a pyramid of 45 degrees."""
+    alone = replace(
+        cameras()[0], focal=torch.full((1, 2), 50.0), center=torch.full((1, 2), 50.0), width=100, height=100
+    )
+    depth = torch.full((1, 100, 100), 2.0)
+    points = empty_points(depth, alone, near=0.5, voxel=0.05, margin=0.1)
+    z = -points[:, 2]
+    assert z.min() > 0.5
+    assert z.max() < 1.8
+    assert ((points[:, :2] - torch.tensor([-1.0, 0])).abs() <= z[:, None] + 1e-5).all()
+    volume = (2 * 1.8) ** 2 * 1.8 / 3 - (2 * 0.5) ** 2 * 0.5 / 3
+    assert len(points) * 0.05**3 == pytest.approx(volume, rel=0.1)
+
+    found = floaters(lambda p: torch.where(p[:, 2] > -1, 1e9, 0.0), points)  # solid up to 1 m, free behind
+    assert found["floater_mass"] == pytest.approx((z < 1).sum().item() * 0.05**3)
+    assert found["floater_share"] == pytest.approx((z < 1).float().mean().item())
+    fog = floaters(lambda p: torch.full((len(p),), 2.0), points)
+    assert fog["floater_share"] == pytest.approx(1 - math.exp(-0.1))
+
+
+def test_unknown_depth_shows_nothing_to_be_free():
+    alone = cameras()[0]
+    depth = torch.full((1, 10, 10), 2.0)
+    depth[:, :, :5] = 0
+    points = empty_points(depth, alone, near=0.5)
+    assert len(points) > 0
+    assert (points[:, 0] >= -1 - 1e-5).all()
+    assert floaters(lambda p: p[:, 0], points[:0]) == {"floater_mass": None, "floater_share": None}
