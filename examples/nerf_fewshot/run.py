@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from examples.nerf_fewshot.evaluate import View, render_views, summary, write
 from scorereg import NetworkPrior, load_prior
 from scorereg.estimators import Name
-from scorereg.fit import CPU, GPU, Extra, Recipe, Regularize, fit_scene
+from scorereg.fit import CPU, GPU, Extra, Fit, Recipe, Regularize, fit_scene
 from scorereg.priors import WrappedPrior
 from scorereg.scenes import Scene, load_scene
 
@@ -82,7 +82,7 @@ def run_views(
     return fit_to_folder(
         loaded, trained, out, regularize=regularize, recipe=recipe, seed=seed, device=device, facts=facts,
         video=video, resume=resume,
-    )  # fmt: skip
+    )[:2]  # fmt: skip
 
 
 def fit_to_folder(
@@ -98,7 +98,7 @@ def fit_to_folder(
     video: int = 0,
     resume: bool = False,
     extra: Extra | None = None,
-) -> tuple[dict, list[View]]:
+) -> tuple[dict, list[View], Fit]:
     """Fit with progress, render the test views, and write everything into `out`.
 
     Args:
@@ -113,6 +113,9 @@ def fit_to_folder(
         video: Frames of the flight.
         resume: Go on with the fit that was cut off in `out`.
         extra: For `fit_scene`.
+
+    Returns:
+        What `metrics.json` holds, the rendered test views, and the fit.
     """
     console = Console(stderr=True)
     console.print(scene.describe(), highlight=False, soft_wrap=True)
@@ -140,7 +143,7 @@ def fit_to_folder(
     }  # fmt: skip
     write(fit, shown, metrics, out, video_frames=video)
     (out / "fit.pt").unlink()  # of use to a fit that was cut off only
-    return metrics, shown
+    return metrics, shown, fit
 
 
 def make_writable(out: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from examples.nerf_fewshot.run import fit_to_folder, make_writable
+from examples.ray_weights.rays import save_rays
 from examples.ray_weights.term import RayTerm
 from scorereg import RayWeights, load_prior
 from scorereg.fit import CPU, GPU, Recipe
@@ -34,7 +35,7 @@ def run(
     scale: float | None = None,
     video: int = 0,
 ) -> dict:
-    """Fit, evaluate, and write what `examples.nerf_fewshot` writes.
+    """Fit, evaluate, and write what `examples.nerf_fewshot` writes, and the weights along a few rays in `rays.npz`.
 
     Args:
         scene: An LLFF folder or one with transforms.json.
@@ -84,10 +85,12 @@ def run(
         "rgbd_prior": None if patches is None else rgbd_prior, "weight": None if rays is None else weight,
         "preset": preset,
     }  # fmt: skip
-    return fit_to_folder(
+    metrics, _, fit = fit_to_folder(
         loaded, patches, out, regularize="prior" if patches is not None else "geometric", recipe=recipe, seed=seed,
         device=device, facts=facts, video=video, extra=term,
-    )[0]  # fmt: skip
+    )  # fmt: skip
+    save_rays(fit, out / "rays.npz")
+    return metrics
 
 
 def _recipe(recipe: Recipe, regularize: str, *, bare: bool, steps: int | None) -> Recipe:
