@@ -13,12 +13,12 @@ __all__ = ["export_command", "push_command", "train_prior_command"]
 
 
 def train_prior_command(
-    data: Annotated[list[Path], typer.Argument(help="Folders with RGB-D frames, or one with arrays.json.")],
+    data: Annotated[list[Path], typer.Argument(help="Folders of frames, shards or arrays.json; URLs of shards.")],
     out: Annotated[Path, typer.Option(help="The run's folder: checkpoints, metrics, the trained prior.")],
     recipe: Annotated[str, typer.Option(help="edm, or diffusionerf: all settings as in that paper.")] = "edm",
     steps: Annotated[int | None, typer.Option(help="Optimiser steps in all.")] = None,
     patch: Annotated[int | None, typer.Option(help="Side of a patch that is cut out of frames, in pixels.")] = None,
-    channels: Annotated[str | None, typer.Option(help="What is cut out of frames: rgbd, rgb or d.")] = None,
+    channels: Annotated[str | None, typer.Option(help="Of frames: rgbd, rgb, d, or names: rgb,nx,ny,nz.")] = None,
     batch: Annotated[int | None, typer.Option(help="Patches a step, over all processes.")] = None,
     accumulate: Annotated[int | None, typer.Option(help="Parts of a batch, one after the other.")] = None,
     size: Annotated[str | None, typer.Option(help="Network: tiny, small or base.")] = None,
@@ -34,6 +34,9 @@ def train_prior_command(
     d_min: Annotated[float | None, typer.Option(help="Depth at which disparity is 1, metres.")] = None,
     depth_range: Annotated[tuple[float, float] | None, typer.Option(help="Random factors on a patch's depth.")] = None,
     evaluate: Annotated[list[Path] | None, typer.Option(help="More data, only to measure on; repeatable.")] = None,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave bad frames out, up to 1 %.")] = False,
+    exclude: Annotated[list[str] | None, typer.Option(help="Pattern of folders to leave out; repeatable.")] = None,
+    depth_factor: Annotated[float | None, typer.Option(help="Multiplies the depth unit of the data.")] = None,
     licence: Annotated[str, typer.Option(help="Licence of the weights, for the card.")] = "",
     credit: Annotated[list[str] | None, typer.Option(help="Whom to credit on the card; repeatable.")] = None,
     precision: Annotated[str | None, typer.Option(help="fp32, bf16, fp16, or auto: bf16 where it is fast.")] = None,
@@ -45,10 +48,11 @@ def train_prior_command(
     threads: Annotated[int, typer.Option(help="Processor threads; 0 leaves the choice to torch.")] = 0,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; CUDA where it is there, if not given.")] = None,
 ) -> None:
-    """Train a diffusion prior on RGB-D frames or arrays. Ctrl-C saves; --resume goes on."""
+    """Train a diffusion prior on frames, shards or arrays. Ctrl-C saves; --resume goes on."""
     import torch
 
     from scorereg.training import RECIPES, train_prior
+    from scorereg.training.faults import Reading
 
     if recipe not in RECIPES:
         raise ValueError(f"no recipe is called {recipe!r}; choose one of {', '.join(RECIPES)}.")
@@ -57,14 +61,14 @@ def train_prior_command(
     given: dict[str, Any] = {
         "steps": steps, "patch": patch, "channels": channels, "batch": batch, "accumulate": accumulate, "size": size,
         "seed": seed, "save_every": save_every, "keep": keep, "lr": lr, "focal": focal, "d_min": d_min,
-        "depth_range": depth_range, "precision": precision, "compile": compiled, "checkpointing": checkpointing,
-        "workers": workers,
+        "depth_range": depth_range, "depth_factor": depth_factor, "precision": precision, "compile": compiled,
+        "checkpointing": checkpointing, "workers": workers,
     }  # fmt: skip
     settings = dataclasses.replace(RECIPES[recipe], **{k: v for k, v in given.items() if v is not None})
     with _plain_warnings():
         prior = train_prior(
             data, out, settings, resume=resume, name=name, evaluate=evaluate, licence=licence,
-            credits=tuple(credit or ()), device=device, show=True,
+            credits=tuple(credit or ()), device=device, show=True, reading=Reading(skip_bad, tuple(exclude or ())),
         )  # fmt: skip
     if prior is None:
         typer.echo(f"interrupted, saved in {out}; the same command with --resume goes on", err=True)
@@ -81,14 +85,17 @@ def export_command(
         list[Path] | None, typer.Option(help="The run's data, to measure its errors on; repeatable.")
     ] = None,
     evaluate: Annotated[list[Path] | None, typer.Option(help="With --measure: more data.")] = None,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="With --measure: leave bad frames out.")] = False,
 ) -> None:
     """Write a prior as a folder that diffusers reads, in half precision, with its card."""
     from scorereg.training import export_prior
+    from scorereg.training.faults import Reading
     from scorereg.training.report import measure_folder
 
     card = export_prior(prior, out, best=best, half=not full).card
     if measure:
-        card = measure_folder(out, measure, evaluate or [], half=not full)
+        with _plain_warnings():
+            card = measure_folder(out, measure, evaluate or [], half=not full, reading=Reading(skip_bad))
     typer.echo(f"prior: {out}, step {card.steps}")
 
 

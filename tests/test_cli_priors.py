@@ -102,15 +102,15 @@ def test_evaluate(call, rgbd, scenes, tmp_path):
 
 
 def test_filter_and_prior_are_measured_on_other_frames_than_the_filter_is_fitted_to(scenes, monkeypatch, tmp_path):
-    from scorereg.training import evaluate
+    from scorereg.training import measured
 
     seen = []
-    full = evaluate.load_pyramid
-    monkeypatch.setattr(evaluate, "load_pyramid", lambda frames, **k: (seen.append(frames), full(frames, **k))[1])
+    full = measured.load_pyramid
+    monkeypatch.setattr(measured, "load_pyramid", lambda frames, **k: (seen.append(frames), full(frames, **k))[1])
     evaluate_prior(tiny(("disparity",), d_min=0.5), [scenes], tmp_path / "out", count=4, fit=8)
-    fitted, measured = ({frame.color for frame in frames} for frames in seen)
-    assert not fitted & measured
-    assert len(fitted | measured) == 6
+    fitted, held = ({frame.color for frame in frames} for frames in seen)
+    assert not fitted & held
+    assert len(fitted | held) == 6
 
 
 @pytest.mark.parametrize(("channels", "mode"), [(("r", "g", "b"), "RGB"), (("grey",), "L")])

@@ -74,6 +74,7 @@ def test_scannet_reduces_the_photo_to_the_depth_map(tmp_path, small):
     planes = read_frame(frame)
     assert planes.color.shape == (30, 40, 3)
     assert_close(planes.metres, (z / 1000).astype(np.float32))
+    assert np.array_equal(read_frame(frame, ("color",)).color, planes.color), "without its depth, too"
     centre = np.asarray(Image.open(folder / "color" / "0.jpg"), np.float32)[20:24, 20:24].mean((0, 1))
     assert np.abs(planes.color[10:12, 10:12].mean((0, 1)) - centre).max() < 8
 
@@ -122,7 +123,7 @@ def test_named_maps_are_read_beside_the_photo(tmp_path):
     assert_close(x[:, 1], np.float32(0.25) + 0 * x[:, 1], rtol=0.0, atol=1e-4)
     assert 0 < weight[:, 1].mean() < 1
     assert weight[:, 1].mean((1, 2)).min() >= 0.5
-    with pytest.raises(ValueError, match="holds no RGB-D frames"):
+    with pytest.raises(ValueError, match="s has no map albedo, which the channels need"):
         find_frames([folder], channels=("albedo",))
 
 

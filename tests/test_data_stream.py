@@ -193,5 +193,3 @@ def test_the_trainer_takes_shards_by_folder_or_url(shards, served, tmp_path, mon
         source = open_source([where], SETTINGS)
         assert source.about.data.startswith("36 frames of 18 scenes")
         assert source.batch(2, seed=0, step=0, slot=0)[0].shape == (2, 4, 8, 8)
-    with pytest.raises(ValueError, match="and 1 more were given, but shards are trained on alone"):
-        open_source([shards, tmp_path], SETTINGS)

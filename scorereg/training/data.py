@@ -36,15 +36,18 @@ class PyramidBuilder:
     def add(self, frame: Frame, planes: Planes, goals: list[float] | None = None) -> None:
         """Add a frame at every focal length, or at those of `goals`, that does not enlarge it.
 
+        One whose focal length nobody knows is added as it is.
+
         Raises:
             ValueError: If it is too small for a patch at each of them.
         """
         found = False
         raw = None if planes.metres is None else np.minimum(self.d_min / planes.metres, np.float32(RAW_MAX))
-        for goal in self.goals if goals is None else goals:
-            if goal > min(frame.focal) * 1.001:
+        shortest = min(frame.focal or (self.focal[1],) * 2)
+        for goal in (self.goals if goals is None else goals) if frame.focal else self.goals[-1:]:
+            if goal > shortest * 1.001:
                 continue
-            down, across = min(goal / frame.focal[1], 1.0), min(goal / frame.focal[0], 1.0)
+            down, across = frame.factors(goal)
             rows, columns = int(planes.size[0] * down + 1e-6), int(planes.size[1] * across + 1e-6)
             if min(rows, columns) >= self.size:
                 self._add_level(planes, raw, down, across, goal)
@@ -52,7 +55,7 @@ class PyramidBuilder:
                 found = True
         if not found:
             raise ValueError(
-                f"{frame.color} of {planes.size[1]}x{planes.size[0]} pixels and focal length {min(frame.focal):.0f} is "
+                f"{frame.file} of {planes.size[1]}x{planes.size[0]} pixels and focal length {shortest:.0f} is "
                 f"too small for {self.size}-pixel patches at focal lengths from {self.focal[0]:g}. Leave it out or "
                 "lower --focal."
             )
@@ -84,6 +87,11 @@ class PyramidBuilder:
         if part >= value.shape[2]:
             raise ValueError(f"channel {name} is value {part} of the map {which}, which has {value.shape[2]} only.")
         return np.clip(reduce_known(np.ascontiguousarray(value[..., part]), down, across), -1, 1)
+
+    @property
+    def empty(self) -> bool:
+        """Whether no frame was added yet."""
+        return not self._shapes
 
     def build(self) -> Pyramid:
         """Return the pyramid of all frames so far.
@@ -150,6 +158,8 @@ def load_pyramid(
         if planes.metres is not None:
             ranges.see(frame.scene, float(np.nanmedian(planes.metres)))
     ranges.check()
+    if builder.empty:
+        faults.check(len(frames))
     return builder.build()
 
 

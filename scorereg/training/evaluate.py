@@ -1,5 +1,6 @@
 """What a prior is worth on RGB-D frames, arrays or images: patches out of them, and `evaluation` on those."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,14 @@ from torch import Tensor
 from scorereg.evaluation import SIGMAS, LinearFilter, denoising_errors, save_errors
 from scorereg.priors.base import Prior
 from scorereg.training.arrays import ARRAYS_FILE, open_arrays
-from scorereg.training.augment import CHANNELS
-from scorereg.training.data import load_pyramid
+from scorereg.training.faults import Reading
 from scorereg.training.images import find_images, image_patches
-from scorereg.training.layouts import Frame, find_frames, rgbd_folders
+from scorereg.training.layouts import rgbd_folders
+from scorereg.training.measured import check_manifest, frames_of, pyramid_of_shards, pyramids_of_frames
+from scorereg.training.remote import Place
 from scorereg.training.sets import split_scenes
-from scorereg.training.settings import check_folder
+from scorereg.training.settings import Settings, check_folder
+from scorereg.training.shards import Manifest, has_shards
 from scorereg.training.source_frames import plain_patches
 
 __all__ = ["evaluate_prior"]
@@ -42,8 +45,8 @@ def evaluate_prior(
     quarter. RGB-D frames are reduced to the focal lengths on the prior's card, images are cut as they are.
 
     Args:
-        prior: The prior; of r, g, b and disparity, some of them, or one channel that grey images are shown to.
-        data: Folders of RGB-D frames, of arrays (`arrays.json`), or of images where the prior knows no disparity.
+        prior: The prior; of channels that the frames have, or one channel that grey images are shown to.
+        data: Folders of frames, of shards, of arrays (`arrays.json`), or of images where the prior knows no disparity.
         out: Folder for the results.
         count: Patches to measure on.
         fit: Patches to fit the filter to.
@@ -86,9 +89,8 @@ def _two_parts(prior: Prior, folder: Path, fit: int, count: int, side: int, seed
     """Patches of one part of a folder, to fit to, and of the other, to measure on."""
     if (folder / ARRAYS_FILE).is_file():
         return _array_parts(prior, folder, fit, count, seed)
-    frames = rgbd_folders(folder) if folder.is_dir() else []
-    if "disparity" in prior.channels or frames:
-        return _rgbd_parts(prior, find_frames([folder]), fit, count, side, seed)
+    if has_shards(folder) or "disparity" in prior.channels or (folder.is_dir() and rgbd_folders(folder)):
+        return _frame_parts(prior, folder, fit, count, side, seed)
     images = find_images(folder)
     kept = max(len(images) // 4, 1)
     card: Any = getattr(prior, "card", None)
@@ -113,24 +115,31 @@ def _array_parts(prior: Prior, folder: Path, fit: int, count: int, seed: int) ->
     return train, held
 
 
-def _rgbd_parts(
-    prior: Prior, frames: list[Frame], fit: int, count: int, side: int, seed: int
-) -> tuple[Patches, Patches]:
-    names = {channels: name for name, channels in CHANNELS.items()}
+def _frame_parts(prior: Prior, folder: Path, fit: int, count: int, side: int, seed: int) -> tuple[Patches, Patches]:
+    """Patches of training frames and of held-out ones, of a folder of frames or of shards."""
     card: Any = getattr(prior, "card", None)
-    d_min = None if card is None else card.d_min
-    if tuple(prior.channels) not in names or ("disparity" in prior.channels and d_min is None):
+    names = tuple(prior.channels)
+    if "disparity" in names and (card is None or card.d_min is None):
         raise ValueError(
-            f"RGB-D frames make patches of r, g, b, disparity, of r, g, b or of disparity, with the card's d_min. "
-            f"This prior knows {', '.join(prior.channels)}, with d_min {d_min}."
+            f"disparity of frames needs the d_min of a card. This prior knows {', '.join(names)}, with no d_min."
         )
-    train, held, _ = split_scenes(frames)
-    train = train[:: -(-len(train) // MOST_FRAMES)]
-    shortest = min(min(frame.focal) for frame in frames)
-    focal = (card and card.focal) or (shortest, shortest)
-    first, second = (load_pyramid(part, size=side, focal=focal, d_min=d_min or 1.0) for part in (train, held))
-    channels = names[tuple(prior.channels)]
+    how = Settings(patch=side, channels=",".join(names), d_min=(card and card.d_min) or Settings.d_min)
+    if has_shards(folder):
+        place = Place(folder)
+        manifest = Manifest.read(place)
+        focal = (card and card.focal) or (manifest.focal, manifest.focal)
+        how = dataclasses.replace(how, focal=focal)
+        check_manifest(place, manifest, how)
+        first, second = (pyramid_of_shards(place, manifest, split, how) for split in ("train", "val"))
+    else:
+        frames, faults = frames_of([folder], how, Reading())
+        train, held, _ = split_scenes(frames)
+        train = train[:: -(-len(train) // MOST_FRAMES)]
+        shortest = min(min(frame.focal) for frame in frames if frame.focal)
+        how = dataclasses.replace(how, focal=(card and card.focal) or (shortest, shortest))
+        parts = pyramids_of_frames({"train": train, "held": held}, how, faults)
+        first, second = parts["train"], parts["held"]
     return (
-        plain_patches(first, fit, size=side, channels=channels, seed=seed + 1),
-        plain_patches(second, count, size=side, channels=channels, seed=seed + 2),
+        plain_patches(first, fit, size=side, channels=names, seed=seed + 1),
+        plain_patches(second, count, size=side, channels=names, seed=seed + 2),
     )

@@ -2,7 +2,20 @@
 
 from dataclasses import dataclass, field
 
-__all__ = ["Faults"]
+__all__ = ["Faults", "Reading"]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How raw frames are read.
+
+    Args:
+        skip_bad: Leave frames out that cannot be used, up to one in a hundred, instead of stopping at the first.
+        exclude: Patterns (`ai_037_*`) of folders that are left out.
+    """
+
+    skip_bad: bool = False
+    exclude: tuple[str, ...] = ()
 
 
 @dataclass

@@ -30,9 +30,9 @@ class Frame:
 
     Args:
         scene: Name of the folder that it is from, with its parent's.
-        color: The photo.
+        color: The photo; None where there is none.
         depth: The depth map, of the photo's size; None where there is none.
-        focal: Horizontal and vertical focal length, in pixels.
+        focal: Horizontal and vertical focal length, in pixels; None where nobody knows it.
         unit: Metres per unit of the depth map.
         maps: Names and files of further maps.
         lens: Hypersim's `M_cam_from_uv`, row by row: depth is then the distance along rays.
@@ -42,15 +42,27 @@ class Frame:
     """
 
     scene: str
-    color: Path
+    color: Path | None
     depth: Path | None
-    focal: tuple[float, float]
+    focal: tuple[float, float] | None
     unit: float = 0.001
     maps: tuple[tuple[str, Path], ...] = ()
     lens: tuple[float, ...] | None = None
     split: str | None = None
     resize: bool = False
     shared: bool = False
+
+    @property
+    def file(self) -> Path:
+        """The file that a frame is named by: its photo, or else its depth map."""
+        path = self.color or self.depth
+        assert path is not None, "a frame has a photo or a depth map"
+        return path
+
+    def factors(self, focal: float) -> tuple[float, float]:
+        """How much rows and columns shrink to reach a focal length in pixels; 1 where that would enlarge them."""
+        across, down = self.focal or (focal, focal)
+        return min(focal / down, 1.0), min(focal / across, 1.0)
 
 
 @dataclass(frozen=True)
@@ -94,16 +106,16 @@ def read_frame(frame: Frame, maps: tuple[str, ...] = (COLOR, DEPTH)) -> Planes:
         from scorereg.training.formats.hypersim import read_hypersim_frame
 
         return read_hypersim_frame(frame, maps)
-    color = read_image(frame.color, "RGB") if COLOR in maps else None
+    color = read_image(frame.color, "RGB") if frame.color and COLOR in maps else None
     depth = read_image(frame.depth, None) if frame.depth and DEPTH in maps else None
     files = dict(frame.maps)
     others = {name: _read_map(files[name]) for name in maps if name in files}
+    if color is not None and frame.resize and (depth is None or depth.ndim == 2):
+        color = _to_size_of(frame, color, _shape_of(frame.depth) if depth is None else depth.shape)
     if depth is None:
         return Planes(None if color is None else color.astype(np.float32), None, _fitting(frame, color, others))
-    if color is not None and frame.resize and depth.ndim == 2:
-        color = _to_size_of(frame, color, depth)
     if depth.ndim != 2 or (color is not None and depth.shape != color.shape[:2]):
-        beside = "" if color is None else f", but its photo {frame.color.name} has {color.shape[:2]}"
+        beside = "" if color is None else f", but its photo {frame.file.name} has {color.shape[:2]}"
         raise ValueError(
             f"{frame.depth} has shape {depth.shape}{beside}. Bring both to one size, one depth value a pixel."
         )
@@ -155,19 +167,31 @@ def _fitting(frame: Frame, like: np.ndarray | None, maps: dict[str, np.ndarray])
         like = value if like is None else like
         if value.shape[:2] != like.shape[:2]:
             raise ValueError(
-                f"{files[name]} has shape {value.shape[:2]}, but {frame.color} has {like.shape[:2]}. Bring both to one "
+                f"{files[name]} has shape {value.shape[:2]}, but {frame.file} has {like.shape[:2]}. Bring both to one "
                 "size."
             )
     return maps
 
 
-def _to_size_of(frame: Frame, color: np.ndarray, depth: np.ndarray) -> np.ndarray:
+def _shape_of(path: Path | None) -> tuple[int, ...]:
+    """Rows and columns of an image whose pixels are not needed."""
+    from PIL import Image
+
+    assert path is not None, "only photos that come with depth maps are brought to their size"
+    try:
+        with Image.open(path) as image:
+            return image.height, image.width
+    except (OSError, SyntaxError) as error:
+        raise OSError(f"{path} cannot be read as an image ({error}). Restore it or leave the frame out.") from None
+
+
+def _to_size_of(frame: Frame, color: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """The photo reduced to the depth map's size; both must see the same."""
-    down, across = (there / here for there, here in zip(depth.shape, color.shape[:2], strict=True))
+    down, across = (there / here for there, here in zip(shape, color.shape[:2], strict=True))
     if max(down, across) > 1 or abs(down / across - 1) > 0.03:
         raise ValueError(
-            f"{frame.depth} has shape {depth.shape} and its photo {color.shape[:2]}: the photo must be the larger, and "
+            f"{frame.depth} has shape {shape} and its photo {color.shape[:2]}: the photo must be the larger, and "
             "of the same proportions."
         )
     small = reduce_plane(color.astype(np.float32), down, across)
-    return np.rint(small[: depth.shape[0], : depth.shape[1]])
+    return np.rint(small[: shape[0], : shape[1]])

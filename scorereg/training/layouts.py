@@ -6,9 +6,10 @@ Layouts are told apart by what a folder holds; a root that holds many such folde
     frames.json                         rooms as rendered: frames with `image`, `depth`, `fx`
     rgb.txt and depth.txt               TUM RGB-D, or associations.txt
     color/ and depth/                   ScanNet, with intrinsic/intrinsic_depth.txt
-    rgb/ and depth/                     `rgb/NAME.jpg` and `depth/NAME.png`, one camera in intrinsics.json
+    rgb/ and depth/                     `rgb/NAME.jpg` and `depth/NAME.png`, one camera in intrinsics.json; or one alone
     NAME.color.jpg and NAME.depth.png   7-Scenes, one camera in camera-intrinsics.txt
     scene_cam_XX_final_hdf5/            Hypersim
+    images                              of any name, where colour alone is asked for and nothing above is found
 
 Depth is planar z in integer units of `unit` metres; 0 and 65535 mean that nothing was measured.
 """
@@ -22,7 +23,7 @@ from pathlib import Path
 from scorereg.training.faults import Faults
 from scorereg.training.formats.hypersim import find_hypersim
 from scorereg.training.formats.listed import find_rooms, find_transforms
-from scorereg.training.formats.pairs import find_kinect, find_pairs, find_scannet
+from scorereg.training.formats.pairs import find_kinect, find_pairs, find_photos, find_scannet
 from scorereg.training.formats.tum import ASSOCIATIONS, find_tum
 from scorereg.training.frame import COLOR, DEPTH, Frame, maps_of
 
@@ -60,13 +61,10 @@ def find_frames(
         folders = [folder for folder in rgbd_folders(path) if not _matches(folder, exclude)]
         left_out = len(faults.left_out)
         found = [frame for folder in folders for frame in _read_folder(folder, channels, faults)]
+        if not folders and maps_of(channels) == (COLOR,):
+            found = [frame for frame in find_photos(path) if not _matches(frame.file.parent, exclude)]
         if not found:
-            why = "; ".join(faults.left_out[left_out:][:3])
-            raise ValueError(
-                f"{path} holds no RGB-D frames{f' ({why})' if why else ''}. Expected below it: transforms.json with "
-                "depth_file_path, frames.json, rgb/ and depth/ with intrinsics.json, *.color.jpg and *.depth.png with "
-                "camera-intrinsics.txt, or the layouts of TUM RGB-D, ScanNet or Hypersim."
-            )
+            raise _nothing(path, faults.left_out[left_out:])
         frames += found
     _check_sizes(frames, faults)
     return frames
@@ -83,6 +81,15 @@ def rgbd_folders(root: Path) -> list[Path]:
     return claimed
 
 
+def _nothing(path: Path, left_out: list[str]) -> ValueError:
+    why = f" ({'; '.join(left_out[:3])})" if left_out else ""
+    return ValueError(
+        f"{path} holds no RGB-D frames{why}. Expected below it: transforms.json with depth_file_path, frames.json, "
+        "rgb/ and depth/ with intrinsics.json, *.color.jpg and *.depth.png with camera-intrinsics.txt, the layouts of "
+        "TUM RGB-D, ScanNet or Hypersim, or, for --channels rgb, images of any name."
+    )
+
+
 def _reader(files: set[str], folders: set[str]) -> Callable[[Path, Faults], list[Frame]] | None:
     if "transforms.json" in files:
         return find_transforms
@@ -92,7 +99,7 @@ def _reader(files: set[str], folders: set[str]) -> Callable[[Path, Faults], list
         return find_tum
     if {"color", "depth"} <= folders:
         return find_scannet
-    if {"rgb", "depth"} <= folders:
+    if {"rgb", "depth"} <= folders or ({"rgb", "depth"} & folders and "intrinsics.json" in files):
         return find_pairs
     if "camera-intrinsics.txt" in files or any(name.endswith((".color.jpg", ".color.png")) for name in files):
         return find_kinect
@@ -111,22 +118,19 @@ def _read_folder(folder: Path, channels: tuple[str, ...], faults: Faults) -> lis
     reader = _reader({e.name for e in entries if e.is_file()}, {e.name for e in entries if e.is_dir()})
     frames = reader(folder, faults) if reader else []
     needed = maps_of(channels)
-    if DEPTH in needed and frames and not any(frame.depth for frame in frames):
-        raise ValueError(
-            f"{folder / 'transforms.json'} names no depth (`depth_file_path`), so no RGB-D prior can learn from it. "
-            "Leave it out."
-        )
+    for name in needed:
+        if frames and not any(_file(frame, name) for frame in frames):
+            raise ValueError(f"{_lack(folder, name)}. Leave it out, or choose other --channels.")
     return [frame for frame in frames if _is_whole(frame, needed, faults)]
 
 
 def _is_whole(frame: Frame, needed: tuple[str, ...], faults: Faults) -> bool:
     """Say whether a frame has what is needed; a file that is named and not there is a fault."""
-    files = {COLOR: frame.color, DEPTH: frame.depth, **dict(frame.maps)}
-    if any(files.get(name) is None for name in needed if name != "normal"):  # normals can be had from depth
-        return False
     for name in needed:
-        path = files.get(name)
-        if path is not None and not path.is_file():
+        path = _file(frame, name)
+        if path is None:
+            return False
+        if not path.is_file():
             faults.add(
                 FileNotFoundError(
                     f"{path} is missing: photo and depth must come in pairs. Restore it or drop the frame."
@@ -134,6 +138,19 @@ def _is_whole(frame: Frame, needed: tuple[str, ...], faults: Faults) -> bool:
             )
             return False
     return True
+
+
+def _file(frame: Frame, name: str) -> Path | None:
+    """Where a frame has a map from; normals can be had from depth."""
+    files = {COLOR: frame.color, DEPTH: frame.depth, "normal": frame.depth}
+    return (files | dict(frame.maps)).get(name)
+
+
+def _lack(folder: Path, name: str) -> str:
+    if name == DEPTH and (folder / "transforms.json").is_file():
+        return f"{folder / 'transforms.json'} names no depth (`depth_file_path`), so no prior can learn depth from it"
+    what = {COLOR: "no photos", DEPTH: "no depth maps", "normal": "neither a map normal nor depth"}
+    return f"{folder} has {what.get(name, f'no map {name}')}, which the channels need"
 
 
 def _check_sizes(frames: list[Frame], faults: Faults) -> None:
@@ -149,7 +166,7 @@ def _check_sizes(frames: list[Frame], faults: Faults) -> None:
         sizes = {}
         for frame in group:
             try:
-                with Image.open(frame.color) as image:
+                with Image.open(frame.file) as image:
                     sizes[frame] = image.size
             except (OSError, SyntaxError):
                 continue  # reading it will say so
@@ -158,7 +175,7 @@ def _check_sizes(frames: list[Frame], faults: Faults) -> None:
             here, there = ("{}x{}".format(*size) for size in (sizes[frame], common[0][0]))
             faults.add(
                 ValueError(
-                    f"{frame.color} has {here} pixels, but the others of its folder have {there}, and one focal length "
+                    f"{frame.file} has {here} pixels, but the others of its folder have {there}, and one focal length "
                     "is given for all. Remove it, or put it into a folder with its own camera."
                 )
             )

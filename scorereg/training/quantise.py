@@ -3,7 +3,7 @@
 rgb.webp     colour
 depth.png    inverse depth: 0 is unknown, q in 1 .. 65535 is (q - 1) / 65534 * inverse_max, in 1/m
 NAME.png     a map: 0 is unknown, q is (q - 1) / 65534 * 2 - 1; several values a pixel lie one above the other
-json         scene, file, focal length and size in pixels
+json         scene, file, focal length (null where unknown) and size in pixels
 """
 
 import io
@@ -26,11 +26,11 @@ def encode(frame: Frame, planes: Planes, *, focal: float, inverse_max: float) ->
     Args:
         frame: Whose it is.
         planes: What was read of it.
-        focal: Focal length to reduce to, in pixels; a shorter one is kept as it is.
+        focal: Focal length to reduce to, in pixels; a shorter or unknown one is kept as it is.
         inverse_max: Largest inverse depth, in 1/m; nearer is stored as this.
     """
-    down, across = (min(focal / f, 1.0) for f in (frame.focal[1], frame.focal[0]))
-    small = (frame.focal[0] * across, frame.focal[1] * down)
+    down, across = frame.factors(focal)
+    small = (frame.focal[0] * across, frame.focal[1] * down) if frame.focal else None
     size = [int(n * f + 1e-6) for n, f in zip(planes.size, (down, across), strict=True)]
     files = {}
     if planes.color is not None:
@@ -42,7 +42,7 @@ def encode(frame: Frame, planes: Planes, *, focal: float, inverse_max: float) ->
     for name, value in planes.maps.items():
         parts = [reduce_known(np.ascontiguousarray(value[..., k]), down, across) for k in range(value.shape[2])]
         files[f"{name}.png"] = _image(_steps((np.concatenate(parts) + 1) / 2), "PNG")
-    meta = {"scene": frame.scene, "file": f"{frame.color.parent.name}/{frame.color.name}", "focal": small, "size": size}
+    meta = {"scene": frame.scene, "file": f"{frame.file.parent.name}/{frame.file.name}", "focal": small, "size": size}
     return {**files, "json": json.dumps(meta).encode()}
 
 
@@ -68,7 +68,7 @@ def decode(key: str, files: dict[str, bytes], *, inverse_max: float, maps: tuple
         if name not in (COLOR, DEPTH) and f"{name}.png" in files:
             value = _values(_array(files[f"{name}.png"])) * 2 - 1
             others[name] = value.reshape(-1, *meta["size"]).transpose(1, 2, 0)
-    frame = Frame(meta["scene"], Path(meta["file"]), Path(key), tuple(meta["focal"]), 1.0)
+    frame = Frame(meta["scene"], Path(meta["file"]), Path(key), tuple(meta["focal"]) if meta["focal"] else None, 1.0)
     return frame, Planes(color, metres, others)
 
 

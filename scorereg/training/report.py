@@ -14,6 +14,7 @@ from scorereg.priors.load import load_prior
 from scorereg.sampling import sample, save_grid
 from scorereg.training.checkpoint import ema_prior
 from scorereg.training.export import save_prior
+from scorereg.training.faults import Reading
 from scorereg.training.settings import Settings
 from scorereg.training.source import Source, open_source
 
@@ -45,7 +46,9 @@ def measure(prior: Any, source: Source, *, count: int = 512, fit: int = 8192) ->
     return dataclasses.replace(card, denoising=errors, residual_quantiles=clean_residuals(prior, source, 4 * count))
 
 
-def measure_folder(folder: Path, data: list[Path], evaluate: list[Path], *, half: bool = True) -> PriorCard:
+def measure_folder(
+    folder: Path, data: list[Path], evaluate: list[Path], *, half: bool = True, reading: Reading | None = None
+) -> PriorCard:
     """Measure a prior that was trained here and lies in a folder on the data of its run; write its card anew.
 
     Raises:
@@ -57,7 +60,7 @@ def measure_folder(folder: Path, data: list[Path], evaluate: list[Path], *, half
     entries: dict[str, Any] = {
         k: tuple(v) if isinstance(v, list) else v for k, v in prior.card.training.items() if k in known
     }
-    prior.card = measure(prior, open_source(data, Settings(**entries), evaluate))
+    prior.card = measure(prior, open_source(data, Settings(**entries), evaluate, reading))
     save_prior(prior, folder, half=half)
     save_errors(folder, json.loads(json.dumps(prior.card.denoising)))
     return prior.card

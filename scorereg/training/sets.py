@@ -1,13 +1,10 @@
-"""Which frames are trained on, which are held out, and both in memory."""
+"""Which frames are trained on, and which are held out."""
 
 import zlib
-from pathlib import Path
-from typing import Any
 
-from scorereg.training.data import Pyramid, load_pyramid
-from scorereg.training.layouts import Frame, find_frames
+from scorereg.training.frame import Frame
 
-__all__ = ["load_sets", "split_scenes"]
+__all__ = ["split_scenes"]
 
 
 def split_scenes(frames: list[Frame]) -> tuple[list[Frame], list[Frame], tuple[str, ...]]:
@@ -24,7 +21,7 @@ def split_scenes(frames: list[Frame]) -> tuple[list[Frame], list[Frame], tuple[s
         ValueError: If there is but one frame.
     """
     if len(frames) < 2:
-        raise ValueError(f"{frames[0].color.parent} gives one frame only; at least two are needed, one to be held out.")
+        raise ValueError(f"{frames[0].file.parent} gives one frame only; at least two are needed, one to be held out.")
     if any(frame.split for frame in frames):
         return _published(frames)
     order = {name: zlib.crc32(name.encode()) for name in sorted({frame.scene for frame in frames})}
@@ -48,30 +45,3 @@ def _published(frames: list[Frame]) -> tuple[list[Frame], list[Frame], tuple[str
             "validation here; both are needed. Add scenes."
         )
     return train, held, tuple(sorted({frame.scene for frame in held}))
-
-
-def load_sets(
-    train: list[Frame], held: list[Frame], evaluate: list[Path], settings: dict[str, Any]
-) -> dict[str, Pyramid]:
-    """Read the frames of a run, reduced as its settings say.
-
-    Args:
-        train: Frames to train on.
-        held: Frames held out of training.
-        evaluate: Folders of further frames, only to measure on.
-        settings: `patch`, `focal` and `d_min` of the run.
-
-    Returns:
-        The sets by name: `"train"`, `"held-out"`, and one for each folder of `evaluate`.
-
-    Raises:
-        OSError: If a file cannot be read.
-        ValueError: If the frames of a folder are not usable.
-    """
-    sets = {"train": train, "held-out": held}
-    sets |= {path.resolve().name: find_frames([path]) for path in evaluate}
-    low, high = settings["focal"]
-    return {
-        name: load_pyramid(frames, size=settings["patch"], focal=(low, high), d_min=settings["d_min"])
-        for name, frames in sets.items()
-    }

@@ -45,6 +45,7 @@ class Settings:
         focal: Shortest and longest focal length that frames are reduced to, in pixels.
         d_min: Depth at which disparity is 1, in metres.
         depth_range: Smallest and largest factor on a patch's depth.
+        depth_factor: Multiplies the depth unit of folders of frames to train on, where that is wrong.
     """
 
     recipe: str = "edm"
@@ -72,6 +73,7 @@ class Settings:
     focal: tuple[float, float] = (80.0, 180.0)
     d_min: float = 0.5
     depth_range: tuple[float, float] = (0.6, 1.6)
+    depth_factor: float = 1.0
 
     def __post_init__(self) -> None:
         _check(self)
@@ -94,6 +96,7 @@ _LARGEST_FACTOR = 2.0  # nearer than d_min / 2 depth is not kept when frames are
 
 def differences(saved: dict[str, Any], asked: dict[str, Any]) -> list[str]:
     """Return what makes `asked` another run than `saved`, one line of text for each setting, in order of name."""
+    saved = {"depth_factor": 1.0, **saved}  # runs of before it was a setting
     names = sorted((set(saved) | set(asked)) - set(_FREE))
     return [f"{n} was {saved.get(n)!r}, now {asked.get(n)!r}" for n in names if saved.get(n) != asked.get(n)]
 
@@ -112,7 +115,7 @@ def _check(settings: Settings) -> None:
         low, high = values[name]
         if not 0 < low <= high < math.inf:
             raise ValueError(f"{name} must be two numbers, 0 < low <= high, but is {low:g}, {high:g}.")
-    for name in ("d_min", "lr", "sigma_std", "clip"):
+    for name in ("d_min", "lr", "sigma_std", "clip", "depth_factor"):
         if values[name] is not None and not 0 < values[name] < math.inf:
             raise ValueError(f"{name} must be > 0, but is {values[name]:g}.")
     if not 0 <= settings.ema < 1:

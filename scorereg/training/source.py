@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 if TYPE_CHECKING:
+    from scorereg.training.faults import Reading
     from scorereg.training.settings import Settings
 
 __all__ = ["About", "Source", "open_source", "seeded"]
@@ -87,36 +88,43 @@ def seeded(*numbers: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(state[0]) >> 1)
 
 
-def open_source(data: list[Path], settings: "Settings", evaluate: list[Path] | None = None) -> Source:
-    """Read the data of a run, of whichever kind they are.
+def open_source(
+    data: list[Path], settings: "Settings", evaluate: list[Path] | None = None, reading: "Reading | None" = None
+) -> Source:
+    """Read the data of a run, of whichever kind they are, or of several.
 
     Args:
-        data: One folder of arrays (`arrays.json`), one folder or URL of shards (`manifest.json`), or folders of RGB-D
-            frames.
+        data: Folders or URLs of shards (`manifest.json`), folders of arrays (`arrays.json`), folders of frames.
         settings: The run's.
-        evaluate: More of the same kind, to measure on only.
+        evaluate: More to measure on only: arrays beside arrays, else shards or folders of frames.
+        reading: How folders of frames are read.
 
     Raises:
         OSError: If a file cannot be read.
-        ValueError: If the data are not usable, or of several kinds.
+        ValueError: If the data are not usable, or cannot be mixed.
     """
     from scorereg.training.arrays import ARRAYS_FILE, open_arrays
     from scorereg.training.shards import has_shards
     from scorereg.training.source_frames import open_frames
+    from scorereg.training.source_mixed import mixed
     from scorereg.training.source_shards import open_shards
 
-    if any(has_shards(folder) for folder in data):
-        if len(data) > 1:
-            raise ValueError(
-                f"{data[0]} and {len(data) - 1} more were given, but shards are trained on alone. Prepare all the raw "
-                "data together."
-            )
-        return open_shards(data[0], settings, evaluate or [])
-    if any((folder / ARRAYS_FILE).is_file() for folder in data):
-        if len(data) > 1:
-            raise ValueError(
-                f"{data[0]} and {len(data) - 1} more were given, but a folder of arrays is trained on alone. "
-                "Put the files of all into one folder."
-            )
-        return open_arrays(data[0], evaluate or [])
-    return open_frames(data, settings, evaluate or [])
+    kinds = ["shards" if has_shards(d) else "arrays" if (d / ARRAYS_FILE).is_file() else "frames" for d in data]
+    raw = [folder for folder, kind in zip(data, kinds, strict=True) if kind == "frames"]
+    if settings.depth_factor != 1 and not raw:
+        raise ValueError("--depth-factor is for folders of frames; shards and arrays are in metres. Leave it out.")
+    others, parts, counts = evaluate or [], list[Source](), list[int]()
+    for folder, kind in zip(data, kinds, strict=True):
+        if kind == "shards":
+            shards = open_shards(folder, settings, [] if parts else others, reading)
+            parts.append(shards)
+            counts.append(sum(shard.frames for shard in shards.manifest.of("train")))
+        elif kind == "arrays":
+            arrays = open_arrays(folder, [] if parts else others)
+            parts.append(arrays)
+            counts.append(len(arrays.sets["train"]))
+    if raw:
+        frames = open_frames(raw, settings, [] if parts else others, reading)
+        parts.append(frames)
+        counts.append(frames.count)
+    return mixed(parts, counts)

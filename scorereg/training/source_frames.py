@@ -1,5 +1,6 @@
-"""Patches of RGB-D frames in memory as the source of a run."""
+"""Patches of frames in memory as the source of a run."""
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,8 +8,8 @@ import torch
 from torch import Tensor
 
 from scorereg.training.augment import augmented, channel_names, to_prior_space
-from scorereg.training.data import load_pyramid
-from scorereg.training.layouts import find_frames
+from scorereg.training.faults import Reading
+from scorereg.training.measured import frames_of, measured_set, pyramids_of_frames
 from scorereg.training.pyramid import Pyramid
 from scorereg.training.sets import split_scenes
 from scorereg.training.settings import Settings
@@ -25,11 +26,13 @@ class FrameSource:
         about: What is on the card.
         sets: Frames by name: `"train"`, and what is measured on.
         settings: The run's: `patch`, `channels` and `depth_range` are used.
+        count: Frames to train on.
     """
 
     about: About
     sets: dict[str, Pyramid]
     settings: Settings
+    count: int = 1
 
     @property
     def measured(self) -> tuple[str, ...]:
@@ -55,25 +58,30 @@ def plain_patches(
     return to_prior_space(pyramid.crop(count, size, torch.Generator().manual_seed(seed), flip=False), channels)
 
 
-def open_frames(data: list[Path], settings: Settings, evaluate: list[Path]) -> FrameSource:
-    """Read the RGB-D frames of a run, one scene in sixteen being held out.
+def open_frames(
+    data: list[Path], settings: Settings, evaluate: list[Path], reading: Reading | None = None
+) -> FrameSource:
+    """Read the frames of a run, one scene in sixteen being held out; `evaluate` are folders of frames, or shards.
 
     Raises:
         OSError: If a file cannot be read.
-        ValueError: If the frames are not usable.
+        ValueError: If the frames are not usable, or more than 1 % are bad.
     """
-    train, held, names = split_scenes(find_frames(data))
+    reading = reading or Reading()
+    frames, faults = frames_of(data, settings, reading)
+    train, held, names = split_scenes(frames)
+    sets = pyramids_of_frames({"train": train, "held-out": held}, settings, faults)
+    sets |= {path.resolve().name: measured_set(path, settings, reading) for path in evaluate}
     scenes = {frame.scene for frame in train}
     folders = ", ".join(sorted({scene.split("/")[0] for scene in scenes}))
-    words = f"{len(train)} RGB-D frames of {len(scenes)} scenes ({folders})"
-    frames = {"train": train, "held-out": held}
-    frames |= {path.resolve().name: find_frames([path]) for path in evaluate}
-    channels = channel_names(settings.channels)
-    sets = {
-        name: load_pyramid(each, size=settings.patch, focal=settings.focal, d_min=settings.d_min, channels=channels)
-        for name, each in frames.items()
-    }
-    return FrameSource(about_frames(settings, words, names), sets, settings)
+    kind = {"rgbd": "RGB-D ", "rgb": "RGB ", "d": "depth "}.get(settings.channels, "")
+    words = f"{len(train)} {kind}frames of {len(scenes)} scenes ({folders})"
+    if faults.bad:
+        words += f"; {len(faults.bad)} bad frames were left out"
+    about = about_frames(settings, words, names)
+    if any(frame.focal is None for frame in frames):
+        about = dataclasses.replace(about, focal=None)
+    return FrameSource(about, sets, settings, len(train))
 
 
 def about_frames(settings: Settings, data: str, held_out: tuple[str, ...]) -> About:

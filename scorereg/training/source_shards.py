@@ -12,20 +12,19 @@ have in common: with 2, 4 or 8 of them each meets its own lanes only, and decode
 import os
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from scorereg.training.augment import augmented, channel_names, to_prior_space
-from scorereg.training.data import PyramidBuilder, load_pyramid
-from scorereg.training.frame import DEPTH, maps_of
-from scorereg.training.layouts import find_frames
+from scorereg.training.data import PyramidBuilder
+from scorereg.training.faults import Reading
+from scorereg.training.measured import check_manifest, maps_in_shards, measured_set, pyramid_of_shards
 from scorereg.training.pyramid import Pyramid
 from scorereg.training.remote import Place
 from scorereg.training.settings import Settings
-from scorereg.training.shards import Manifest, Shard, has_shards, read_shard
+from scorereg.training.shards import Manifest, Shard, read_shard
 from scorereg.training.source import About, seeded
 
 __all__ = ["HELD", "LANES", "REUSE", "ShardSource", "open_shards"]
@@ -33,7 +32,6 @@ __all__ = ["HELD", "LANES", "REUSE", "ShardSource", "open_shards"]
 LANES = 8
 HELD = 2
 REUSE = 32  # patches of each frame while its shard is in memory
-MEASURED = 512  # frames to measure on, or to fit the linear filter to
 
 
 @dataclass
@@ -46,6 +44,7 @@ class ShardSource:
         manifest: What is in them.
         settings: The run's: `patch`, `channels`, `focal`, `d_min` and `depth_range` are used.
         others: More to be measured on, by name: folders of frames, or of shards.
+        reading: How folders of frames are read.
     """
 
     about: About
@@ -53,6 +52,7 @@ class ShardSource:
     manifest: Manifest
     settings: Settings
     others: dict[str, Path] = field(default_factory=dict)
+    reading: Reading = field(default_factory=Reading)
     _pools: dict[int, tuple[int, Pyramid]] = field(default_factory=dict, init=False, repr=False)
     _parts: dict[int, "Future[Pyramid]"] = field(default_factory=dict, init=False, repr=False)
     _plain: dict[str, Pyramid] = field(default_factory=dict, init=False, repr=False)
@@ -115,47 +115,32 @@ class ShardSource:
         generator = seeded(seed, number, 3)
         builder = self._builder()
         low, high = self.settings.focal
-        for frame, planes in read_shard(self.place, self.manifest, self._train[int(order[place])], self._maps):
-            top = max(min(high, *frame.focal), low)
+        for frame, planes in read_shard(
+            self.place, self.manifest, self._train[int(order[place])], maps_in_shards(self._channels)
+        ):
+            top = max(min(high, *(frame.focal or (high,))), low)
             share = float(torch.rand((), generator=generator))
             builder.add(frame, planes, goals=[low ** (1 - share) * top**share])
         return builder.build()
 
     def _measured_on(self, name: str) -> Pyramid:
-        if name in self.others and not has_shards(self.others[name]):
-            settings = self.settings
-            return load_pyramid(
-                find_frames([self.others[name]], channels=self._channels),
-                size=settings.patch, focal=settings.focal, d_min=settings.d_min, channels=self._channels,
-            )  # fmt: skip
-        place, manifest, split = self.place, self.manifest, "train" if name == "train" else "val"
         if name in self.others:
-            place = Place(self.others[name])
-            manifest = Manifest.read(place)
-        shards = manifest.of(split)
-        builder = self._builder()
-        each = -(-MEASURED // len(shards))
-        for shard in shards:
-            for frame, planes in islice(read_shard(place, manifest, shard, self._maps), each):
-                builder.add(frame, planes)
-        return builder.build()
+            return measured_set(self.others[name], self.settings, self.reading)
+        return pyramid_of_shards(self.place, self.manifest, "train" if name == "train" else "val", self.settings)
 
     @property
     def _channels(self) -> tuple[str, ...]:
         return channel_names(self.settings.channels)
-
-    @property
-    def _maps(self) -> tuple[str, ...]:
-        maps = maps_of(self._channels)
-        return (*maps, DEPTH) if "normal" in maps and DEPTH not in maps else maps
 
     def _builder(self) -> PyramidBuilder:
         settings = self.settings
         return PyramidBuilder(size=settings.patch, focal=settings.focal, d_min=settings.d_min, channels=self._channels)
 
 
-def open_shards(where: str | Path, settings: Settings, evaluate: list[Path]) -> ShardSource:
-    """Read the manifest of some shards, and see that a run can use them.
+def open_shards(
+    where: str | Path, settings: Settings, evaluate: list[Path], reading: Reading | None = None
+) -> ShardSource:
+    """Read the manifest of some shards, and see that a run can use them; `evaluate` are folders of frames or shards.
 
     Raises:
         OSError: If it cannot be read or fetched.
@@ -164,22 +149,7 @@ def open_shards(where: str | Path, settings: Settings, evaluate: list[Path]) -> 
     place = Place(where)
     manifest = Manifest.read(place)
     names = channel_names(settings.channels)
-    missing = [name for name in names if name not in manifest.channels]
-    if missing:
-        raise ValueError(
-            f"{place} holds {', '.join(manifest.channels)}, but not {', '.join(missing)}. Prepare the data again with "
-            f"--channels {','.join(names)}."
-        )
-    if "disparity" in names and settings.d_min < manifest.d_min:
-        raise ValueError(
-            f"{place} keeps depth for d_min from {manifest.d_min:g} m on, but the run's is {settings.d_min:g}. Prepare "
-            f"the data again with --d-min {settings.d_min:g}, or train with a larger one."
-        )
-    if settings.focal[0] > manifest.focal * 1.001:
-        raise ValueError(
-            f"{place} has focal lengths up to {manifest.focal:g} pixels, but the run wants {settings.focal[0]:g} or "
-            f"more. Prepare the data again with --focal {settings.focal[1]:g}."
-        )
+    check_manifest(place, manifest, settings)
     scenes = manifest.scenes["train"]
     frames = sum(shard.frames for shard in manifest.of("train"))
     about = About(
@@ -194,4 +164,4 @@ def open_shards(where: str | Path, settings: Settings, evaluate: list[Path]) -> 
         credits=manifest.credits,
     )
     others = {path.resolve().name: path for path in evaluate}
-    return ShardSource(about, place, manifest, settings, others)
+    return ShardSource(about, place, manifest, settings, others, reading or Reading())

@@ -12,6 +12,7 @@ import torch
 
 from scorereg.files import write_beside
 from scorereg.training.checkpoint import State, checkpoints, new_state, resume_state, save_state
+from scorereg.training.faults import Reading
 from scorereg.training.loader import Batch, Draws, Share, batches
 from scorereg.training.log import Log, interrupts
 from scorereg.training.losses import make_card
@@ -38,6 +39,7 @@ def train_prior(
     credits: tuple[str, ...] = (),
     device: str | None = None,
     show: bool = False,
+    reading: Reading | None = None,
 ) -> Path | None:
     """Train a prior; write checkpoints, metrics, and at the end the prior's folder with pictures of what it can.
 
@@ -45,7 +47,7 @@ def train_prior(
     share of every batch, and the first one writes.
 
     Args:
-        data: Folders with RGB-D frames, a folder of arrays (`arrays.json`), or any `Source`.
+        data: Folders of frames, of shards (`manifest.json`) or of arrays (`arrays.json`), or any `Source`.
         out: The run's folder: `checkpoints/`, `metrics.jsonl`, and at the end `prior/`, `samples.png`,
             `denoising.json` and, with matplotlib, `denoising.png`.
         settings: What the run is; `RECIPES` has some to begin with.
@@ -56,6 +58,7 @@ def train_prior(
         credits: Names of those whose work the data is, for the card.
         device: `"cpu"` or `"cuda"`; None takes CUDA where it is there.
         show: Draw a progress line on standard error.
+        reading: How folders of frames are read: what is left out.
 
     Returns:
         The folder of the trained prior; None if the run was interrupted, its state then being saved.
@@ -69,7 +72,7 @@ def train_prior(
     check_folder(out)
     if checkpoints(out) and not resume:
         raise ValueError(f"{out} holds a run already. Go on with it by --resume, or choose another --out.")
-    source = open_source(data, settings, evaluate) if isinstance(data, list) else data
+    source = open_source(data, settings, evaluate, reading) if isinstance(data, list) else data
     card = make_card(name, settings, source.about)
     card = dataclasses.replace(card, licence=licence or card.licence, credits=credits or card.credits)
     how: dict[str, Any] = {"device": accelerator.device, "precision": _precision(settings, accelerator.device)}

@@ -120,6 +120,7 @@ def read_hypersim_frame(frame: Frame, maps: tuple[str, ...]) -> Planes:
         OSError: If a file cannot be read.
         ValueError: If it is black, has no depth, or its parts differ in size.
     """
+    assert frame.color is not None
     assert frame.depth is not None
     assert frame.lens is not None
     color = metres = None

@@ -11,7 +11,10 @@ __all__ = ["find_rooms", "find_transforms"]
 
 
 def find_transforms(folder: Path, faults: Faults) -> list[Frame]:
-    """`transforms.json`: `file_path`, `depth_file_path`, `fl_x`; any other `NAME_file_path` is the map `NAME`."""
+    """`transforms.json`: `file_path`, `depth_file_path`, `fl_x`; any other `NAME_file_path` is the map `NAME`.
+
+    A frame may have either of the first two alone.
+    """
     path = folder / "transforms.json"
     meta = load_json(path)
     unit = number(meta.get("depth_unit_scale_factor", MILLIMETRE), "depth_unit_scale_factor", path)
@@ -19,7 +22,8 @@ def find_transforms(folder: Path, faults: Faults) -> list[Frame]:
     for entry in entries(meta, path):
         focal_x = number(entry.get("fl_x", meta.get("fl_x")), "fl_x", path)
         focal_y = number(entry.get("fl_y", meta.get("fl_y", focal_x)), "fl_y", path)
-        color = folder / text(entry, "file_path", path)
+        alone = "depth_file_path" in entry and "file_path" not in entry
+        color = None if alone else folder / text(entry, "file_path", path)
         depth = folder / text(entry, "depth_file_path", path) if "depth_file_path" in entry else None
         frames.append(Frame(scene_name(folder), color, depth, (focal_x, focal_y), unit, _maps(folder, entry)))
     return frames

@@ -1,4 +1,4 @@
-"""Layouts with one camera a folder, whose photos and depth maps are paired by name: NYU, 7-Scenes, ScanNet."""
+"""Layouts with one camera a folder, whose photos and depth maps are paired by name: NYU, 7-Scenes, ScanNet; photos."""
 
 from pathlib import Path
 
@@ -13,14 +13,15 @@ from scorereg.training.formats.describe import (
     scene_name,
 )
 from scorereg.training.frame import Frame
+from scorereg.training.images import find_images
 
-__all__ = ["find_kinect", "find_pairs", "find_scannet"]
+__all__ = ["find_kinect", "find_pairs", "find_photos", "find_scannet"]
 
 _SEVEN_SCENES = (585.0, 585.0)  # its page: "the principle point is (320, 240), the focal length is (585, 585)"
 
 
 def find_pairs(folder: Path, faults: Faults) -> list[Frame]:
-    """`rgb/NAME.jpg`, `depth/NAME.png`, `intrinsics.json`; any other folder beside them is a map of its name."""
+    """`rgb/NAME.jpg`, `depth/NAME.png`, or one of the two alone; `intrinsics.json`; other folders are maps."""
     path = folder / "intrinsics.json"
     if not path.is_file():
         raise FileNotFoundError(
@@ -30,7 +31,12 @@ def find_pairs(folder: Path, faults: Faults) -> list[Frame]:
     focal_x = number(meta.get("fl_x"), "fl_x", path)
     focal_y = number(meta.get("fl_y", focal_x), "fl_y", path)
     unit = number(meta.get("depth_unit_scale_factor", MILLIMETRE), "depth_unit_scale_factor", path)
-    colors, depths = _images(folder / "rgb", IMAGES), _images(folder / "depth", (".png",))
+    both = [
+        _images(folder / name, kinds) if (folder / name).is_dir() else None
+        for name, kinds in (("rgb", IMAGES), ("depth", (".png",)))
+    ]
+    colors, depths = (each or {} for each in both)
+    names = sorted({**colors, **depths}) if None in both else paired(folder, colors, depths, faults)
     others = {
         sub.name: _images(sub, (*IMAGES, ".npy"))
         for sub in sorted(folder.iterdir())
@@ -38,11 +44,16 @@ def find_pairs(folder: Path, faults: Faults) -> list[Frame]:
     }
     return [
         Frame(
-            scene_name(folder), colors[name], depths[name], (focal_x, focal_y), unit, shared=True,
+            scene_name(folder), colors.get(name), depths.get(name), (focal_x, focal_y), unit, shared=True,
             maps=tuple((other, files[name]) for other, files in others.items() if name in files),
         )
-        for name in paired(folder, colors, depths, faults)
+        for name in names
     ]  # fmt: skip
+
+
+def find_photos(root: Path) -> list[Frame]:
+    """Images at or below a folder, without a camera: taken as they are, as nobody knows their focal length."""
+    return [Frame(scene_name(path.parent), path, None, None) for path in find_images(root)]
 
 
 def find_kinect(folder: Path, faults: Faults) -> list[Frame]:
