@@ -11,9 +11,10 @@ from typer.testing import CliRunner
 
 from examples.ray_weights.__main__ import app
 from examples.ray_weights.term import RayTerm
-from scorereg import NetworkPrior, PriorCard, RayWeights
+from scorereg import NetworkPrior, PriorCard, RayWeights, load_prior
 from scorereg.priors.unet_nd import UNetND
 from scorereg.rendering import Render
+from scorereg.training.rays import rays_of_depth
 
 NEAR, FAR = 1.0, 4.0
 TRANSFORM = RayWeights(near=0.5, far=8.0, bins=16)
@@ -159,3 +160,25 @@ def test_mistakes(prior, tmp_path):
     with pytest.raises(ValueError, match="not of the weights along rays"):
         fit(scene, tmp_path / "run", "rooms-rgbd-24")
     assert not (tmp_path / "run/metrics.json").exists()
+
+
+# the shipped prior
+
+
+def test_the_shipped_prior_denoises_rays_better_than_the_best_linear_filter():
+    prior = load_prior("rays-64")
+    transform = RayWeights.for_card(prior.card)
+    assert transform == RayWeights()
+    generator = torch.Generator().manual_seed(3)
+    ramp = torch.linspace(1.0, 4.0, 48).expand(32, -1).clone()
+    ramp[8:20, 10:30] = 0.9  # something stands before a slanted wall
+    x = transform.encode(rays_of_depth(ramp, 512, transform.edges, generator))[:, None]
+    sigma = torch.full((len(x),), 0.2)
+    noised = x + 0.2 * torch.randn(x.shape, generator=generator)
+    with torch.no_grad():
+        error = (prior.denoise(noised, sigma) - x).square().mean()
+    flat = x[:, 0].double()
+    mean, covariance = flat.mean(0), flat.T.cov()
+    gain = covariance @ torch.linalg.inv(covariance + 0.04 * torch.eye(64, dtype=torch.float64))
+    linear = ((noised[:, 0].double() - mean) @ gain.T + mean - flat).square().mean()
+    assert error < 0.5 * linear

@@ -40,7 +40,7 @@ class RayTerm:
         sigma: tuple[float, float],
         steps: int,
         start: float = 0.25,
-        rays: int = 256,
+        rays: int = 128,
     ) -> None:
         self.transform, self.near, self.far, self.rays = transform, near, far, rays
         self.first, self.weight = int(start * steps), weight
