@@ -1,0 +1,286 @@
+"""Gaussian splats: the renderer against its definition, the fit, and a prior that joins from outside."""
+
+import importlib
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from test_examples import write_scene
+from torch.testing import assert_close
+from typer.testing import CliRunner
+
+from examples.own_renderer.splats.__main__ import app
+from examples.own_renderer.splats.fit import fit, image, joined, random_splats
+from examples.own_renderer.splats.renderer import Splats
+from scorereg import RGBD, GaussianFieldPrior, ScoreLoss
+from scorereg.cameras import Cameras, rotation_matrix
+from scorereg.patches import PatchSampler
+from scorereg.priors.card import PriorCard
+from scorereg.scenes import load_scene
+
+pytest.importorskip("matplotlib", reason="needs matplotlib, from the extra examples")
+
+FOLDER = Path(__file__).resolve().parent.parent / "examples/own_renderer/splats"
+FOCAL, WIDTH, HEIGHT = 20.0, 14, 10
+
+
+def camera(turn=(0.05, -0.1, 0.02), place=(0.1, 0.0, -0.2)):
+    pose = torch.cat([rotation_matrix(torch.tensor([turn])), torch.tensor([place])[..., None]], -1).double()
+    return Cameras(pose, torch.full((1, 2), FOCAL).double(), torch.tensor([[6.0, 5.5]]).double(), WIDTH, HEIGHT)
+
+
+def some_splats(count=7, seed=0, opacity=0.7):
+    """Gaussians of all shapes before the camera, in float64."""
+    draw = torch.Generator().manual_seed(seed)
+
+    def uniform(*shape):
+        return torch.rand(shape, generator=draw, dtype=torch.float64)
+
+    points = (uniform(count, 3) - 0.5) * torch.tensor([1.2, 0.8, 1.5]) + torch.tensor([0, 0, 2.0])
+    splats = Splats(points, uniform(count, 3), 0.05 + 0.2 * uniform(count), opacity)
+    with torch.no_grad():
+        splats.size += uniform(count, 3) - 0.5
+        splats.turn += 4 * uniform(count, 3) - 2
+    return splats
+
+
+def by_definition(splats, cameras):
+    """Pixel by pixel and Gaussian by Gaussian; the projection's Jacobian is autograd's."""
+    pose, centre = cameras.pose[0], cameras.center[0]
+
+    def project(point):
+        local = pose[:, :3].T @ (point - pose[:, 3])
+        return FOCAL * local[:2] / local[2] + centre
+
+    seen = []
+    for mean, size, turn, logit, colour in zip(*splats.parameters(), strict=True):
+        z = pose[:, 2] @ (mean - pose[:, 3])
+        axes = torch.linalg.matrix_exp(torch.linalg.cross(turn.expand(3, 3), torch.eye(3).double()).T) * size.exp()
+        jacobian = torch.autograd.functional.jacobian(project, mean)
+        precision = torch.linalg.inv(jacobian @ axes @ axes.T @ jacobian.T + 0.3 * torch.eye(2))
+        seen.append((z, project(mean), precision, 0.99 * logit.sigmoid(), colour.sigmoid()))
+    seen.sort(key=lambda one: one[0].item())
+    rgb, depth, opacity = torch.zeros(3, HEIGHT, WIDTH), torch.zeros(HEIGHT, WIDTH), torch.zeros(HEIGHT, WIDTH)
+    for i in range(HEIGHT):
+        for j in range(WIDTH):
+            left = 1.0
+            for z, middle, precision, density, colour in seen:
+                d = torch.tensor([j + 0.5, i + 0.5]) - middle
+                alpha = float(density * torch.exp(-d @ precision @ d / 2))
+                alpha = alpha if alpha > 1 / 255 else 0.0
+                rgb[:, i, j] += left * alpha * colour.float()
+                depth[i, j] += left * alpha * float(z)
+                opacity[i, j] += left * alpha
+                left *= 1 - alpha
+    return rgb, depth / (opacity + 1e-6), opacity
+
+
+# the renderer
+
+
+@torch.no_grad()
+def test_renders_what_its_formula_says():
+    splats, cameras = some_splats(), camera()
+    shown = splats(cameras)
+    for mine, exact in zip(shown.values(), by_definition(splats, cameras), strict=True):
+        assert_close(mine[0], exact.double(), rtol=1e-5, atol=1e-6)
+    assert shown["opacity"].max() > 0.9
+    assert shown["opacity"].min() < 0.1
+
+
+def test_single_precision_is_enough():
+    splats, cameras = some_splats(40, seed=1), camera()
+    exact = splats(cameras)
+    single = splats.float()(Cameras(cameras.pose.float(), cameras.focal.float(), cameras.center.float(), WIDTH, HEIGHT))
+    assert_close(single["rgb"].double(), exact["rgb"], rtol=0, atol=1e-4)
+
+
+@torch.no_grad()
+def test_gradients_are_those_of_the_render():
+    splats, cameras = some_splats(3), camera().windows(torch.tensor([[4.0, 3.0]]).double(), 1.0, width=3, height=2)
+    names = [name for name, _ in splats.named_parameters()]
+
+    def render(*values):
+        return tuple(torch.func.functional_call(splats, dict(zip(names, values, strict=True)), cameras).values())
+
+    values = tuple(p.detach().requires_grad_() for p in splats.parameters())
+    with torch.enable_grad():
+        assert torch.autograd.gradcheck(render, values)
+
+
+def test_the_order_of_the_gaussians_is_theirs_in_depth():
+    splats, cameras = some_splats(), camera()
+    other = some_splats()
+    order = torch.randperm(7)
+    with torch.no_grad():
+        for mine, theirs in zip(other.parameters(), splats.parameters(), strict=True):
+            mine.copy_(theirs[order])
+    for name, value in splats(cameras).items():
+        assert_close(other(cameras)[name], value)
+
+
+def test_nothing_in_view_is_black_and_has_finite_gradients():
+    splats, cameras = some_splats(), camera(turn=(0.0, 3.1, 0.0))
+    shown = splats(cameras)
+    assert all((value == 0).all() for value in shown.values())
+    sum(value.sum() for value in shown.values()).backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in splats.parameters())
+
+
+def test_windows_put_together_are_the_image():
+    splats, cameras = some_splats(20), camera()
+    whole, parts = splats(cameras), image(splats, cameras, size=4)
+    assert parts["rgb"].shape == (HEIGHT, WIDTH, 3)
+    assert_close(parts["rgb"].permute(2, 0, 1), whole["rgb"][0])
+    assert_close(parts["depth"], whole["depth"][0])
+
+
+def test_a_wall_has_its_depth_and_colour():
+    wall = Splats(torch.tensor([[0.0, 0.0, 3.0]]), torch.tensor([[0.2, 0.5, 0.9]]), torch.tensor([50.0]), 0.999999)
+    cameras = Cameras(torch.eye(3, 4)[None], torch.full((1, 2), FOCAL), torch.tensor([[7.0, 5.0]]), WIDTH, HEIGHT)
+    with torch.no_grad():
+        wall.size[:, 2] = -9.0  # flat
+        wall.turn[:] = 1e-3
+        shown = wall(cameras)
+    assert_close(shown["depth"], torch.full((1, HEIGHT, WIDTH), 3.0), rtol=1e-4, atol=0)
+    assert_close(shown["rgb"][0, :, 0, 0], 0.99 * torch.tensor([0.2, 0.5, 0.9]), rtol=1e-3, atol=0)
+
+
+# the fit
+
+
+@pytest.fixture
+def scene(tmp_path):
+    return load_scene(write_scene(tmp_path / "wall"))
+
+
+def started(scene, count=200):
+    draw = torch.Generator().manual_seed(0)
+    cameras, photos = scene.cameras[scene.train], scene.images[list(scene.train)]
+    return random_splats(cameras, photos, count, scene.near, scene.far, draw), cameras, photos, draw
+
+
+def test_a_fit_learns_the_photos_and_brings_faded_gaussians_back(scene):
+    splats, cameras, photos, draw = started(scene)
+
+    def error():
+        with torch.no_grad():
+            return sum((image(splats, cameras[[i]])["rgb"] - photos[i]).abs().mean().item() for i in range(3)) / 3
+
+    before = error()
+    with torch.no_grad():
+        splats.opacity[:50] = -9.0
+    fit(splats, cameras, photos, 130, draw, windows=4, size=12)
+    assert error() < 0.5 * before
+    assert (splats.opacity[:50] > -4).float().mean() > 0.5
+
+
+def test_windows_elsewhere_are_rendered_last(scene):
+    splats, cameras, photos, draw = started(scene)
+    seen = []
+    aside = cameras[[1]].windows(torch.tensor([[3.0, 5.0]]), 1.0, width=8, height=8)
+    alone = splats(aside)["rgb"]
+
+    def terms(shown):
+        seen.append(shown["rgb"])
+        return 0.0
+
+    fit(splats, cameras, photos, 1, draw, windows=2, size=8, elsewhere=lambda step: aside, terms=terms)
+    assert_close(seen[0][2:], alone)
+    assert len(joined(aside, aside)) == 2
+
+
+# the prior
+
+
+def test_attached_adds_exactly_the_scores_gradient(scene):
+    splats, cameras, photos, draw = started(scene)
+    transform = RGBD()
+    prior = GaussianFieldPrior(8, ("r", "g", "b", "disparity"))
+    loss = ScoreLoss(prior, sigma=0.1, channel_weights={"rgb": 0.2, "disparity": 0.5})
+    nearby = importlib.import_module("examples.own_renderer.splats.run").Nearby(
+        PatchSampler(cameras, photos, size=8, focal=(30.0, 60.0), known_rgb=0.5), transform, 0, draw
+    )
+    views = nearby(0)
+    assert views is not None
+
+    def gradients(term):
+        splats.zero_grad()
+        shown = splats(views)
+        (shown["rgb"].square().mean() + term(shown)).backward()
+        return [p.grad.clone() for p in splats.parameters()]
+
+    def by_hand(shown):
+        patch, known = nearby.select(shown)
+        return loss(patch, known=known)
+
+    alone, wanted = gradients(lambda shown: 0.0), gradients(by_hand)
+    handle = loss.attach(splats, select=nearby.select)
+    attached = gradients(lambda shown: 0.0)
+    assert handle.calls == 1
+    for mine, theirs, without in zip(attached, wanted, alone, strict=True):
+        assert_close(mine, theirs, rtol=1e-4, atol=1e-9)
+        assert not torch.allclose(mine, without, rtol=1e-3)
+
+
+def test_renderer_and_fit_know_nothing_of_priors_and_are_short():
+    lines = [line for name in ("renderer", "fit") for line in (FOLDER / f"{name}.py").read_text().splitlines()]
+    text = "\n".join(lines).lower()
+    assert not [word for word in ("prior", "score", "attach", "sigma") if word in text.replace("from scorereg", "")]
+    assert len(lines) < 230
+
+
+# the command
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """The command, with a prior that costs next to nothing."""
+    module = importlib.import_module("examples.own_renderer.splats.run")
+    prior = GaussianFieldPrior(16, ("r", "g", "b", "disparity"))
+    prior.card = PriorCard(
+        name="gaussian", channels=RGBD.channels, size=(16, 16), sigma_min=0.01, sigma_max=1.0, d_min=0.5,
+        focal=(30.0, 60.0), network={},
+    )  # fmt: skip
+    monkeypatch.setattr(module, "load_prior", lambda name: prior)
+    folder = write_scene(tmp_path / "wall")
+
+    def command(out, *more):
+        arguments = [str(folder), "--out", str(tmp_path / out), "--steps", "2", "--count", "60", *more]
+        result = CliRunner().invoke(app, arguments)
+        if result.exception is not None:
+            raise result.exception
+        return json.loads((tmp_path / out / "metrics.json").read_text())
+
+    return command
+
+
+@pytest.mark.parametrize("kind", ["none", "geometric", "prior", "both"])
+def test_a_run_leaves_metrics_views_and_splats(run, kind, tmp_path):
+    metrics = run("run", "--regularize", kind, "--seed", "3")
+    assert {"psnr", "ssim", "lpips", "depth_abs_rel", "seconds", "near", "far", "scale", "torch"} <= set(metrics)
+    assert (metrics["scene"], metrics["regularize"], metrics["seed"], metrics["steps"]) == ("wall", kind, 3, 2)
+    assert (metrics["prior"] is None) == (kind in ("none", "geometric"))
+    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["metrics.json", "splats.pt", "views"]
+    assert len(list((tmp_path / "run/views").iterdir())) == len(metrics["views"]) == 2
+
+
+def test_a_seed_repeats_a_run_and_another_does_not(run, tmp_path):
+    for out, seed in (("a", "1"), ("b", "1"), ("c", "2")):
+        run(out, "--regularize", "both", "--seed", seed)
+    a, b, c = (torch.load(tmp_path / out / "splats.pt", weights_only=True) for out in "abc")
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    assert not torch.equal(a["mean"], c["mean"])
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (["--regularize", "more"], r"--regularize must be one of none, geometric, prior, both, but is 'more'"),
+        (["--steps", "0"], r"--steps and --count must be at least 1, but are 0 and 60"),
+    ],
+)
+def test_mistakes_are_named(run, more, says):
+    with pytest.raises(ValueError, match=says):
+        run("bad", *more)
