@@ -77,15 +77,17 @@ class VoxelGrid(nn.Module):
     ) -> tuple[Float[Tensor, " n"], Float[Tensor, "n 3"]]:
         """Return density and colour. Differentiable once to the parameters, and to nothing else."""
         unit = self._unit(points)
-        rgb = trilinear(self.colour, unit)
+        corners = _corners(self.colour.shape[:3], unit)
+        rgb = _Interpolate.apply(self.colour, *corners)
         if self.view_degree > 0:
             terms = spherical_harmonics(directions, self.view_degree)[:, 1:]
             rgb = rgb + (rearrange(trilinear(self.view, unit), "n (k c) -> n k c", c=3) * terms[..., None]).sum(1)
-        return self._density(unit), rgb.sigmoid()
+        return self._density(unit, _Interpolate.apply(self.raw_density, *corners)), rgb.sigmoid()
 
     def density(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
         """Return the density alone, 0 outside of the box. Differentiable once to the parameters."""
-        return self._density(self._unit(points))
+        unit = self._unit(points)
+        return self._density(unit, trilinear(self.raw_density, unit))
 
     @torch.no_grad()
     def refine(self) -> None:
@@ -100,10 +102,9 @@ class VoxelGrid(nn.Module):
     def _unit(self, points: Tensor) -> Tensor:
         return (points - self.low) / self.size
 
-    def _density(self, unit: Tensor) -> Tensor:
+    def _density(self, unit: Tensor, raw: Tensor) -> Tensor:
         inside = ((unit >= 0) & (unit <= 1)).all(-1)
-        raw = trilinear(self.raw_density, unit)[:, 0]
-        return torch.where(inside, raw.clamp_max(_MOST).exp(), torch.zeros_like(raw))
+        return torch.where(inside, raw[:, 0].clamp_max(_MOST).exp(), torch.zeros_like(raw[:, 0]))
 
 
 def trilinear(grid: Float[Tensor, "x y z c"], unit: Float[Tensor, "n 3"]) -> Float[Tensor, "n c"]:
@@ -113,19 +114,18 @@ def trilinear(grid: Float[Tensor, "x y z c"], unit: Float[Tensor, "n 3"]) -> Flo
         grid: At least two vertices along each axis; the first lies at 0, the last at 1.
         unit: Positions in [0, 1]; those outside take the nearest within.
     """
-    return _Trilinear.apply(grid, unit)  # pyright: ignore[reportReturnType]
+    return _Interpolate.apply(grid, *_corners(grid.shape[:3], unit))  # pyright: ignore[reportReturnType]
 
 
-class _Trilinear(torch.autograd.Function):
+class _Interpolate(torch.autograd.Function):
     """Rows of eight corners, summed by `embedding_bag`; backward they are added to, without its sorting."""
 
     @staticmethod
-    def forward(ctx, grid: Tensor, unit: Tensor) -> Tensor:
-        rows, weights = _corners(grid.shape[:3], unit.detach())
-        ctx.save_for_backward(rows, weights.to(grid.dtype))
+    def forward(ctx, grid: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
+        ctx.save_for_backward(rows, weights)
         ctx.shape = grid.shape
         table = grid.reshape(-1, grid.shape[-1])
-        return nn.functional.embedding_bag(rows, table, mode="sum", per_sample_weights=weights.to(grid.dtype))
+        return nn.functional.embedding_bag(rows, table, mode="sum", per_sample_weights=weights)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -133,9 +133,10 @@ class _Trilinear(torch.autograd.Function):
         rows, weights = ctx.saved_tensors
         out = gradient.new_zeros(math.prod(ctx.shape[:3]), ctx.shape[3])
         spread = gradient[:, None] * weights[..., None]
-        return out.index_add_(0, rows.flatten(), spread.flatten(0, 1)).reshape(ctx.shape), None
+        return out.index_add_(0, rows.flatten(), spread.flatten(0, 1)).reshape(ctx.shape), None, None
 
 
+@torch.no_grad()
 def _corners(shape: torch.Size, unit: Tensor) -> tuple[Tensor, Tensor]:
     """Rows of the eight vertices around each position [n, 8], and their weights."""
     cells = torch.tensor(shape, device=unit.device) - 1

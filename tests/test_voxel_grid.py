@@ -1,20 +1,31 @@
 """The voxel grid, its total variation and its blocks against closed forms; the example on a wall written here."""
 
+import importlib
+import json
 import math
 from dataclasses import replace
 
 import pytest
 import torch
+from PIL import Image
+from test_examples import HEIGHT, TRAIN, WIDTH, write_scene
 from torch.testing import assert_close
+from typer.testing import CliRunner
 
+from examples.voxel_grid.__main__ import app
 from examples.voxel_grid.blocks import BlockSampler, upright
-from examples.voxel_grid.fit import in_prior_space
+from examples.voxel_grid.fit import Loop, in_prior_space
 from examples.voxel_grid.floaters import empty_points, floaters
+from examples.voxel_grid.recipe import Recipe
 from scorereg import Density, PriorCard, ScoreLoss, baselines
 from scorereg.cameras import Cameras
 from scorereg.fields import Field, spherical_harmonics
+from scorereg.priors.network import NetworkPrior, build_network
 from scorereg.rendering import Render
+from scorereg.scenes import load_scene
 from scorereg.voxel_grid import VoxelGrid, trilinear
+
+pytest.importorskip("matplotlib", reason="needs matplotlib, from the extra examples")
 
 CARD = PriorCard(
     name="blocks", channels=("occupancy",), size=(8, 8, 8), sigma_min=0.002, sigma_max=2.0,
@@ -207,6 +218,7 @@ class HalfSolid:
     """A prior that knows one block only: x = 0, half solid."""
 
     channels = ("occupancy",)
+    card = CARD
 
     def denoise(self, x, sigma):
         return torch.zeros_like(x)
@@ -275,3 +287,127 @@ def test_unknown_depth_shows_nothing_to_be_free():
     assert len(points) > 0
     assert (points[:, 0] >= -1 - 1e-5).all()
     assert floaters(lambda p: p[:, 0], points[:0]) == {"floater_mass": None, "floater_share": None}
+
+
+# the example
+
+
+TINY = Recipe(
+    rays=48, samples=8, proposal_samples=12, vertices=300, refine=(0.5,), block_start=0.0, patch_start=0.0, every=1
+)
+
+
+@pytest.fixture
+def scene(tmp_path):
+    return write_scene(tmp_path / "wall")
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    monkeypatch.setattr(importlib.import_module("examples.voxel_grid.run"), "CPU", TINY)
+
+
+@pytest.fixture(scope="module")
+def priors(tmp_path_factory):
+    """A folder of two untrained priors, of blocks and of patches."""
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("priors")
+    blocks = replace(CARD, network={"patchify": 2})
+    NetworkPrior(build_network("tiny", patch=(8, 8, 8), channels=1), blocks).save_pretrained(folder / "blocks")
+    patches = PriorCard(
+        name="patches", channels=("r", "g", "b", "disparity"), size=(24, 24), sigma_min=0.002, sigma_max=2.0,
+        d_min=0.5, focal=(30.0, 60.0), network={"patchify": 2},
+    )  # fmt: skip
+    NetworkPrior(build_network("tiny", patch=24, channels=4), patches).save_pretrained(folder / "patches")
+    return folder
+
+
+def command(scene, out, *more, steps=2):
+    """Run the command in this process; a mistake is raised."""
+    given = [str(scene), "--out", str(out), "--steps", str(steps), "--preset", "cpu", *more]
+    result = CliRunner().invoke(app, given)
+    if result.exception is not None:
+        raise result.exception
+    return result
+
+
+def of(priors):
+    return ("--prior", str(priors / "blocks"), "--rgbd-prior", str(priors / "patches"))
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize("kind", ["none", "tv", "blocks", "blocks+rgbd"])
+def test_two_steps_write_everything(kind, scene, priors, tmp_path):
+    out = tmp_path / "run"
+    result = command(scene, out, "--regularize", kind, *of(priors))
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert (metrics["scene"], metrics["regularize"], metrics["steps"], metrics["seed"]) == ("wall", kind, 2, 0)
+    assert (metrics["prior"] is None) == (kind in ("none", "tv"))
+    assert (metrics["rgbd_prior"] is None) == (kind != "blocks+rgbd")
+    assert {"ssim", "lpips", "device", "threads", "seconds", "torch", "near", "far", "scale"} <= metrics.keys()
+    assert 0 < metrics["psnr"] < 40
+    assert metrics["depth_abs_rel"] > 0
+    assert 0 < metrics["floater_share"] < 0.5
+    assert metrics["floater_mass"] > 0
+    assert metrics["train"] == TRAIN
+    for name in ("0", "3"):
+        with Image.open(out / "views" / f"{name}.png") as picture:
+            assert picture.size == (5 * WIDTH, HEIGHT)
+    history = [json.loads(line) for line in (out / "history.jsonl").read_text().splitlines()]
+    terms = {"photo"} | ({"tv"} if kind != "none" else set()) | ({"blocks"} if kind.startswith("blocks") else set())
+    assert terms <= history[0].keys()
+    assert ("patches" in history[0]) == (kind == "blocks+rgbd")
+    assert ("blocks" in history[0]) == kind.startswith("blocks")
+    assert not [path for path in out.rglob("*") if path.suffix == ".part"]
+    assert f"PSNR {metrics['psnr']:.2f} dB" in result.stdout
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_seed_repeats_a_fit_to_the_bit(scene, priors, tmp_path):
+    def fitted(name, seed):
+        command(scene, tmp_path / name, "--regularize", "blocks+rgbd", "--seed", str(seed), *of(priors), steps=3)
+        return torch.load(tmp_path / name / "grid.pt", weights_only=True)
+
+    first, again, other = fitted("a", 0), fitted("b", 0), fitted("c", 1)
+    for name, value in first.items():
+        assert_close(value, again[name], rtol=0, atol=0)
+    assert not torch.equal(first["colour"], other["colour"])
+
+
+@pytest.mark.usefixtures("tiny")
+def test_the_prior_over_blocks_moves_densities_that_no_photo_sees(scene):
+    """As a step of two fits that differ in the prior alone."""
+    loaded = load_scene(scene)
+
+    def step(weight):
+        loop = Loop(loaded, replace(TINY, block_weight=weight, tv=0.0, blocks=8), 0, blocks=HalfSolid())
+        terms = loop.step(0)
+        return loop.field.raw_density.grad, terms["blocks"]
+
+    (without, none), (with_it, some) = step(0.0), step(1.0)
+    assert none == 0
+    assert some > 0
+    moved = (with_it != 0) & (without == 0)
+    assert moved.any()
+    assert (with_it[moved] < 0).all()  # there is next to nothing, and half solid is what the prior knows: it fills
+
+
+@pytest.mark.usefixtures("tiny", "as_user")
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (("--regularize", "strong"), "--regularize must be one of none, tv, blocks, blocks\\+rgbd, but is 'strong'"),
+        (("--preset", "tpu"), "--preset must be cpu or gpu"),
+        (("--steps", "0"), "--steps must be at least 1"),
+        (("--prior", "nowhere"), "no prior is called 'nowhere'"),
+    ],
+)
+def test_mistakes_of_the_command_are_named(more, says, scene, tmp_path):
+    with pytest.raises(ValueError, match=says):
+        command(scene, tmp_path / "run", *more)
+
+
+@pytest.mark.usefixtures("tiny", "as_user")
+def test_a_prior_of_patches_is_no_prior_of_blocks(scene, priors, tmp_path):
+    with pytest.raises(ValueError, match="not of blocks of densities"):
+        command(scene, tmp_path / "run", "--prior", str(priors / "patches"))
