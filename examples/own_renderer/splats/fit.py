@@ -61,19 +61,13 @@ def fit(
         inside = corner[:, None] + torch.arange(size)[:, None]
         target = photos[index[:, None, None], inside[:, :, None, 1], inside[:, None, :, 0]].permute(0, 3, 1, 2)
         more = elsewhere(step)
-        shown = splats(seen if more is None else joined(seen, more))
+        shown = splats(seen) if more is None else splats(seen, more)
         loss = (shown["rgb"][:windows] - target).abs().mean() + terms(shown)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
         if step % MOVE == MOVE - 1 and step < 0.8 * steps:
             _move_faded(splats, optimiser, draw)
-
-
-def joined(a: Cameras, b: Cameras) -> Cameras:
-    """Two sets of cameras of one image size as one."""
-    pose, focal, center = (torch.cat([getattr(c, name) for c in (a, b)]) for name in ("pose", "focal", "center"))
-    return Cameras(pose, focal, center, a.width, a.height)
 
 
 @torch.no_grad()

@@ -41,8 +41,15 @@ class Splats(nn.Module):
         self.opacity = nn.Parameter(torch.full_like(points[:, :1], opacity).logit())
         self.colour = nn.Parameter(colours.clamp(0.02, 0.98).logit())
 
-    def forward(self, cameras: Cameras) -> dict[str, Tensor]:
-        """Colours on black (b, 3, h, w), planar depth over opacity in metres (b, h, w), opacity (b, h, w)."""
+    def forward(self, *cameras: Cameras) -> dict[str, Tensor]:
+        """Colours on black (b, 3, h, w), planar depth over opacity in metres (b, h, w), opacity (b, h, w).
+
+        Windows of one size, each set of cameras on its own, as all of a set take as long as that which sees most.
+        """
+        parts = [self._render(some) for some in cameras]
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+    def _render(self, cameras: Cameras) -> dict[str, Tensor]:
         index, hit = self._listed(cameras)
         rows = torch.cat([self.mean, self.size, self.turn, self.opacity, self.colour], -1)
         rows = nn.functional.embedding(index, rows)
