@@ -37,7 +37,7 @@ def main(
             for kind in kinds.split(","):
                 folder = out / scene.resolve().name / f"{kind}-{seed}"
                 rows.append(_run(scene, folder, regularize=kind, seed=seed, steps=steps, views=views, prior=prior))
-    report = {"device": _device(), "torch": torch.__version__, "table": _table(rows), "rows": rows}
+    report = {"device": _device(), "torch": torch.__version__, "table": table(rows), "rows": rows}
     if results is not None:
         results.parent.mkdir(parents=True, exist_ok=True)
         results.write_text(json.dumps(report, indent=1) + "\n")
@@ -53,20 +53,20 @@ def _run(scene: Path, folder: Path, **settings) -> dict:
     return {name: value for name, value in metrics.items() if name != "views"}
 
 
-def _table(rows: list[dict]) -> list[dict]:
+def table(rows: list[dict]) -> list[dict]:
     """Medians over the seeds of each scene and kind, then their mean over the scenes."""
     groups: dict[tuple[str, str], list[dict]] = {}
     for row in rows:
         groups.setdefault((row["scene"], row["regularize"]), []).append(row)
-    table = [
+    lines = [
         {"scene": scene, "regularize": kind, "seeds": len(group)} | {name: _median(group, name) for name in FIGURES}
         for (scene, kind), group in groups.items()
     ]
     for kind in dict.fromkeys(line["regularize"] for line in table):
-        mine = [line for line in table if line["regularize"] == kind]
+        mine = [line for line in lines if line["regularize"] == kind]
         means = {name: _mean([line[name] for line in mine]) for name in FIGURES}
-        table.append({"scene": "mean", "regularize": kind, "seeds": mine[0]["seeds"]} | means)
-    return table
+        lines.append({"scene": "mean", "regularize": kind, "seeds": mine[0]["seeds"]} | means)
+    return lines
 
 
 def _median(group: list[dict], name: str) -> float | None:
