@@ -53,18 +53,18 @@ def _run(scene: Path, folder: Path, **settings) -> dict:
     return {name: value for name, value in metrics.items() if name != "views"}
 
 
-def table(rows: list[dict]) -> list[dict]:
+def table(rows: list[dict], figures: tuple[str, ...] = FIGURES) -> list[dict]:
     """Medians over the seeds of each scene and kind, then their mean over the scenes."""
     groups: dict[tuple[str, str], list[dict]] = {}
     for row in rows:
         groups.setdefault((row["scene"], row["regularize"]), []).append(row)
     lines = [
-        {"scene": scene, "regularize": kind, "seeds": len(group)} | {name: _median(group, name) for name in FIGURES}
+        {"scene": scene, "regularize": kind, "seeds": len(group)} | {name: _median(group, name) for name in figures}
         for (scene, kind), group in groups.items()
     ]
-    for kind in dict.fromkeys(line["regularize"] for line in table):
+    for kind in dict.fromkeys(line["regularize"] for line in lines):
         mine = [line for line in lines if line["regularize"] == kind]
-        means = {name: _mean([line[name] for line in mine]) for name in FIGURES}
+        means = {name: _mean([line[name] for line in mine]) for name in figures}
         lines.append({"scene": "mean", "regularize": kind, "seeds": mine[0]["seeds"]} | means)
     return lines
 
