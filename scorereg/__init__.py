@@ -27,6 +27,7 @@ from scorereg.rendering import Render, render
 from scorereg.scenes import Scene, load_scene
 from scorereg.score import ScoreLoss
 from scorereg.transforms import RGBD
+from scorereg.voxel_grid import VoxelGrid
 
 score = _score  # last, as importing the module of this name has bound the name to it
 
@@ -48,6 +49,7 @@ __all__ = [
     "Render",
     "Scene",
     "ScoreLoss",
+    "VoxelGrid",
     "baselines",
     "estimators",
     "fit_scene",
