@@ -80,7 +80,8 @@ def _move_faded(splats: Splats, optimiser: torch.optim.Adam, draw: torch.Generat
     faded = faded[: len(opacity) - len(faded)]
     chosen = torch.multinomial(torch.where(opacity < FADED, 0.0, opacity), len(faded), generator=draw)
     splats.size[chosen] -= 0.47  # log 1.6
-    splats.opacity[chosen] = (1 - (1 - opacity[chosen, None]).sqrt()).logit()  # two in a row are as dense as one was
+    left = (1 - opacity[chosen, None]).clamp_min(1e-4)
+    splats.opacity[chosen] = (1 - left.sqrt()).logit()  # two in a row are as dense as one was
     for parameter in splats.parameters():
         parameter[faded] = parameter[chosen]
         for name in ("exp_avg", "exp_avg_sq"):

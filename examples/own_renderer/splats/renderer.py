@@ -50,47 +50,45 @@ class Splats(nn.Module):
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
     def _render(self, cameras: Cameras) -> dict[str, Tensor]:
-        index, hit = self._listed(cameras)
-        rows = torch.cat([self.mean, self.size, self.turn, self.opacity, self.colour], -1)
+        axes = rotation_matrix(self.turn) * self.size.exp()[:, None]
+        rows = torch.cat([self.mean, axes.flatten(1), self.opacity, self.colour], -1)
+        index, hit = _listed(rows.detach(), cameras)
         rows = nn.functional.embedding(index, rows)
         centre, cov, z = _projected(rows, cameras)
         y, x = (torch.arange(n).to(z) + 0.5 - n / 2 for n in (cameras.height, cameras.width))
         y, x = torch.cartesian_prod(y, x).unbind(-1)
         powers = torch.stack([x * x, x * y, y * y, x, y, torch.ones_like(x)], -1)
-        polynomial = _log_alpha(centre, cov, nn.functional.logsigmoid(rows[..., 9]) + math.log(DENSEST))
+        polynomial = _log_alpha(centre, cov, nn.functional.logsigmoid(rows[..., 12]) + math.log(DENSEST))
         weight = _Weights.apply(powers @ polynomial.mT.masked_fill(~hit[:, None], -99.0))
-        shown = weight @ torch.cat([rows[..., 10:].sigmoid(), z[..., None], torch.ones_like(z)[..., None]], -1)
+        shown = weight @ torch.cat([rows[..., 13:].sigmoid(), z[..., None], torch.ones_like(z)[..., None]], -1)
         shown = rearrange(shown, "b (h w) c -> b c h w", h=cameras.height)
         return {"rgb": shown[:, :3], "depth": shown[:, 3] / (shown[:, 4] + 1e-6), "opacity": shown[:, 4]}
 
-    @torch.no_grad()
-    def _listed(self, cameras: Cameras) -> tuple[Tensor, Tensor]:
-        """The Gaussians that each window may see, from near to far (b, k), and which of them are no padding."""
-        pixel, z = cameras.project(self.mean)
-        opacity = self.opacity[:, 0].sigmoid()
-        reach = (2 * (opacity / FAINTEST).clamp_min(1).log()).sqrt()  # standard deviations until it is too faint
-        slope = (pixel - cameras.center[:, None]) / cameras.focal[:, None]
-        steep = (1 + slope.clamp(-WIDEST, WIDEST).square().sum(-1)).sqrt()  # norm of J, in units of focal / z
-        spread = steep * self.size.amax(-1).exp() * cameras.focal.amax(-1)[:, None] / z.clamp_min(NEAREST)
-        radius = (reach * (spread.square() + 0.3).sqrt())[..., None]
-        size = pixel.new_tensor([cameras.width, cameras.height])
-        seen = ((pixel > -radius) & (pixel < size + radius)).all(-1) & (z > NEAREST) & (opacity > FAINTEST)
-        order = torch.where(seen, z, torch.inf)
-        nearest, index = order.topk(max(1, min(int(seen.sum(-1).amax()), MOST)), largest=False)
-        return index, nearest.isfinite()
+
+def _listed(rows: Tensor, cameras: Cameras) -> tuple[Tensor, Tensor]:
+    """The Gaussians that each window may see, from near to far (b, k), and which of them are no padding."""
+    centre, cov, z = _projected(rows.expand(len(cameras), -1, -1), cameras)
+    reach = 2 * (DENSEST * rows[:, 12].sigmoid() / FAINTEST).clamp_min(1).log()  # (standard deviations)^2 to FAINTEST
+    side = (reach[:, None] * cov.diagonal(dim1=-2, dim2=-1)).sqrt()
+    half = centre.new_tensor([cameras.width / 2, cameras.height / 2])
+    seen = (centre.abs() < half + side).all(-1) & (z > NEAREST) & (reach > 0)
+    most = max(1, min(int(seen.sum(-1).amax()), MOST))
+    nearest, index = torch.where(seen, z, torch.inf).topk(most, largest=False)
+    return index, nearest.isfinite()
 
 
 def _projected(rows: Tensor, cameras: Cameras) -> tuple[Tensor, Tensor, Tensor]:
     """Centres from the middle of each window (b, k, 2), covariances (b, k, 2, 2), depths (b, k)."""
-    local = torch.einsum("bij,bki->bkj", cameras.pose[:, :, :3], rows[..., :3] - cameras.pose[:, None, :, 3])
+    local = (rows[..., :3] - cameras.pose[:, None, :, 3]) @ cameras.pose[:, :, :3]
     z = local[..., 2].clamp_min(NEAREST)
     slope, focal = local[..., :2] / z[..., None], cameras.focal[:, None]
     middle = slope.new_tensor([cameras.width / 2, cameras.height / 2])
-    axes = rotation_matrix(rows[..., 6:9]) * rows[..., None, 3:6].exp()
-    axes = torch.einsum("bij,bkil->bkjl", cameras.pose[:, :, :3], axes)
+    axes = rearrange(rows[..., 3:12], "b k (i j) -> b i (k j)", j=3)
+    axes = rearrange(cameras.pose[:, :, :3].mT @ axes, "b i (k j) -> i b k j", j=3)
     slopes = slope.clamp(-WIDEST, WIDEST)[..., None]
-    seen = (axes[..., :2, :] - slopes * axes[..., 2:, :]) * (focal / z[..., None])[..., None]
-    return focal * slope + cameras.center[:, None] - middle, seen @ seen.mT + 0.3 * torch.eye(2).to(seen), z
+    seen = (torch.stack([axes[0], axes[1]], -2) - slopes * axes[2][..., None, :]) * (focal / z[..., None])[..., None]
+    cov = (seen[..., None, :] * seen[..., None, :, :]).sum(-1) + 0.3 * torch.eye(2).to(seen)
+    return focal * slope + cameras.center[:, None] - middle, cov, z
 
 
 def _log_alpha(centre: Tensor, cov: Tensor, log_opacity: Tensor) -> Tensor:
