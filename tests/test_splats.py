@@ -205,6 +205,8 @@ def test_attached_adds_exactly_the_scores_gradient(scene):
     )
     views = nearby(0)
     assert views is not None
+    with torch.no_grad():
+        splats.size += 0.5 * torch.randn(200, 3, generator=draw)  # no spheres, which may turn as they like
 
     def gradients(term):
         splats.zero_grad()

@@ -9,7 +9,7 @@ from torch import Tensor
 from examples.own_renderer.splats.renderer import Splats
 from scorereg.cameras import Cameras
 
-RATES = {"mean": 2e-3, "size": 1e-2, "turn": 5e-3, "opacity": 5e-2, "colour": 2e-2}  # of Adam; metres for the means
+RATES = {"mean": 4e-3, "size": 2e-2, "turn": 1e-2, "opacity": 1e-1, "colour": 4e-2}  # of Adam; metres for the means
 FADED, MOVE = 0.02, 100  # opacity below which a Gaussian is moved, every so many steps
 
 
@@ -19,9 +19,8 @@ def random_splats(cameras: Cameras, photos: Tensor, count: int, near: float, far
     depth = near * (far / near) ** torch.rand(count, generator=draw)
     rays = cameras.rays(index, torch.stack([column, row], -1) + 0.5)
     apart = (photos[..., 0].numel() / count) ** 0.5  # pixels between neighbours
-    return Splats(
-        rays.points(depth[:, None])[:, 0], photos[index, row, column], 0.5 * apart * depth / cameras.focal[0, 0]
-    )
+    sizes = 0.5 * apart * depth / cameras.focal[0, 0]
+    return Splats(rays.points(depth[:, None])[:, 0], photos[index, row, column], sizes)
 
 
 def fit(

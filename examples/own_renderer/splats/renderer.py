@@ -17,9 +17,8 @@ from torch import Tensor, nn
 
 from scorereg.cameras import Cameras, rotation_matrix
 
-NEAREST = 0.1  # metres
 FAINTEST, DENSEST = 1 / 255, 0.99  # alpha: fainter is nothing, and nothing is denser
-MOST = 512  # Gaussians of one window; those behind them are left out
+NEAREST, MOST = 0.1, 512  # metres; Gaussians of one window, those behind them are left out
 WIDEST = 1.5  # tangent of the angle off the axis beyond which the projection is held to be as it is there
 
 
@@ -52,29 +51,28 @@ class Splats(nn.Module):
     def _render(self, cameras: Cameras) -> dict[str, Tensor]:
         axes = rotation_matrix(self.turn) * self.size.exp()[:, None]
         rows = torch.cat([self.mean, axes.flatten(1), self.opacity, self.colour], -1)
-        index, hit = _listed(rows.detach(), cameras)
+        index, counts = _listed(rows.detach(), cameras)
         rows = nn.functional.embedding(index, rows)
         centre, cov, z = _projected(rows, cameras)
         y, x = (torch.arange(n).to(z) + 0.5 - n / 2 for n in (cameras.height, cameras.width))
         y, x = torch.cartesian_prod(y, x).unbind(-1)
         powers = torch.stack([x * x, x * y, y * y, x, y, torch.ones_like(x)], -1)
         polynomial = _log_alpha(centre, cov, nn.functional.logsigmoid(rows[..., 12]) + math.log(DENSEST))
-        weight = _Weights.apply(powers @ polynomial.mT.masked_fill(~hit[:, None], -99.0))
-        shown = weight @ torch.cat([rows[..., 13:].sigmoid(), z[..., None], torch.ones_like(z)[..., None]], -1)
+        values = torch.cat([rows[..., 13:].sigmoid(), z[..., None], torch.ones_like(z)[..., None]], -1)
+        shown: Any = _Composite.apply(powers, polynomial, values, counts)
         shown = rearrange(shown, "b (h w) c -> b c h w", h=cameras.height)
         return {"rgb": shown[:, :3], "depth": shown[:, 3] / (shown[:, 4] + 1e-6), "opacity": shown[:, 4]}
 
 
-def _listed(rows: Tensor, cameras: Cameras) -> tuple[Tensor, Tensor]:
-    """The Gaussians that each window may see, from near to far (b, k), and which of them are no padding."""
+def _listed(rows: Tensor, cameras: Cameras) -> tuple[Tensor, list[int]]:
+    """The Gaussians that each window may see, from near to far (b, k), and how many of them are no padding."""
     centre, cov, z = _projected(rows.expand(len(cameras), -1, -1), cameras)
     reach = 2 * (DENSEST * rows[:, 12].sigmoid() / FAINTEST).clamp_min(1).log()  # (standard deviations)^2 to FAINTEST
     side = (reach[:, None] * cov.diagonal(dim1=-2, dim2=-1)).sqrt()
     half = centre.new_tensor([cameras.width / 2, cameras.height / 2])
     seen = (centre.abs() < half + side).all(-1) & (z > NEAREST) & (reach > 0)
-    most = max(1, min(int(seen.sum(-1).amax()), MOST))
-    nearest, index = torch.where(seen, z, torch.inf).topk(most, largest=False)
-    return index, nearest.isfinite()
+    counts = seen.sum(-1).clamp_max(MOST).tolist()
+    return torch.where(seen, z, torch.inf).topk(max(counts), largest=False).indices, counts
 
 
 def _projected(rows: Tensor, cameras: Cameras) -> tuple[Tensor, Tensor, Tensor]:
@@ -100,19 +98,28 @@ def _log_alpha(centre: Tensor, cov: Tensor, log_opacity: Tensor) -> Tensor:
     return torch.stack([-a / 2, -b, -c / 2, a * x + b * y, b * x + c * y, constant], -1)
 
 
-class _Weights(torch.autograd.Function):
-    """Log alpha, from near to far in the last axis, to weights. By hand, as autograd's own takes twice as long."""
+class _Composite(torch.autograd.Function):
+    """Window by window, so that what belongs to one stays in the processor's cache; autograd's own takes longer."""
 
     @staticmethod
-    def forward(ctx: Any, log_alpha: Tensor) -> Tensor:
-        alpha = nn.functional.threshold(log_alpha.clamp_min(-16).exp(), FAINTEST, 0.0)  # exp of less is slow
-        weight = alpha * nn.functional.pad((1 - alpha).cumprod(-1)[..., :-1], (1, 0), value=1.0)
-        ctx.save_for_backward(alpha, weight)
-        return weight
+    def forward(ctx: Any, powers: Tensor, polynomial: Tensor, values: Tensor, counts: list[int]) -> Tensor:
+        ctx.save_for_backward(powers, values)
+        ctx.parts, shown = [], []
+        for one, value, n in zip(polynomial, values, counts, strict=True):
+            # exp of less than -16 is slow
+            alpha = nn.functional.threshold((powers @ one[:n].T).clamp_(min=-16).exp_(), FAINTEST, 0.0)
+            weight = alpha * nn.functional.pad((1 - alpha).cumprod(-1)[:, :-1], (1, 0), value=1.0)
+            ctx.parts.append((alpha, weight))
+            shown.append(weight @ value[:n])
+        return torch.stack(shown)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        alpha, weight = ctx.saved_tensors
-        mine = gradient * weight
-        behind = mine.sum(-1, keepdim=True) - mine.cumsum(-1)
-        return mine - behind * alpha / (1 - alpha)
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        powers, values = ctx.saved_tensors
+        to_values, to_polynomial = torch.zeros_like(values), values.new_zeros(*values.shape[:2], 6)
+        for i, (alpha, weight) in enumerate(ctx.parts):
+            mine = (gradient[i] @ values[i, : alpha.shape[1]].T).mul_(weight)
+            behind = mine.sum(-1, keepdim=True) - mine.cumsum(-1)
+            to_values[i, : alpha.shape[1]] = weight.T @ gradient[i]
+            to_polynomial[i, : alpha.shape[1]] = (mine - behind.mul_(alpha).div_(1 - alpha)).T @ powers
+        return None, to_polynomial, to_values, None
