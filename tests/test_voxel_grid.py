@@ -293,8 +293,9 @@ def test_unknown_depth_shows_nothing_to_be_free():
 
 
 TINY = Recipe(
-    rays=48, samples=8, proposal_samples=12, vertices=300, refine=(0.5,), block_start=0.0, patch_start=0.0, every=1
-)
+    rays=48, samples=8, proposal_samples=12, vertices=300, refine=(0.5,),
+    block_start=0.0, patch_start=0.0, patch_every=1
+)  # fmt: skip
 
 
 @pytest.fixture

@@ -95,11 +95,11 @@ class Loop:
         terms = {"photo": (shown.rgb - colours).square().mean()}
         if self.variation:
             terms["tv"] = self._variation()
-        if self.block_loss is not None and step >= self.block_start and step % recipe.every == 0:
+        if self.block_loss is not None and step >= self.block_start:
             blocks = self.block_sampler.sample(shown, recipe.blocks, self.generator)
             block = in_prior_space(self.field, blocks, self.card)
             terms["blocks"] = recipe.block_weight * self.block_loss(block, step=step, generator=self.generator)
-        if self.patch_loss is not None and step >= self.patch_start and step % recipe.every == 1 % recipe.every:
+        if self.patch_loss is not None and step >= self.patch_start and step % recipe.patch_every == 0:
             terms["patches"] = self._patches(self.patch_loss, step, share)
         self.optimiser.zero_grad()
         torch.stack(list(terms.values())).sum().backward()

@@ -30,15 +30,15 @@ class Recipe:
         lr_view: The same for the colours' dependence on the direction.
         tv: Weight of total variation of the logarithm of the density.
         tv_colour: Weight of total variation of colours.
-        blocks: Blocks in a step that has any.
-        every: A step in so many has blocks; another one has patches.
+        blocks: Blocks a step.
         block_weight: Weight of the blocks' prior.
         block_sigma: Its noise level at its start and at its end.
         block_start: When it begins.
         perturb: Whether blocks are shown to their prior with noise, as in score distillation.
-        voxel: Smallest and largest distance of a block's points, metres; never less than the grid's own.
+        voxel: Smallest and largest distance of a block's points, metres.
         unseen: Share of the blocks that are drawn where fewer than two cameras look.
         patches: Patches in a step that has any.
+        patch_every: A step in so many has patches.
         patch_start: When the RGB-D prior begins.
         patch_sigma: Its noise level at its start and at its end.
         patch_rgb: Weight of its pull on colours.
@@ -46,7 +46,7 @@ class Recipe:
         prior_weight: w(sigma) of both priors.
     """
 
-    steps: int = 500
+    steps: int = 400
     rays: int = 1024
     samples: int = 24
     proposal_samples: int = 64
@@ -57,17 +57,17 @@ class Recipe:
     lr: float = 0.15
     lr_colour: float = 0.1
     lr_view: float = 0.02
-    tv: float = 1e-3
-    tv_colour: float = 1e-3
+    tv: float = 3e-2
+    tv_colour: float = 3e-3
     blocks: int = 1
-    every: int = 2
-    block_weight: float = 1e-3
-    block_sigma: tuple[float, float] = (0.5, 0.1)
+    block_weight: float = 3e-5
+    block_sigma: tuple[float, float] = (1.0, 0.3)
     block_start: float = 0.3
     perturb: bool = False
-    voxel: tuple[float, float] = (0.03, 0.1)
-    unseen: float = 0.3
+    voxel: tuple[float, float] = (0.05, 0.1)
+    unseen: float = 0.5
     patches: int = 2
+    patch_every: int = 2
     patch_start: float = 0.5
     patch_sigma: tuple[float, float] = (0.1, 0.02)
     patch_rgb: float = 2e-3
