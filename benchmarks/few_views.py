@@ -42,7 +42,7 @@ def main(
         results.parent.mkdir(parents=True, exist_ok=True)
         results.write_text(json.dumps(report, indent=1) + "\n")
     for line in report["table"]:
-        typer.echo("  ".join(f"{name} {_short(value)}" for name, value in line.items()))
+        typer.echo("  ".join(f"{name} {short(value)}" for name, value in line.items()))
     if as_json:
         typer.echo(json.dumps(report))
 
@@ -79,7 +79,8 @@ def _mean(values: list) -> float | None:
     return None if None in values else statistics.fmean(values)
 
 
-def _short(value: object) -> str:
+def short(value: object) -> str:
+    """A number to three digits, or the value itself."""
     return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 

@@ -15,7 +15,7 @@ from scorereg.scenes import load_scene
 __all__ = ["KINDS", "WEIGHT", "run"]
 
 KINDS = ("none", "distortion", "rays", "both", "rgbd")
-WEIGHT = 1e-3
+WEIGHT = 1e-2
 SIGMA = (0.5, 0.05)
 
 

@@ -39,7 +39,7 @@ class RayTerm:
         weight: float,
         sigma: tuple[float, float],
         steps: int,
-        start: float = 0.25,
+        start: float = 0.5,
         rays: int = 128,
     ) -> None:
         self.transform, self.near, self.far, self.rays = transform, near, far, rays

@@ -1,0 +1,65 @@
+"""What a prior gains beyond patches of a field: `python -m benchmarks.beyond ray_weights SCENE... --results FILE`.
+
+Runs one of the examples (ray_weights, voxel_grid, splats) on every scene, in every way, with every seed; a run whose
+metrics are there already is not done again, so an interrupted benchmark goes on where it was. Each figure is the median
+over the seeds, and the mean of these over the scenes.
+"""
+
+import json
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+
+from benchmarks.few_views import FIGURES, short, table
+from scorereg.cli import one_line_errors
+
+KINDS = {
+    "ray_weights": "none,distortion,rays,both,rgbd",
+    "voxel_grid": "none,tv,blocks,blocks+rgbd",
+    "own_renderer.splats": "none,geometric,prior",
+}
+MORE = {"voxel_grid": ("floater_mass", "floater_share")}
+
+
+def main(
+    example: Annotated[str, typer.Argument(help="ray_weights, voxel_grid or own_renderer.splats.")],
+    scenes: Annotated[list[Path], typer.Argument(help="Folders with photos and poses.")],
+    kinds: Annotated[
+        str | None, typer.Option(help="Ways to regularise, separated by commas; all, if not given.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="Seeds 0 to this, exclusive.")] = 3,
+    out: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs/beyond"),
+    results: Annotated[Path | None, typer.Option(help="Write the result here as well.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, last.")] = False,
+) -> None:
+    """Fit, collect, compare."""
+    if example not in KINDS:
+        raise ValueError(f"the example must be one of {', '.join(KINDS)}, but is {example!r}.")
+    run = import_module(f"examples.{example}.run").run
+    rows = []
+    for seed in range(seeds):
+        for scene in scenes:
+            for kind in (kinds or KINDS[example]).split(","):
+                folder = out / example / scene.resolve().name / f"{kind}-{seed}"
+                done = folder / "metrics.json"
+                metrics = (
+                    json.loads(done.read_text()) if done.exists() else run(scene, folder, regularize=kind, seed=seed)
+                )
+                rows.append({name: value for name, value in metrics.items() if name != "views"})
+                typer.echo(f"{scene.name} {kind} {seed}: {metrics['psnr']:.2f} dB", err=True)
+    lines = table(rows, (*FIGURES, *MORE.get(example, ())))
+    report = {"device": rows[0]["device"], "torch": torch.__version__, "table": lines, "rows": rows}
+    if results is not None:
+        results.write_text(json.dumps(report, indent=1) + "\n")
+    for line in lines:
+        typer.echo("  ".join(f"{name} {short(value)}" for name, value in line.items()))
+    if as_json:
+        typer.echo(json.dumps(report))
+
+
+if __name__ == "__main__":
+    with one_line_errors("beyond"):
+        typer.run(main)
