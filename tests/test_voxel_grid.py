@@ -196,6 +196,9 @@ def test_what_points_up_in_a_block_is_up_for_the_cameras(axis, sign):
     expected = torch.zeros(3)
     expected[axis] = sign
     assert_close(axes[:, 1], expected)
+    sampler = BlockSampler(cameras(turn @ tilt), size=2, voxel=(0.1, 0.1), unseen=0.0)
+    points = sampler.at(torch.zeros(1, 3), torch.tensor([0.1])).points[0]
+    assert_close(points[:, 1] - points[:, 0], (0.1 * expected).expand(2, 2, 3), atol=1e-6, rtol=0)
 
 
 def test_blocks_lie_at_surfaces_and_where_few_look():
