@@ -21,7 +21,7 @@ __all__ = ["KINDS", "run"]
 KINDS = ("none", "geometric", "prior", "both")
 STEPS, COUNT = 400, 3000
 PATCHES, START, KNOWN = 2, 0.5, 0.5  # a step; from which share of the steps on; share with a photo's colours
-OPACITY, SMOOTH = 5e-2, 2e-1  # weights of the hand-made terms
+OPACITY, SMOOTH = 5e-2, 1.0  # weights of the hand-made terms
 SIGMA, WEIGHTS = (0.1, 0.02), {"rgb": 5e-2, "disparity": 5e-2}  # of the prior
 
 
