@@ -71,7 +71,7 @@ def sample_command(
 def evaluate_command(
     prior: Annotated[str, typer.Argument(help="A shipped prior's name, a folder or a checkpoint.")],
     data: Annotated[list[Path], typer.Argument(help="Folders with RGB-D frames; images, if it knows no depth.")],
-    out: Annotated[Path, typer.Option(help="Folder for denoising.json and denoising.png.")],
+    out: Annotated[Path, typer.Option(help="Folder for denoising.json and denoising.png.")] = Path("errors"),
     count: Annotated[int, typer.Option(help="Patches to measure on.")] = 512,
     seed: Annotated[int, typer.Option(help="Seeds patches and noise.")] = 0,
     size: Annotated[int | None, typer.Option(help="Side of a patch in pixels; the card's, if not given.")] = None,

@@ -101,6 +101,14 @@ def test_evaluate(call, rgbd, scenes, tmp_path):
     assert (out / "denoising.png").is_file()
 
 
+def test_evaluate_writes_to_errors_unless_told(call, rgbd, scenes, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, shown, _ = call("evaluate", rgbd, scenes / "r", "--count", 4)
+    assert code == 0
+    assert "errors: errors" in shown
+    assert (tmp_path / "errors" / "denoising.json").is_file()
+
+
 def test_filter_and_prior_are_measured_on_other_frames_than_the_filter_is_fitted_to(scenes, monkeypatch, tmp_path):
     from scorereg.training import measured
 

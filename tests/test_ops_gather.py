@@ -110,6 +110,20 @@ def test_places_without_an_image(mode, backend, device):
     assert images.grad is None
 
 
+@pytest.mark.parametrize("mode", ["bilinear", "nearest"])
+def test_the_border_belongs_to_the_image(mode, backend, device):
+    """On each side, to the last rounding; beyond, nothing is known."""
+    images = photos(1, device=device)
+    on = torch.tensor([[23.0, 5.2], [0.0, 5.2], [4.3, 19.0], [4.3, 0.0]], device=device)
+    inward = torch.tensor([[22.9, 5.2], [0.1, 5.2], [4.3, 18.9], [4.3, 0.1]], device=device)
+    beyond = torch.tensor([[23.01, 5.2], [-0.01, 5.2], [4.3, 19.01], [4.3, -0.01]], device=device)
+    index = torch.zeros(4, dtype=torch.long, device=device)
+    patches, known = gather_patches(images, on, 1, mode=mode, index=index)
+    assert known.all()
+    assert_close(patches, gather_patches(images, inward, 1, mode=mode, index=index)[0])  # as at the outermost centre
+    assert not gather_patches(images, beyond, 1, mode=mode, index=index)[1].any()
+
+
 def test_each_gradient_by_itself(backend, device):
     for place in ((1.0, None), (1.3, 0.2)):
         images, centers = photos(1, device=device), torch.tensor([[11.2, 9.4]], device=device)
