@@ -127,6 +127,14 @@ def test_fog_before_a_wall_is_not_forgotten(wall, backend, device):
     check(given)
 
 
+def test_thin_fog_keeps_its_digits(backend, device):
+    """1 - exp(-tau) as it is written has none left at 1e-7."""
+    _, *others = samples((1, 7), device=device)
+    tau = torch.tensor([[1e-7, 1e-5, 1e-3, 0.05, 0.099, 0.101, 0.5]], device=device)
+    exact = composite_reference(*(x.double() for x in (tau, *others)))
+    assert_close(composite(tau, *others).weights.double(), exact.weights, rtol=16 * EPS, atol=0)
+
+
 def test_second_derivative_is_refused(backend, device):
     tau, *others = samples((2, 4), device=device)
     (grad,) = torch.autograd.grad(composite(tau, *others).depth.square().sum(), tau, create_graph=True)

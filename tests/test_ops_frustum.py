@@ -102,6 +102,16 @@ def test_points_that_are_nowhere(backend, device):
     assert_close(frustum_count(far, c), torch.zeros(4, dtype=torch.long, device=device))
 
 
+def test_borders_belong_to_the_image_and_near_does_not(backend, device):
+    """In numbers that float32 holds."""
+    pose = torch.eye(3, 4, device=device)[None]
+    c = Cameras(pose, torch.full((1, 2), 16.0, device=device), torch.full((1, 2), 8.0, device=device), 16, 16)
+    on = torch.tensor([[-1.0, 0, 2], [1, 0, 2], [0, -1, 2], [0, 1, 2], [1, 1, 2]], device=device)
+    assert_close(frustum_count(on, c, near=1.0), torch.ones(5, dtype=torch.long, device=device))
+    assert_close(frustum_count(on, c, near=2.0), torch.zeros(5, dtype=torch.long, device=device))
+    assert_close(frustum_count(0 * on, c), torch.zeros(5, dtype=torch.long, device=device))  # the camera itself
+
+
 def test_points_get_no_gradient(backend, device):
     p = points(2, 5, device=device).requires_grad_()
     frustum_penalty(torch.rand(2, 5, device=device, requires_grad=True), p, cameras(2, device=device)).sum().backward()
