@@ -13,6 +13,7 @@ import importlib.metadata
 import json
 import platform
 import statistics
+import subprocess
 from itertools import chain
 from typing import Annotated, Any
 
@@ -34,6 +35,14 @@ def main(
     torch.manual_seed(0)
     torch.set_num_threads(threads)
     copied = _copy_bandwidth(device)
+    about = {
+        "device": _device(device),
+        "driver": _driver(device),
+        "torch": torch.__version__,
+        "triton": _version("triton"),
+        "threads": threads,
+        "copy_gb_per_s": round(copied / 1e9, 1),
+    }
     rows: list[dict[str, Any]] = []
     for case in chain(ops_patches.cases(device), ops_rays.cases(device)):
         if only in (None, case.op):
@@ -41,13 +50,6 @@ def main(
     if only in (None, "hash_encode"):
         rows += _show(ops_hash.rows(device), as_json)
     if as_json:
-        about = {
-            "device": _device(device),
-            "torch": torch.__version__,
-            "triton": _version("triton"),
-            "threads": threads,
-            "copy_gb_per_s": round(copied / 1e9, 1),
-        }
         typer.echo(json.dumps({**about, "rows": rows}))
 
 
@@ -88,6 +90,14 @@ def _copy_bandwidth(device: str) -> float:
 
 def _device(device: str) -> str:
     return torch.cuda.get_device_name() if device == "cuda" else f"{platform.machine()} CPU"
+
+
+def _driver(device: str) -> str | None:
+    """Version of the GPU's driver, as it says itself."""
+    if device != "cuda":
+        return None
+    words = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()[0]
 
 
 def _version(package: str) -> str | None:

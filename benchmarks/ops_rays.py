@@ -1,5 +1,6 @@
 """Cases of `benchmarks.ops` along rays: distortion, compositing, and counting cameras."""
 
+import importlib.util
 from collections.abc import Callable, Iterator
 
 import torch
@@ -52,6 +53,8 @@ def _composite(device: str, rays: int, samples: int) -> Case:
         "ours": both_ways(ours, [tau, rgb]),
         "unfused torch": both_ways(lambda: _unfused(tau, rgb, depth, edges), [tau, rgb]),
     }
+    if importlib.util.find_spec("nerfacc") is not None:
+        runs["nerfacc"] = both_ways(lambda: _nerfacc(tau, rgb, depth, edges), [tau, rgb])
     what = f"with distortion, {samples} samples, {rays} rays, forward and backward"
     return Case("composite", what, runs, bytes=rays * samples * 4 * (7 + 12))
 
@@ -98,7 +101,20 @@ def _linear(weights: Tensor, edges: Tensor) -> Tensor:
 
 def _unfused(tau: Tensor, rgb: Tensor, depth: Tensor, edges: Tensor) -> tuple[Tensor, ...]:
     """As one writes it."""
-    w = render_weights(tau)
+    return _summed(render_weights(tau), rgb, depth, edges)
+
+
+def _nerfacc(tau: Tensor, rgb: Tensor, depth: Tensor, edges: Tensor) -> tuple[Tensor, ...]:
+    """Weights and sums by nerfacc; it has no distortion, so that is the linear one."""
+    import nerfacc  # pyright: ignore[reportMissingImports]
+
+    w, _, _ = nerfacc.render_weight_from_density(torch.zeros_like(tau), torch.ones_like(tau), tau)
+    values = torch.cat([rgb, depth[..., None], 1 / depth[..., None]], -1)
+    shown = nerfacc.accumulate_along_rays(w, values)
+    return shown[..., :3], shown[..., 3], shown[..., 4], w.sum(-1), _linear(w, edges)
+
+
+def _summed(w: Tensor, rgb: Tensor, depth: Tensor, edges: Tensor) -> tuple[Tensor, ...]:
     colour = (w[..., None] * rgb).sum(-2)
     return colour, (w * depth).sum(-1), (w / depth).sum(-1), w.sum(-1), _linear(w, edges)
 
