@@ -19,7 +19,7 @@ from scorereg.schedules import log_linear
 __all__ = ["KINDS", "run"]
 
 KINDS = ("none", "geometric", "prior", "both")
-STEPS, COUNT = 400, 3000
+STEPS, COUNT = 1200, 3000
 PATCHES, START, KNOWN = 2, 0.5, 0.5  # a step; from which share of the steps on; share with a photo's colours
 OPACITY, SMOOTH = 5e-2, 1.0  # weights of the hand-made terms
 SIGMA, WEIGHTS = (0.1, 0.02), {"rgb": 5e-2, "disparity": 5e-2}  # of the prior
