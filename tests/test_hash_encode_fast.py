@@ -242,6 +242,18 @@ def test_a_position_that_is_nan_touches_no_other(backend, staggered, device):
         assert value[torch.arange(20) != 7].isfinite().all()
 
 
+def test_three_features_stay_in_their_rows(device):
+    """A kernel computes four: of a row that is spoilt nothing reaches the next."""
+    pytest.importorskip("triton")
+    shape = GridShape(1, 3, 9, 3, 3)
+    table = table_of(shape, device).requires_grad_()
+    x = torch.tensor([[0.4, float("nan"), 0.4]], device=device)
+    hash_encode(x, table, shape, backend="triton").sum().backward()
+    spoilt = table.grad.isnan()
+    assert spoilt.any()
+    assert spoilt.all(1).equal(spoilt.any(1))
+
+
 # more
 
 
