@@ -20,6 +20,7 @@ from examples.voxel_grid.recipe import Recipe
 from scorereg import Density, PriorCard, ScoreLoss, baselines
 from scorereg.cameras import Cameras
 from scorereg.fields import Field, spherical_harmonics
+from scorereg.ops import frustum_count
 from scorereg.priors.network import NetworkPrior, build_network
 from scorereg.rendering import Render
 from scorereg.scenes import load_scene
@@ -394,6 +395,25 @@ def test_the_prior_over_blocks_moves_densities_that_no_photo_sees(scene):
     moved = (with_it != 0) & (without == 0)
     assert moved.any()
     assert (with_it[moved] < 0).all()  # there is next to nothing, and half solid is what the prior knows: it fills
+
+
+def test_what_two_cameras_see_can_be_spared(scene):
+    loaded = load_scene(scene)
+    loop = Loop(loaded, replace(TINY, blocks=8, spare_seen=True), 0, blocks=HalfSolid())
+    shown = loop._render(loop._photo_rays()[0], 0.0)
+    blocks = loop.block_sampler.sample(shown, 8, loop.generator)
+    seen = loop._seen(blocks)
+    assert 0 < seen.float().mean() < 1
+    for b, i, j, k in ((0, 0, 0, 0), (3, 2, 1, 3), (7, 1, 3, 0)):
+        point = blocks.points[b, i, j, k]
+        count = int(frustum_count(point[None], loop.cameras))
+        assert bool(seen[b, 0, i, j, k]) == (count >= 2)
+    block = in_prior_space(loop.field, blocks, loop.card).detach().requires_grad_()
+    assert loop.block_loss is not None
+    loop.block_loss(block, step=0, known=seen).backward()
+    assert block.grad is not None
+    assert (block.grad[seen] == 0).all()
+    assert (block.grad[~seen] != 0).any()
 
 
 @pytest.mark.usefixtures("tiny", "as_user")

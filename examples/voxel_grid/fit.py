@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from einops import rearrange
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from examples.voxel_grid.blocks import Blocks, BlockSampler
@@ -15,6 +15,7 @@ from examples.voxel_grid.recipe import CPU, Recipe
 from scorereg import RGBD, Density, NetworkPrior, PatchSampler, PriorCard, ScoreLoss
 from scorereg.baselines import total_variation
 from scorereg.cameras import Cameras, Rays
+from scorereg.ops import frustum_count
 from scorereg.priors import WrappedPrior
 from scorereg.rendering import Render, render, render_image
 from scorereg.scenes import Scene
@@ -98,7 +99,9 @@ class Loop:
         if self.block_loss is not None and step >= self.block_start:
             blocks = self.block_sampler.sample(shown, recipe.blocks, self.generator)
             block = in_prior_space(self.field, blocks, self.card)
-            terms["blocks"] = recipe.block_weight * self.block_loss(block, step=step, generator=self.generator)
+            known = self._seen(blocks) if recipe.spare_seen else None
+            value = self.block_loss(block, step=step, known=known, generator=self.generator)
+            terms["blocks"] = recipe.block_weight * value
         if self.patch_loss is not None and step >= self.patch_start and step % recipe.patch_every == 0:
             terms["patches"] = self._patches(self.patch_loss, step, share)
         self.optimiser.zero_grad()
@@ -125,6 +128,11 @@ class Loop:
         piece = tuple(slice(a, a + _SLAB) for a in starts)
         value = self.recipe.tv * total_variation(field.raw_density[piece])
         return value + self.recipe.tv_colour * total_variation(field.colour[piece])
+
+    def _seen(self, blocks: Blocks) -> Bool[Tensor, "b 1 s s s"]:
+        """Which points two cameras look at, so that photos can decide what is there."""
+        seen = frustum_count(blocks.points.reshape(-1, 3), self.cameras) >= min(2, len(self.cameras))
+        return seen.reshape(len(blocks.points), 1, *blocks.points.shape[1:4])
 
     def _patches(self, loss: ScoreLoss, step: int, share: float) -> Tensor:
         patches = self.patch_sampler.sample(self.recipe.patches, generator=self.generator)

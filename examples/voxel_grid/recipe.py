@@ -37,6 +37,7 @@ class Recipe:
         perturb: Whether blocks are shown to their prior with noise, as in score distillation.
         voxel: Smallest and largest distance of a block's points, metres.
         unseen: Share of the blocks that are drawn where fewer than two cameras look.
+        spare_seen: Whether the blocks' prior moves only points that fewer than two cameras look at.
         patches: Patches in a step that has any.
         patch_every: A step in so many has patches.
         patch_start: When the RGB-D prior begins.
@@ -66,6 +67,7 @@ class Recipe:
     perturb: bool = False
     voxel: tuple[float, float] = (0.05, 0.1)
     unseen: float = 0.5
+    spare_seen: bool = False
     patches: int = 2
     patch_every: int = 2
     patch_start: float = 0.5
