@@ -8,16 +8,23 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
+import torch
 import typer
 
+from scorereg import rebin
 from scorereg.cli import one_line_errors
+
+BINS = 60
 
 
 def main(
     runs: Annotated[list[Path], typer.Argument(help="Folders that examples.ray_weights wrote, of one scene.")],
     out: Annotated[Path, typer.Option(help="The picture, PNG.")] = Path("rays.png"),
 ) -> None:
-    """Draw, for each run a row and for each ray a column, the share of light over depth, and the true depth."""
+    """Draw the share of light over depth and the true depth: a row for each run, a column for each ray.
+
+    Bins are even in the logarithm of the depth, the same for all.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
@@ -28,20 +35,26 @@ def main(
     if any(not np.array_equal(each["pixels"], rays[0]["pixels"]) for each in rays):
         raise ValueError("the runs show different rays, so they are not of one scene and its size. Give runs of one.")
     count = len(rays[0]["pixels"])
+    edges = np.geomspace(min(each["edges"].min() for each in rays), max(each["edges"].max() for each in rays), BINS + 1)
     figure, axes = plt.subplots(
-        len(runs), count, figsize=(2.1 * count, 1.3 * len(runs) + 0.4), sharex="col", sharey=True, squeeze=False
+        len(runs), count, figsize=(2.1 * count, 1.3 * len(runs) + 0.4), sharex=True, sharey=True, squeeze=False
     )
+    ticks = [metres for metres in (0.25, 0.5, 1, 2, 4, 8, 16, 32, 64) if edges[0] <= metres <= edges[-1]]
     for row, (name, each) in enumerate(zip(names, rays, strict=True)):
+        old = (torch.from_numpy(each[key]).double() for key in ("weights", "edges"))
+        binned = rebin(*old, torch.from_numpy(edges)).numpy()
         for column in range(count):
             axis, depth = axes[row, column], each["depth"][column]
-            axis.stairs(each["weights"][column], each["edges"][column], fill=True, color="#4060a0")
+            axis.stairs(binned[column], edges, fill=True, color="#4060a0")
             if depth > 0:
                 axis.axvline(depth, color="#d04020", linewidth=1)
             axis.set_xscale("log")
-            axis.tick_params(labelsize=6, which="both")
-            axis.set_ylim(0, 1)
-        axes[row, 0].set_ylabel(name, fontsize=8)
-    figure.supxlabel("planar depth, metres; the line is the true depth", fontsize=8)
+            axis.set_xticks(ticks)
+            axis.set_xticklabels([f"{metres:g}" for metres in ticks])
+            axis.set_xticks([], minor=True)
+            axis.tick_params(labelsize=7)
+        axes[row, 0].set_ylabel(name, fontsize=9)
+    figure.supxlabel("planar depth in metres; the line is the true depth", fontsize=8)
     figure.tight_layout(pad=0.4)
     beside = out.with_suffix(".part")
     figure.savefig(beside, format="png", dpi=110)
