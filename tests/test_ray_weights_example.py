@@ -3,12 +3,15 @@
 import importlib
 import json
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from test_examples import TINY, write_scene
 from torch.testing import assert_close
 from typer.testing import CliRunner
 
+from examples.ray_weights import plot
 from examples.ray_weights.__main__ import app
 from examples.ray_weights.term import RayTerm
 from scorereg import NetworkPrior, PriorCard, RayWeights, load_prior
@@ -150,6 +153,14 @@ def test_a_seed_makes_it_repeatable(prior, tmp_path):
     scene = write_scene(tmp_path / "wall")
     one, two = (fit(scene, tmp_path / name, prior, "--bare") for name in "ab")
     assert one["views"] == two["views"]
+    plot.main([tmp_path / "a", tmp_path / "b"], tmp_path / "rays.png")
+    with Image.open(tmp_path / "rays.png") as picture:
+        assert picture.width > 500
+    with np.load(tmp_path / "b/rays.npz") as arrays:
+        other = dict(arrays)
+    np.savez(tmp_path / "b/rays.npz", **{**other, "pixels": other["pixels"] + 1})
+    with pytest.raises(ValueError, match="the runs show different rays"):
+        plot.main([tmp_path / "a", tmp_path / "b"], tmp_path / "rays.png")
 
 
 @pytest.mark.usefixtures("tiny")

@@ -31,7 +31,7 @@ def main(
     from matplotlib import pyplot as plt
 
     names = [json.loads((run / "metrics.json").read_text(encoding="utf-8"))["regularize"] for run in runs]
-    rays = [np.load(run / "rays.npz") for run in runs]
+    rays = [_read(run / "rays.npz") for run in runs]
     if any(not np.array_equal(each["pixels"], rays[0]["pixels"]) for each in rays):
         raise ValueError("the runs show different rays, so they are not of one scene and its size. Give runs of one.")
     count = len(rays[0]["pixels"])
@@ -41,8 +41,8 @@ def main(
     )
     ticks = [metres for metres in (0.25, 0.5, 1, 2, 4, 8, 16, 32, 64) if edges[0] <= metres <= edges[-1]]
     for row, (name, each) in enumerate(zip(names, rays, strict=True)):
-        old = (torch.from_numpy(each[key]).double() for key in ("weights", "edges"))
-        binned = rebin(*old, torch.from_numpy(edges)).numpy()
+        weights, old = (torch.from_numpy(each[key]).double() for key in ("weights", "edges"))
+        binned = rebin(weights, old, torch.from_numpy(edges)).numpy()
         for column in range(count):
             axis, depth = axes[row, column], each["depth"][column]
             axis.stairs(binned[column], edges, fill=True, color="#4060a0")
@@ -60,6 +60,11 @@ def main(
     figure.savefig(beside, format="png", dpi=110)
     beside.replace(out)
     typer.echo(f"picture: {out}")
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path) as arrays:
+        return dict(arrays)
 
 
 if __name__ == "__main__":
