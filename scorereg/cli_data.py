@@ -18,6 +18,7 @@ def make_rays_command(
     far: Annotated[float, typer.Option(help="Planar depth at which they end, metres.")] = 10.0,
     licence: Annotated[str, typer.Option(help="Licence of the data, for the cards.")] = "",
     credit: Annotated[list[str] | None, typer.Option(help="Whom to credit on the cards; repeatable.")] = None,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave unreadable frames out, up to 1 %.")] = False,
 ) -> None:
     """Make weights along rays out of depth maps, to train a one-dimensional prior on."""
     from scorereg.ray_weights import RayWeights
@@ -25,8 +26,9 @@ def make_rays_command(
 
     transform = RayWeights(near=near, far=far, bins=bins)
     counts = make_rays(
-        data, out, count=count, seed=seed, transform=transform, licence=licence, credits=tuple(credit or ())
-    )
+        data, out, count=count, seed=seed, transform=transform, licence=licence, credits=tuple(credit or ()),
+        skip_bad=skip_bad,
+    )  # fmt: skip
     typer.echo(f"arrays: {out}, " + ", ".join(f"{number} {name}" for name, number in counts.items()))
 
 

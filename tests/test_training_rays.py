@@ -7,6 +7,7 @@ import pytest
 import torch
 from rgbd_folders import transforms
 from scipy.integrate import quad
+from test_training_channels import spoilt
 from torch.testing import assert_close
 
 from scorereg import RayWeights
@@ -168,6 +169,21 @@ def test_mistakes_are_named(scenes, tmp_path):
         make_rays([scenes], tmp_path / "file" / "out", count=6)
     with pytest.raises(ValueError, match="held part is empty or not finite"):
         write_arrays(tmp_path, {"held": np.full((1, 1, 2), np.nan, np.float32)}, {})
+
+
+def test_bad_depth_is_left_out_and_named_where_asked(tmp_path):
+    folder = spoilt(tmp_path / "s", 150)
+    (folder / "depth" / "7.png").write_bytes(b"nope")
+    with pytest.raises((OSError, ValueError), match=r"depth/7.png"):
+        make_rays([folder], tmp_path / "out", count=150)
+    with pytest.warns(UserWarning, match=r"left out: .*depth/7.png"):
+        counts = make_rays([folder], tmp_path / "out", count=150, skip_bad=True)
+    assert sum(counts.values()) == 149
+    facts = json.loads((tmp_path / "out" / "arrays.json").read_text())
+    assert facts["data"] == "weights along rays of 149 depth maps, 1 of each"
+    (folder / "depth" / "8.png").write_bytes(b"nope")
+    with pytest.raises(ValueError, match="2 of 150 frames cannot be used, and only 1 % may be skipped"):
+        make_rays([folder], tmp_path / "other", count=150, skip_bad=True)
 
 
 def test_command(scenes, tmp_path, monkeypatch, capsys):

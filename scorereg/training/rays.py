@@ -6,6 +6,7 @@ silhouettes. Around each surface the weight lies as one of the distributions of 
 some go on behind a translucent surface, and depth is scaled a little, as nobody knows the next scene's scale exactly.
 """
 
+import warnings
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from scorereg.ray_weights import RayWeights
 from scorereg.training.array_folder import check_new, write_arrays
+from scorereg.training.faults import Faults
 from scorereg.training.frame import DEPTH, Frame, read_frame
 from scorereg.training.layouts import find_frames
 from scorereg.training.ray_spreads import bin_surfaces, draw_spread
@@ -88,6 +90,7 @@ def make_rays(
     mix: RayMix | None = None,
     licence: str = "",
     credits: tuple[str, ...] = (),
+    skip_bad: bool = False,
 ) -> dict[str, int]:
     """Make a folder of arrays from RGB-D frames, one scene in sixteen held out.
 
@@ -102,6 +105,7 @@ def make_rays(
         mix: What kinds of rays.
         licence: Of the data, for the cards of what is trained on it.
         credits: Whom to name there.
+        skip_bad: Leave frames out that cannot be read, up to one in a hundred; each is warned of.
 
     Returns:
         The number of rays in each part.
@@ -117,12 +121,16 @@ def make_rays(
     train, held, held_names = split_scenes(frames)
     check_new(out)
     each = -(-count // len(frames))
-    arrays = {"train": _all(train, each, seed, transform, mix), "held": _all(held, each, seed, transform, mix)}
+    faults = Faults(skip_bad)
+    arrays = {name: _all(some, each, seed, transform, mix, faults) for name, some in (("train", train), ("held", held))}
+    faults.check(len(frames))
+    for line in faults.bad:
+        warnings.warn(f"left out: {line}", stacklevel=2)
     facts = {
         "channels": ["weight"],
         "range": [-1.0, 1.0],
         "transform": transform.to_json(),
-        "data": f"weights along rays of {len(frames)} depth maps, {each} of each",
+        "data": f"weights along rays of {len(frames) - len(faults.bad)} depth maps, {each} of each",
         "licence": licence,
         "credits": list(credits),
         "seed": seed,
@@ -132,18 +140,26 @@ def make_rays(
     return {name: len(array) for name, array in arrays.items()}
 
 
-def _all(frames: list[Frame], each: int, seed: int, transform: RayWeights, mix: RayMix | None) -> np.ndarray:
+def _all(
+    frames: list[Frame], each: int, seed: int, transform: RayWeights, mix: RayMix | None, faults: Faults
+) -> np.ndarray:
     numbers: dict[str, int] = {}
     parts = []
     for frame in frames:
         number = numbers[frame.scene] = numbers.get(frame.scene, -1) + 1
         state = np.random.SeedSequence((seed, zlib.crc32(frame.scene.encode()), number)).generate_state(1, np.uint64)
         generator = torch.Generator().manual_seed(int(state[0]) >> 1)
-        metres = read_frame(frame, (DEPTH,)).metres
+        try:
+            metres = read_frame(frame, (DEPTH,)).metres
+        except (OSError, ValueError) as error:
+            faults.add(error)
+            continue
         assert metres is not None, "find_frames gives frames with depth only"
         depth = torch.from_numpy(np.nan_to_num(metres, nan=0.0))
         weights = rays_of_depth(depth, each, transform.edges, generator, mix=mix)
         parts.append(transform.encode(weights)[:, None].numpy().astype(np.float16))
+    if not parts:
+        return np.zeros((0, 1, transform.bins), np.float16)
     return np.concatenate(parts)
 
 
