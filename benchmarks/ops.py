@@ -3,10 +3,10 @@
     python -m benchmarks.ops [--device cpu|cuda] [--json]
 
 The ways to do one thing take turns, and a ratio is the median over the turns of other / ours, so that a machine that is
-busy elsewhere slows both alike. On a CPU the time is that of the process, summed over its threads, of which there is
-one unless `--threads` says otherwise. Where it is known what has to move through memory at least, it is reported as a
-share of the bandwidth at which the device copies a large tensor in the same run. `memory_ratio` is of the most that
-tensors hold at once.
+busy elsewhere slows both alike. On a CPU the time is that of the process with its one thread, and that of the clock
+where `--threads` asks for more, which needs a quiet machine. Where it is known what has to move through memory at
+least, it is reported as a share of the bandwidth at which the device copies a large tensor in the same run.
+`memory_ratio` is of the most that tensors hold at once.
 """
 
 import importlib.metadata

@@ -40,8 +40,12 @@ def void(_: object) -> None:
 
 
 def measure(case: Case, device: str) -> dict[str, list[float]]:
-    """Milliseconds of each way, by name: on a CPU those of the process, which other processes disturb less."""
-    clock = time.perf_counter if device == "cuda" else time.process_time
+    """Milliseconds of each way, by name.
+
+    With one thread on a CPU those of the process, which other processes disturb less; else those of the clock.
+    """
+    alone = device != "cuda" and torch.get_num_threads() == 1
+    clock = time.process_time if alone else time.perf_counter
     taken: dict[str, list[float]] = {name: [] for name in case.runs}
     names = list(case.runs)
     for repeat in range(-2, case.repeats):  # the first two warm up
