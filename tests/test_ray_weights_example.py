@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from test_examples import TINY, write_scene
+from test_examples import TEST, TINY, TRAIN, write_scene
 from torch.testing import assert_close
 from typer.testing import CliRunner
 
@@ -193,3 +193,24 @@ def test_the_shipped_prior_denoises_rays_better_than_the_best_linear_filter():
     gain = covariance @ torch.linalg.inv(covariance + 0.04 * torch.eye(64, dtype=torch.float64))
     linear = ((noised[:, 0].double() - mean) @ gain.T + mean - flat).square().mean()
     assert error < 0.5 * linear
+
+
+@pytest.mark.usefixtures("tiny")
+def test_without_test_views_there_is_nothing_to_tell_and_no_error(prior, tmp_path):
+    scene = write_scene(tmp_path / "wall", train_filenames=TRAIN + TEST, test_filenames=None)
+    arguments = [str(scene), "--out", str(tmp_path / "run"), "--steps", "2", "--views", "5", "--preset", "cpu"]
+    result = CliRunner().invoke(app, [*arguments, "--prior", str(prior)])
+    assert result.exception is None
+    assert "no test views, no true depth, " in result.stdout
+    assert (tmp_path / "run" / "rays.npz").exists()
+
+
+@pytest.mark.usefixtures("tiny")
+def test_metrics_are_not_there_before_the_rays_are(prior, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(importlib.import_module("examples.ray_weights.run"), "save_rays", full)
+    with pytest.raises(OSError, match="no space left"):
+        fit(write_scene(tmp_path / "wall"), tmp_path / "run", prior)
+    assert not (tmp_path / "run" / "metrics.json").exists()

@@ -46,6 +46,7 @@ def main(
 ) -> None:
     """Fit a radiance field to a few photos and write what it is worth on the held-out views."""
     from examples.nerf_fewshot.run import run
+    from examples.nerf_fewshot.setting import in_words
     from scorereg.estimators import Name
     from scorereg.fit import Regularize
 
@@ -59,10 +60,7 @@ def main(
         scale=scale, max_size=max_size, backend=backend, video=video,
         resume=resume,
     )  # fmt: skip
-    texts = {"psnr": ("PSNR {:.2f} dB", "no test views"), "ssim": ("SSIM {:.3f}", "no SSIM")}
-    texts["depth_abs_rel"] = ("depth abs-rel {:.3f}", "no true depth")
-    said = [missing if result[name] is None else form.format(result[name]) for name, (form, missing) in texts.items()]
-    typer.echo(f"{', '.join(said)}, {result['seconds']:.0f} s: {out}")
+    typer.echo(f"{in_words(result, 'psnr', 'ssim', 'depth_abs_rel')}: {out}")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from examples.nerf_fewshot.pictures import paint_depth, paint_error, save, save_video
 from scorereg.cameras import Rays
+from scorereg.files import write_beside
 from scorereg.fit import Fit
 from scorereg.metrics import depth_abs_rel, lpips, psnr, ssim
 from scorereg.scenes import Scene, camera_path
@@ -127,12 +128,8 @@ def _flight(fit: Fit, frames: int) -> list[Tensor]:
 
 def _save_field(fit: Fit, path: Path) -> None:
     state = {"field": fit.field.state_dict(), "proposal": fit.proposal.state_dict()}
-    beside = path.with_suffix(".part")
-    torch.save(state, beside)
-    beside.replace(path)
+    write_beside(path, lambda beside: torch.save(state, beside))
 
 
 def _write_text(path: Path, text: str) -> None:
-    beside = path.with_suffix(".part")
-    beside.write_text(text)
-    beside.replace(path)
+    write_beside(path, lambda beside: beside.write_text(text, encoding="utf-8"))

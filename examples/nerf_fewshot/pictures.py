@@ -8,6 +8,8 @@ from jaxtyping import Float
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from scorereg.files import write_beside
+
 __all__ = ["colour", "labelled_grid", "paint_depth", "paint_error", "save", "save_video"]
 
 _GAP, _LABEL = 4, 22
@@ -53,9 +55,7 @@ def labelled_grid(rows: list[tuple[str, list[Tensor | None]]], columns: list[str
 
 def save(image: Float[Tensor, "h w 3"], path: Path) -> None:
     """Write a PNG beside its place, then move it there."""
-    beside = path.with_suffix(".part")
-    _to_pil(image).save(beside, format="PNG")
-    beside.replace(path)
+    write_beside(path, lambda beside: _to_pil(image).save(beside, format="PNG"))
 
 
 def save_video(frames: list[Tensor], path: Path, *, fps: int = 15) -> None:

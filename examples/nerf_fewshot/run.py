@@ -2,22 +2,20 @@
 
 import os
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
-import torch
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
 from examples.nerf_fewshot.evaluate import View, render_views, summary, write
+from examples.nerf_fewshot.setting import by_preset, facts_of, progress_of
 from scorereg import NetworkPrior, load_prior
 from scorereg.estimators import Name
 from scorereg.fit import CPU, GPU, Extra, Fit, Recipe, Regularize, fit_scene
 from scorereg.priors import WrappedPrior
 from scorereg.scenes import Scene, load_scene
 
-__all__ = ["device_name", "fit_to_folder", "make_writable", "run", "run_views"]
+__all__ = ["fit_to_folder", "make_writable", "run", "run_views"]
 
 BACKENDS = ("auto", "compiled", "eager", "tinycudann")
 
@@ -54,11 +52,7 @@ def run_views(
         ValueError: If an argument or the scene is not usable.
         OSError: If a file cannot be read or `out` cannot be written.
     """
-    device = "cuda" if torch.cuda.is_available() and preset != "cpu" else "cpu"
-    preset = preset or {"cuda": "gpu", "cpu": "cpu"}[device]
-    if preset not in ("cpu", "gpu"):
-        raise ValueError(f"--preset must be cpu or gpu, but is {preset!r}.")
-    recipe = {"cpu": CPU, "gpu": GPU}[preset]
+    device, preset, recipe = by_preset(preset, CPU, GPU, steps)
     if backend not in BACKENDS:
         raise ValueError(f"--backend must be one of {', '.join(BACKENDS)}, but is {backend!r}.")
     if backend == "tinycudann" and find_spec("tinycudann") is None:
@@ -67,11 +61,7 @@ def run_views(
         raise ValueError(
             f"--estimator and --gate are the prior's, so they mean nothing with --regularize {regularize}."
         )
-    recipe = replace(
-        recipe, steps=recipe.steps if steps is None else steps, backend=backend, estimator=estimator, gate=gate
-    )
-    if recipe.steps < 1:
-        raise ValueError(f"--steps must be at least 1, but is {steps}.")
+    recipe = replace(recipe, backend=backend, estimator=estimator, gate=gate)
     make_writable(out)
     loaded = load_scene(scene, views=views, scale=scale, max_size=max_size)
     trained = load_prior(prior, device=device) if regularize == "prior" else None
@@ -82,7 +72,7 @@ def run_views(
     return fit_to_folder(
         loaded, trained, out, regularize=regularize, recipe=recipe, seed=seed, device=device, facts=facts,
         video=video, resume=resume,
-    )[:2]  # fmt: skip
+    )  # fmt: skip
 
 
 def fit_to_folder(
@@ -98,7 +88,8 @@ def fit_to_folder(
     video: int = 0,
     resume: bool = False,
     extra: Extra | None = None,
-) -> tuple[dict, list[View], Fit]:
+    also: Callable[[Fit], None] | None = None,
+) -> tuple[dict, list[View]]:
     """Fit with progress, render the test views, and write everything into `out`.
 
     Args:
@@ -113,37 +104,28 @@ def fit_to_folder(
         video: Frames of the flight.
         resume: Go on with the fit that was cut off in `out`.
         extra: For `fit_scene`.
+        also: Writes what else there is to write of the fit, before `metrics.json` says that all is there.
 
     Returns:
-        What `metrics.json` holds, the rendered test views, and the fit.
+        What `metrics.json` holds, and the rendered test views.
     """
-    console = Console(stderr=True)
-    console.print(scene.describe(), highlight=False, soft_wrap=True)
-    with Progress(
-        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeRemainingColumn(),
-        console=console,
-    ) as progress:  # fmt: skip
-        task = progress.add_task(facts["regularize"], total=recipe.steps, note="compiling")
-
-        def report(values: dict[str, float]) -> None:
-            note = f"step {values['step']:.0f}  training PSNR {values['psnr']:.1f}"
-            progress.update(task, completed=values["step"] + 1, note=note)
-
+    with progress_of(scene, facts["regularize"], recipe.steps) as progress:
+        progress.say("compiling")
         fit = fit_scene(
-            scene, prior, regularize=regularize, recipe=recipe, seed=seed, device=device, report=report,
+            scene, prior, regularize=regularize, recipe=recipe, seed=seed, device=device, report=progress.report,
             save=out / "fit.pt", resume=resume, extra=extra,
         )  # fmt: skip
-        progress.update(task, note="rendering the test views")
+        progress.say("rendering the test views")
         shown = render_views(fit)
+    if also is not None:
+        also(fit)
     metrics = {
-        "scene": scene.name, **facts, **summary(shown), "seconds": fit.seconds, "steps": recipe.steps, "seed": seed,
-        "device": device_name(device), "threads": torch.get_num_threads(),
-        "train": [scene.filenames[i] for i in scene.train], "near": scene.near, "far": scene.far,
-        "scale": scene.scale, "torch": torch.__version__,
+        **facts_of(scene, device), **facts, **summary(shown), "seconds": fit.seconds, "steps": recipe.steps,
+        "seed": seed,
     }  # fmt: skip
     write(fit, shown, metrics, out, video_frames=video)
     (out / "fit.pt").unlink()  # of use to a fit that was cut off only
-    return metrics, shown, fit
+    return metrics, shown
 
 
 def make_writable(out: Path) -> None:
@@ -158,8 +140,3 @@ def make_writable(out: Path) -> None:
             pass
     except OSError as error:
         raise OSError(f"{out} cannot be written ({os.strerror(error.errno or 0)}). Choose another --out.") from None
-
-
-def device_name(device: str) -> str:
-    """The GPU's name, or the CPU and its threads."""
-    return torch.cuda.get_device_name() if device == "cuda" else f"cpu, {torch.get_num_threads()} threads"

@@ -39,14 +39,14 @@ def main(
     video: Annotated[int, typer.Option(help="Frames of the flight through the scene; 0 leaves it out.")] = 0,
 ) -> None:
     """Fit a radiance field with the weights along its rays regularised, and write what it is worth."""
+    from examples.nerf_fewshot.setting import in_words
     from examples.ray_weights.run import run
 
     result = run(
         scene, out, regularize=regularize, prior=prior, rgbd_prior=rgbd_prior, bare=bare, views=views, steps=steps,
         seed=seed, weight=weight, preset=preset, scale=scale, video=video,
     )  # fmt: skip
-    depth = "no true depth" if result["depth_abs_rel"] is None else f"depth abs-rel {result['depth_abs_rel']:.3f}"
-    typer.echo(f"PSNR {result['psnr']:.2f} dB, {depth}, {result['seconds']:.0f} s: {out}")
+    typer.echo(f"{in_words(result, 'psnr', 'depth_abs_rel')}: {out}")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import typer
 
 from scorereg import rebin
 from scorereg.cli import one_line_errors
+from scorereg.files import write_beside
 
 BINS = 60
 
@@ -56,9 +57,7 @@ def main(
         axes[row, 0].set_ylabel(name, fontsize=9)
     figure.supxlabel("planar depth in metres; the line is the true depth", fontsize=8)
     figure.tight_layout(pad=0.4)
-    beside = out.with_suffix(".part")
-    figure.savefig(beside, format="png", dpi=110)
-    beside.replace(out)
+    write_beside(out, lambda beside: figure.savefig(beside, format="png", dpi=110))
     typer.echo(f"picture: {out}")
 
 

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from scorereg.files import write_beside
 from scorereg.fit import Fit
 from scorereg.rendering import render
 
@@ -33,13 +34,16 @@ def save_rays(fit: Fit, path: Path, *, count: int = 6) -> None:
             proposal_samples=fit.recipe.proposal_samples,
         )  # fmt: skip
     edges = scene.near * (scene.far / scene.near) ** shown.edges
-    beside = path.with_suffix(".part")
-    with beside.open("wb") as file:
-        np.savez(
-            file, pixels=pixels.numpy(), depth=truth[rows, columns].numpy(), edges=edges.cpu().numpy(),
-            weights=shown.weights.cpu().numpy(),
-        )  # fmt: skip
-    beside.replace(path)
+    weights = shown.weights.cpu().numpy()
+
+    def save(beside: Path) -> None:
+        with beside.open("wb") as file:  # by its name, savez would add a suffix
+            np.savez(
+                file, pixels=pixels.numpy(), depth=truth[rows, columns].numpy(), edges=edges.cpu().numpy(),
+                weights=weights,
+            )  # fmt: skip
+
+    write_beside(path, save)
 
 
 def _choose(depth: Tensor, count: int) -> Int[Tensor, "{count} 2"]:

@@ -3,9 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-
 from examples.nerf_fewshot.run import fit_to_folder, make_writable
+from examples.nerf_fewshot.setting import by_preset
 from examples.ray_weights.rays import save_rays
 from examples.ray_weights.term import RayTerm
 from scorereg import RayWeights, load_prior
@@ -62,13 +61,8 @@ def run(
     """
     if regularize not in KINDS:
         raise ValueError(f"--regularize must be one of {', '.join(KINDS)}, but is {regularize!r}.")
-    if preset not in (None, "cpu", "gpu"):
-        raise ValueError(f"--preset must be cpu or gpu, but is {preset!r}.")
-    device = "cuda" if torch.cuda.is_available() and preset != "cpu" else "cpu"
-    preset = preset or {"cuda": "gpu", "cpu": "cpu"}[device]
-    recipe = _recipe({"cpu": CPU, "gpu": GPU}[preset], regularize, bare=bare, steps=steps)
-    if recipe.steps < 1:
-        raise ValueError(f"--steps must be at least 1, but is {steps}.")
+    device, preset, recipe = by_preset(preset, CPU, GPU, steps)
+    recipe = _recipe(recipe, regularize, bare=bare)
     make_writable(out)
     loaded = load_scene(scene, views=views, scale=scale)
     rays = load_prior(prior, device=device) if regularize in ("rays", "both", "rgbd") else None
@@ -85,17 +79,16 @@ def run(
         "rgbd_prior": None if patches is None else rgbd_prior, "weight": None if rays is None else weight,
         "preset": preset,
     }  # fmt: skip
-    metrics, _, fit = fit_to_folder(
+    return fit_to_folder(
         loaded, patches, out, regularize="prior" if patches is not None else "geometric", recipe=recipe, seed=seed,
         device=device, facts=facts, video=video, extra=term,
-    )  # fmt: skip
-    save_rays(fit, out / "rays.npz")
-    return metrics
+        also=lambda fit: save_rays(fit, out / "rays.npz"),
+    )[0]  # fmt: skip
 
 
-def _recipe(recipe: Recipe, regularize: str, *, bare: bool, steps: int | None) -> Recipe:
+def _recipe(recipe: Recipe, regularize: str, *, bare: bool) -> Recipe:
     """The preset with only the terms that were asked for."""
-    changed: dict = {} if steps is None else {"steps": steps}
+    changed: dict = {}
     if regularize in ("none", "rays"):
         changed["distortion"] = 0.0
     if bare:

@@ -37,19 +37,14 @@ def main(
     ] = None,
 ) -> None:
     """Fit a voxel grid to a few photos and write what it is worth on the held-out views."""
+    from examples.nerf_fewshot.setting import in_words
     from examples.voxel_grid.run import run
 
     result = run(
         scene, out, regularize=regularize, prior=prior, rgbd_prior=rgbd_prior, views=views, steps=steps, seed=seed,
         preset=preset, scale=scale, max_size=max_size,
     )  # fmt: skip
-    texts = {
-        "psnr": ("PSNR {:.2f} dB", "no test views"),
-        "depth_abs_rel": ("depth abs-rel {:.3f}", "no true depth"),
-        "floater_mass": ("floaters {:.3f} m^3", "no free space known"),
-    }
-    said = [missing if result[name] is None else form.format(result[name]) for name, (form, missing) in texts.items()]
-    typer.echo(f"{', '.join(said)}, {result['seconds']:.0f} s: {out}")
+    typer.echo(f"{in_words(result, 'psnr', 'depth_abs_rel', 'floater_mass')}: {out}")
 
 
 if __name__ == "__main__":

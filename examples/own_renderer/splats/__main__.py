@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from examples.nerf_fewshot.setting import in_words
 from examples.own_renderer.splats.run import COUNT, STEPS, run
 from scorereg.cli import one_line_errors
 
@@ -39,9 +40,7 @@ def main(
         scene, out, regularize=regularize, prior=prior, views=views, steps=steps, count=count, seed=seed, scale=scale,
         max_size=max_size,
     )  # fmt: skip
-    psnr = "no test views" if result["psnr"] is None else f"PSNR {result['psnr']:.2f} dB"
-    depth = "no true depth" if result["depth_abs_rel"] is None else f"depth abs-rel {result['depth_abs_rel']:.3f}"
-    typer.echo(f"{psnr}, {depth}, {result['seconds']:.0f} s: {out}")
+    typer.echo(f"{in_words(result, 'psnr', 'depth_abs_rel')}: {out}")
 
 
 if __name__ == "__main__":

@@ -7,11 +7,13 @@ import torch
 from torch import Tensor
 
 from examples.nerf_fewshot.evaluate import View, summary, write_metrics, write_views
-from examples.nerf_fewshot.run import device_name, make_writable
+from examples.nerf_fewshot.run import make_writable
+from examples.nerf_fewshot.setting import facts_of
 from examples.own_renderer.splats.fit import fit, image, random_splats
 from examples.own_renderer.splats.renderer import Splats
 from scorereg import RGBD, ScoreLoss, load_prior
 from scorereg.cameras import Cameras
+from scorereg.files import write_beside
 from scorereg.patches import PatchSampler
 from scorereg.scenes import Scene, load_scene
 from scorereg.schedules import log_linear
@@ -90,16 +92,12 @@ def run(
     seconds = time.monotonic() - began
     shown = _views(splats, loaded)
     metrics = {
-        "scene": loaded.name, "regularize": regularize, "prior": prior if regularize in ("prior", "both") else None,
-        **summary(shown), "seconds": seconds, "steps": steps, "count": count, "seed": seed,
-        "device": device_name("cpu"), "threads": torch.get_num_threads(), "torch": torch.__version__,
-        "train": [loaded.filenames[i] for i in loaded.train],
-        "near": loaded.near, "far": loaded.far, "scale": loaded.scale,
+        **facts_of(loaded, "cpu"), "regularize": regularize,
+        "prior": prior if regularize in ("prior", "both") else None, **summary(shown), "seconds": seconds,
+        "steps": steps, "count": count, "seed": seed,
     }  # fmt: skip
     write_views(shown, out, loaded.near, loaded.far)
-    beside = out / "splats.part"
-    torch.save(splats.state_dict(), beside)
-    beside.replace(out / "splats.pt")
+    write_beside(out / "splats.pt", lambda beside: torch.save(splats.state_dict(), beside))
     write_metrics(metrics, out)
     return metrics
 
