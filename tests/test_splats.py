@@ -4,7 +4,10 @@ import ast
 import importlib
 import json
 import re
+import sys
+from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -12,8 +15,10 @@ from test_examples import write_scene
 from torch.testing import assert_close
 from typer.testing import CliRunner
 
+from examples.own_renderer.splats import cuda_renderer, renderer
 from examples.own_renderer.splats.__main__ import app
 from examples.own_renderer.splats.fit import fit, image, random_splats
+from examples.own_renderer.splats.recipe import Recipe
 from examples.own_renderer.splats.renderer import Splats
 from scorereg import RGBD, GaussianFieldPrior, ScoreLoss
 from scorereg.cameras import Cameras, rotation_matrix
@@ -25,6 +30,7 @@ pytest.importorskip("matplotlib", reason="needs matplotlib, from the extra examp
 
 FOLDER = Path(__file__).resolve().parent.parent / "examples/own_renderer/splats"
 FOCAL, WIDTH, HEIGHT = 20.0, 14, 10
+VECTORS = ("pose", "focal", "center")
 
 
 def camera(turn=(0.05, -0.1, 0.02), place=(0.1, 0.0, -0.2)):
@@ -149,6 +155,82 @@ def test_a_wall_has_its_depth_and_colour():
     assert_close(shown["rgb"][0, :, 0, 0], 0.99 * torch.tensor([0.2, 0.5, 0.9]), rtol=1e-3, atol=0)
 
 
+# gsplat's place
+
+
+@pytest.fixture
+def gsplat(monkeypatch):
+    """A stand-in that takes gsplat's arguments by gsplat's conventions, and renders in torch; holds the last call's."""
+
+    def rasterization(means, quats, scales, opacities, colors, viewmats, Ks, width, height, **more):
+        module.call = {"width": width, "height": height, **more}
+        real, imaginary = quats.split([1, 3], -1)  # any length will do
+        length = imaginary.norm(dim=-1, keepdim=True)
+        assert_close(Ks[:, 2], torch.tensor([0.0, 0.0, 1.0]).to(Ks).expand(len(Ks), 3))
+        assert_close(viewmats[:, 3], torch.tensor([0.0, 0.0, 0.0, 1.0]).to(viewmats).expand(len(Ks), 4))
+        assert_close(Ks[:, [0, 1], [1, 0]], torch.zeros_like(Ks[:, 0, :2]))
+        inner = Splats(means.detach(), colors.detach(), scales.detach()[:, 0])
+        values = {
+            "mean": means, "size": scales.log(), "turn": 2 * torch.atan2(length, real) * imaginary / length,
+            "opacity": (opacities / 0.99).logit()[:, None], "colour": colors.logit(),
+        }  # fmt: skip
+        seen = Cameras(torch.linalg.inv(viewmats)[:, :3], Ks[:, [0, 1], [0, 1]], Ks[:, :2, 2], width, height)
+        shown = torch.func.functional_call(inner, values, seen)
+        opacity = shown["opacity"][..., None]
+        depth = (shown["depth"] * (shown["opacity"] + 1e-6))[..., None] / opacity.clamp_min(1e-10)
+        return torch.cat([shown["rgb"].permute(0, 2, 3, 1), depth], -1), opacity, {}
+
+    module = ModuleType("gsplat")
+    module.__dict__["rasterization"] = rasterization
+    monkeypatch.setitem(sys.modules, "gsplat", module)
+    return module
+
+
+@pytest.mark.parametrize("case", ["two cameras", "window", "wide pixels"])
+def test_gsplat_is_asked_for_the_same_picture_and_gradients(gsplat, case):
+    splats, one, other = some_splats(), camera(), camera(turn=(0.1, 0.2, -0.3))
+    seen = {
+        "two cameras": replace(
+            one, **{name: torch.cat([getattr(one, name), getattr(other, name)]) for name in VECTORS}
+        ),
+        "window": one.windows(torch.tensor([[4.0, 3.0]]).double(), 1.0, width=6, height=4),
+        "wide pixels": replace(one, focal=one.focal * torch.tensor([1.0, 1.3])),
+    }[case]
+    wanted = splats(seen)
+    splats.render = cuda_renderer.render
+    shown = splats(seen)
+    shown["depth"] = shown["depth"] * shown["opacity"] / (shown["opacity"] + 1e-6)  # as ours, which is 0 of nothing
+    for name, value in wanted.items():
+        assert_close(shown[name], value)
+    pulls = [torch.rand_like(value) for value in wanted.values()]
+    exact, mine = (torch.autograd.grad([*x.values()], [*splats.parameters()], pulls) for x in (wanted, shown))
+    for one, other in zip(mine, exact, strict=True):
+        assert_close(one, other, rtol=1e-4, atol=1e-5)
+    assert {"render_mode": "RGB+ED", "eps2d": 0.3, "near_plane": renderer.NEAREST}.items() <= gsplat.call.items()
+
+
+def test_quaternions_turn_as_the_rotation_does():
+    """At any length, at none as well."""
+    turn = torch.cat([torch.zeros(1, 3), 3 * torch.randn(20, 3, generator=torch.Generator().manual_seed(0))]).double()
+    w, x, y, z = cuda_renderer.quaternions(turn).T
+    matrix = torch.stack([
+        1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
+        2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x),
+        2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y),
+    ], -1).reshape(-1, 3, 3)  # fmt: skip
+    assert_close(matrix, rotation_matrix(turn))
+
+
+def test_gsplat_can_fit(gsplat, scene):
+    splats, cameras, photos, draw = started(scene, count=60)
+    splats.render = cuda_renderer.render
+    before = splats.colour.detach().clone()
+    fit(splats, cameras, photos, 2, draw, windows=2, size=8)
+    assert (splats.colour != before).any()
+    assert (gsplat.call["width"], gsplat.call["height"]) == (8, 8)
+    assert image(splats, cameras[[0]])["rgb"].shape == photos[0].shape
+
+
 # the fit
 
 
@@ -201,7 +283,7 @@ def test_attached_adds_exactly_the_scores_gradient(scene):
     prior = GaussianFieldPrior(8, ("r", "g", "b", "disparity"))
     loss = ScoreLoss(prior, sigma=0.1, channel_weights={"rgb": 0.2, "disparity": 0.5})
     nearby = importlib.import_module("examples.own_renderer.splats.run").Nearby(
-        PatchSampler(cameras, photos, size=8, focal=(30.0, 60.0), known_rgb=0.5), transform, 0, draw
+        PatchSampler(cameras, photos, size=8, focal=(30.0, 60.0), known_rgb=0.5), transform, Recipe(start=0.0), draw
     )
     views = nearby(0)
     assert views is not None
@@ -240,7 +322,7 @@ def code_lines(path):
 
 def test_renderer_and_fit_are_short_and_know_nothing_of_priors():
     assert sum(len(code_lines(FOLDER / f"{name}.py")) for name in ("renderer", "fit")) < 150
-    for name in ("renderer", "fit"):
+    for name in ("renderer", "fit", "cuda_renderer"):
         assert not re.search(r"prior|score\b|attach|sigma|denoise", (FOLDER / f"{name}.py").read_text(), re.IGNORECASE)
 
 
@@ -256,11 +338,13 @@ def run(tmp_path, monkeypatch):
         name="gaussian", channels=RGBD.channels, size=(16, 16), sigma_min=0.01, sigma_max=1.0, d_min=0.5,
         focal=(30.0, 60.0), network={},
     )  # fmt: skip
-    monkeypatch.setattr(module, "load_prior", lambda name: prior)
+    monkeypatch.setattr(module, "load_prior", lambda name, device: prior)
     folder = write_scene(tmp_path / "wall")
 
     def command(out, *more):
-        arguments = [str(folder), "--out", str(tmp_path / out), "--steps", "2", "--count", "60", *more]
+        arguments = [
+            str(folder), "--out", str(tmp_path / out), "--preset", "cpu", "--steps", "2", "--count", "60", *more
+        ]  # fmt: skip
         result = CliRunner().invoke(app, arguments)
         if result.exception is not None:
             raise result.exception
@@ -275,6 +359,7 @@ def test_a_run_leaves_metrics_views_and_splats(run, kind, tmp_path):
     assert {"psnr", "ssim", "lpips", "depth_abs_rel", "seconds", "near", "far", "scale", "torch"} <= set(metrics)
     assert (metrics["scene"], metrics["regularize"], metrics["seed"], metrics["steps"]) == ("wall", kind, 3, 2)
     assert (metrics["prior"] is None) == (kind in ("none", "geometric"))
+    assert (metrics["preset"], metrics["renderer"], metrics["count"]) == ("cpu", "torch", 60)
     assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["metrics.json", "splats.pt", "views"]
     assert len(list((tmp_path / "run/views").iterdir())) == len(metrics["views"]) == 2
 
@@ -291,7 +376,9 @@ def test_a_seed_repeats_a_run_and_another_does_not(run, tmp_path):
     ("more", "says"),
     [
         (["--regularize", "more"], r"--regularize must be one of none, geometric, prior, both, but is 'more'"),
-        (["--steps", "0"], r"--steps and --count must be at least 1, but are 0 and 60"),
+        (["--steps", "0"], r"--steps must be at least 1, but is 0"),
+        (["--count", "0"], r"--count must be at least 1, but is 0"),
+        (["--preset", "tpu"], r"--preset must be cpu or gpu, but is 'tpu'"),
     ],
 )
 def test_mistakes_are_named(run, more, says):

@@ -15,8 +15,8 @@ FADED, MOVE = 0.02, 100  # opacity below which a Gaussian is moved, every so man
 
 def random_splats(cameras: Cameras, photos: Tensor, count: int, near: float, far: float, draw: torch.Generator):
     """Gaussians on rays through random pixels, of their colours, at depths that are even in log depth."""
-    index, row, column = (torch.randint(n, (count,), generator=draw) for n in photos.shape[:3])
-    depth = near * (far / near) ** torch.rand(count, generator=draw)
+    index, row, column = (torch.randint(n, (count,), generator=draw, device=draw.device) for n in photos.shape[:3])
+    depth = near * (far / near) ** torch.rand(count, generator=draw, device=draw.device)
     rays = cameras.rays(index, torch.stack([column, row], -1) + 0.5)
     apart = (photos[..., 0].numel() / count) ** 0.5  # pixels between neighbours
     sizes = 0.5 * apart * depth / cameras.focal[0, 0]
@@ -42,7 +42,7 @@ def fit(
         cameras: Of the photos.
         photos: In [0, 1].
         steps: Of Adam; its step falls to a tenth.
-        draw: Source of all randomness.
+        draw: Source of all randomness, on the device of all else.
         windows: Of the photos a step.
         size: Rows and columns of a window.
         elsewhere: From the step to cameras of windows that no photo shows, and that are rendered behind the photos'.
@@ -50,17 +50,16 @@ def fit(
     """
     groups = [{"params": [getattr(splats, name)], "lr": rate, "rate": rate} for name, rate in RATES.items()]
     optimiser = torch.optim.Adam(groups, eps=1e-15, fused=True)
-    limit = torch.tensor([cameras.width - size + 1, cameras.height - size + 1])
+    limit = torch.tensor([cameras.width - size + 1, cameras.height - size + 1], device=draw.device)
     for step in range(steps):
         for group in optimiser.param_groups:
             group["lr"] = group["rate"] * 0.1 ** (step / steps)
-        index = torch.randint(len(cameras), (windows,), generator=draw)
-        corner = (torch.rand(windows, 2, generator=draw) * limit).long()
+        index = torch.randint(len(cameras), (windows,), generator=draw, device=draw.device)
+        corner = (torch.rand(windows, 2, generator=draw, device=draw.device) * limit).long()
         seen = cameras[index].windows(corner.float(), 1.0, width=size, height=size)
-        inside = corner[:, None] + torch.arange(size)[:, None]
+        inside = corner[:, None] + torch.arange(size, device=draw.device)[:, None]
         target = photos[index[:, None, None], inside[:, :, None, 1], inside[:, None, :, 0]].permute(0, 3, 1, 2)
-        more = elsewhere(step)
-        shown = splats(seen) if more is None else splats(seen, more)
+        shown = splats(seen) if (more := elsewhere(step)) is None else splats(seen, more)
         loss = (shown["rgb"][:windows] - target).abs().mean() + terms(shown)
         optimiser.zero_grad()
         loss.backward()
@@ -85,14 +84,14 @@ def _move_faded(splats: Splats, optimiser: torch.optim.Adam, draw: torch.Generat
         parameter[faded] = parameter[chosen]
         for name in ("exp_avg", "exp_avg_sq"):
             optimiser.state[parameter][name][torch.cat([faded, chosen])] = 0
-    splats.mean[faded] += torch.randn(len(faded), 3, generator=draw) * splats.size[faded].exp()
+    splats.mean[faded] += splats.size[faded].exp() * torch.randn(len(faded), 3, generator=draw, device=draw.device)
 
 
 @torch.no_grad()
 def image(splats: Splats, camera: Cameras, size: int = 16) -> dict[str, Tensor]:
     """What one camera sees: colours (h, w, 3), depth (h, w), opacity (h, w), in windows of `size`."""
     rows, columns = -(-camera.height // size), -(-camera.width // size)
-    corner = size * torch.cartesian_prod(torch.arange(rows), torch.arange(columns)).flip(-1).float()
+    corner = size * torch.cartesian_prod(torch.arange(rows), torch.arange(columns)).flip(-1).to(camera.pose)
     parts = splats(camera[[0] * len(corner)].windows(corner, 1.0, width=size, height=size))
     whole = {name: rearrange(x, "(r c) ... h w -> (r h) (c w) ...", r=rows) for name, x in parts.items()}
     return {name: x[: camera.height, : camera.width] for name, x in whole.items()}

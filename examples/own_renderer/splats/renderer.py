@@ -39,29 +39,32 @@ class Splats(nn.Module):
         self.turn = nn.Parameter(torch.full_like(points, 0.1))  # of a sphere; at 0 it would have no derivative
         self.opacity = nn.Parameter(torch.full_like(points[:, :1], opacity).logit())
         self.colour = nn.Parameter(colours.clamp(0.02, 0.98).logit())
+        self.render = render  # another of the same signature may take its place
 
     def forward(self, *cameras: Cameras) -> dict[str, Tensor]:
         """Colours on black (b, 3, h, w), planar depth over opacity in metres (b, h, w), opacity (b, h, w).
 
         Windows of one size, each set of cameras on its own, as all of a set take as long as that which sees most.
         """
-        parts = [self._render(some) for some in cameras]
+        parts = [self.render(self, some) for some in cameras]
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
-    def _render(self, cameras: Cameras) -> dict[str, Tensor]:
-        axes = rotation_matrix(self.turn) * self.size.exp()[:, None]
-        rows = torch.cat([self.mean, axes.flatten(1), self.opacity, self.colour], -1)
-        index, counts = _listed(rows.detach(), cameras)
-        rows = nn.functional.embedding(index, rows)
-        centre, cov, z = _projected(rows, cameras)
-        y, x = (torch.arange(n).to(z) + 0.5 - n / 2 for n in (cameras.height, cameras.width))
-        y, x = torch.cartesian_prod(y, x).unbind(-1)
-        powers = torch.stack([x * x, x * y, y * y, x, y, torch.ones_like(x)], -1)
-        polynomial = _log_alpha(centre, cov, nn.functional.logsigmoid(rows[..., 12]) + math.log(DENSEST))
-        values = torch.cat([rows[..., 13:].sigmoid(), z[..., None], torch.ones_like(z)[..., None]], -1)
-        shown: Any = _Composite.apply(powers, polynomial, values, counts)
-        shown = rearrange(shown, "b (h w) c -> b c h w", h=cameras.height)
-        return {"rgb": shown[:, :3], "depth": shown[:, 3] / (shown[:, 4] + 1e-6), "opacity": shown[:, 4]}
+
+def render(splats: Splats, cameras: Cameras) -> dict[str, Tensor]:
+    """What one set of cameras sees, as `Splats` returns it."""
+    axes = rotation_matrix(splats.turn) * splats.size.exp()[:, None]
+    rows = torch.cat([splats.mean, axes.flatten(1), splats.opacity, splats.colour], -1)
+    index, counts = _listed(rows.detach(), cameras)
+    rows = nn.functional.embedding(index, rows)
+    centre, cov, z = _projected(rows, cameras)
+    y, x = (torch.arange(n).to(z) + 0.5 - n / 2 for n in (cameras.height, cameras.width))
+    y, x = torch.cartesian_prod(y, x).unbind(-1)
+    powers = torch.stack([x * x, x * y, y * y, x, y, torch.ones_like(x)], -1)
+    polynomial = _log_alpha(centre, cov, nn.functional.logsigmoid(rows[..., 12]) + math.log(DENSEST))
+    values = torch.cat([rows[..., 13:].sigmoid(), z[..., None], torch.ones_like(z)[..., None]], -1)
+    shown: Any = _Composite.apply(powers, polynomial, values, counts)
+    shown = rearrange(shown, "b (h w) c -> b c h w", h=cameras.height)
+    return {"rgb": shown[:, :3], "depth": shown[:, 3] / (shown[:, 4] + 1e-6), "opacity": shown[:, 4]}
 
 
 def _listed(rows: Tensor, cameras: Cameras) -> tuple[Tensor, list[int]]:

@@ -1,6 +1,9 @@
 """Splats from a folder of photos to a folder of results; here, and only here, a prior joins the renderer."""
 
 import time
+from dataclasses import replace
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -8,23 +11,22 @@ from torch import Tensor
 
 from examples.nerf_fewshot.evaluate import View, summary, write_metrics, write_views
 from examples.nerf_fewshot.run import make_writable
-from examples.nerf_fewshot.setting import facts_of
+from examples.nerf_fewshot.setting import by_preset, facts_of
+from examples.own_renderer.splats import cuda_renderer
 from examples.own_renderer.splats.fit import fit, image, random_splats
+from examples.own_renderer.splats.recipe import CPU, GPU, Recipe
 from examples.own_renderer.splats.renderer import Splats
-from scorereg import RGBD, ScoreLoss, load_prior
+from scorereg import RGBD, NetworkPrior, ScoreLoss, load_prior
 from scorereg.cameras import Cameras
 from scorereg.files import write_beside
 from scorereg.patches import PatchSampler
+from scorereg.priors import WrappedPrior
 from scorereg.scenes import Scene, load_scene
 from scorereg.schedules import log_linear
 
 __all__ = ["KINDS", "run"]
 
 KINDS = ("none", "geometric", "prior", "both")
-STEPS, COUNT = 1200, 3000
-PATCHES, START, KNOWN = 2, 0.5, 0.5  # a step; from which share of the steps on; share with a photo's colours
-OPACITY, SMOOTH = 5e-2, 1.0  # weights of the hand-made terms
-SIGMA, WEIGHTS = (0.1, 0.02), {"rgb": 5e-2, "disparity": 5e-2}  # of the prior
 
 
 def run(
@@ -34,9 +36,10 @@ def run(
     regularize: str = "prior",
     prior: str = "rooms-rgbd-24",
     views: int = 3,
-    steps: int = STEPS,
-    count: int = COUNT,
+    steps: int | None = None,
+    count: int | None = None,
     seed: int = 0,
+    preset: str | None = None,
     scale: float | None = None,
     max_size: int | None = None,
 ) -> dict:
@@ -51,6 +54,7 @@ def run(
         steps: Of the fit.
         count: How many Gaussians.
         seed: Of everything that is random.
+        preset: `"cpu"` or `"gpu"`.
         scale: Metres per unit of the scene's file.
         max_size: Most pixels of the photos' longer side.
 
@@ -63,38 +67,20 @@ def run(
     """
     if regularize not in KINDS:
         raise ValueError(f"--regularize must be one of {', '.join(KINDS)}, but is {regularize!r}.")
-    if min(steps, count) < 1:
-        raise ValueError(f"--steps and --count must be at least 1, but are {steps} and {count}.")
+    device, preset, recipe = by_preset(preset, CPU, GPU, steps)
+    recipe = replace(recipe, count=recipe.count if count is None else count)
+    if recipe.count < 1:
+        raise ValueError(f"--count must be at least 1, but is {count}.")
     make_writable(out)
     loaded = load_scene(scene, views=views, scale=scale, max_size=max_size)
-    draw = torch.Generator().manual_seed(seed)
-    cameras, photos = loaded.cameras[loaded.train], loaded.images[list(loaded.train)]
-    splats = random_splats(cameras, photos, count, loaded.near, loaded.far, draw)
-    terms = {}
-    if regularize in ("geometric", "both"):
-        terms["terms"] = hand_made
-    if regularize != "none":
-        trained = load_prior(prior)
-        focal = trained.card.focal or (80.0, 180.0)
-        sampler = PatchSampler(cameras, photos, size=trained.card.size[0], focal=focal, known_rgb=KNOWN)
-        nearby = Nearby(sampler, RGBD.for_card(trained.card), int(START * steps), draw)
-        terms |= {"elsewhere": nearby, "size": sampler.size}  # the hand-made terms see the same views
-        if regularize != "geometric":
-            loss = ScoreLoss(
-                trained,
-                sigma=log_linear(*SIGMA, nearby.start, steps),
-                weight=lambda sigma, step: sigma.square() if step >= nearby.start else 0.0,
-                channel_weights=WEIGHTS,
-            )
-            loss.attach(splats, select=nearby.select)  # the renderer and its fit do not know
-    began = time.monotonic()
-    fit(splats, cameras, photos, steps, draw, **terms)
-    seconds = time.monotonic() - began
-    shown = _views(splats, loaded)
+    trained = None if regularize == "none" else load_prior(prior, device=device)
+    splats, seconds = _fitted(loaded.to(device), recipe, regularize, trained, torch.Generator(device).manual_seed(seed))
+    shown = _views(splats, loaded, device)
     metrics = {
-        **facts_of(loaded, "cpu"), "regularize": regularize,
-        "prior": prior if regularize in ("prior", "both") else None, **summary(shown), "seconds": seconds,
-        "steps": steps, "count": count, "seed": seed,
+        **facts_of(loaded, device), "regularize": regularize,
+        "prior": prior if regularize in ("prior", "both") else None, "preset": preset,
+        "renderer": "gsplat" if splats.render is cuda_renderer.render else "torch", **summary(shown),
+        "seconds": seconds, "steps": recipe.steps, "count": recipe.count, "seed": seed,
     }  # fmt: skip
     write_views(shown, out, loaded.near, loaded.far)
     write_beside(out / "splats.pt", lambda beside: torch.save(splats.state_dict(), beside))
@@ -102,41 +88,79 @@ def run(
     return metrics
 
 
+def _fitted(
+    scene: Scene,
+    recipe: Recipe,
+    regularize: str,
+    prior: NetworkPrior | WrappedPrior | None,
+    draw: torch.Generator,
+) -> tuple[Splats, float]:
+    """The splats and the seconds of their fit; `prior` is needed by all ways but none: its patches are theirs."""
+    cameras, photos = scene.cameras[scene.train], scene.images[list(scene.train)]
+    splats = random_splats(cameras, photos, recipe.count, scene.near, scene.far, draw)
+    if photos.is_cuda and find_spec("gsplat"):
+        splats.render = cuda_renderer.render
+    more = {}
+    if regularize in ("geometric", "both"):
+        more["terms"] = partial(hand_made, recipe)
+    if prior is not None:
+        focal = prior.card.focal or (80.0, 180.0)
+        sampler = PatchSampler(cameras, photos, size=prior.card.size[0], focal=focal, known_rgb=recipe.known)
+        nearby = Nearby(sampler, RGBD.for_card(prior.card), recipe, draw)
+        more |= {"elsewhere": nearby, "size": sampler.size}  # the hand-made terms see the same views
+        if regularize != "geometric":
+            loss = ScoreLoss(
+                prior,
+                sigma=log_linear(*recipe.sigma, nearby.start, recipe.steps),
+                weight=lambda sigma, step: sigma.square() if step >= nearby.start else 0.0,
+                channel_weights=recipe.weights,
+            )
+            loss.attach(splats, select=nearby.select)  # the renderer and its fit do not know
+    began = time.monotonic()
+    fit(splats, cameras, photos, recipe.steps, draw, windows=recipe.windows, **more)
+    if photos.is_cuda:
+        torch.cuda.synchronize()
+    return splats, time.monotonic() - began
+
+
 class Nearby:
     """Small views from near the photos' places, from a step on, and how they look to a prior."""
 
-    def __init__(self, sampler: PatchSampler, transform: RGBD, start: int, draw: torch.Generator) -> None:
-        self.sampler, self.transform, self.start, self.draw = sampler, transform, start, draw
+    def __init__(self, sampler: PatchSampler, transform: RGBD, recipe: Recipe, draw: torch.Generator) -> None:
+        self.sampler, self.transform, self.draw = sampler, transform, draw
+        self.start, self.count = int(recipe.start * recipe.steps), recipe.patches
         self.patches = None
 
     def __call__(self, step: int) -> Cameras | None:
         """Cameras for this step, fresh ones each time."""
-        self.patches = None if step < self.start else self.sampler.sample(PATCHES, self.draw)
+        self.patches = None if step < self.start else self.sampler.sample(self.count, self.draw)
         return None if self.patches is None else self.patches.cameras
 
     def select(self, shown: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """The patches among what was rendered, in prior space, and which of their values are a photo's."""
         if self.patches is None:  # the prior's weight is 0 still
-            return self.transform(shown["rgb"], shown["depth"]), torch.tensor(True)[None, None, None, None]
+            return self.transform(shown["rgb"], shown["depth"]), torch.tensor(True, device=self.draw.device)[
+                None, None, None, None
+            ]
         known, count = self.patches.known, len(self.patches)
         rgb = torch.where(known[:, None, None, None], self.patches.photo, shown["rgb"][-count:])
         return self.transform(rgb, shown["depth"][-count:]), self.transform.known_rgb(known)
 
 
-def hand_made(shown: dict[str, Tensor]) -> Tensor:
+def hand_made(recipe: Recipe, shown: dict[str, Tensor]) -> Tensor:
     """Windows should be opaque, and their disparity smooth where their colours are."""
     disparity = 0.5 / shown["depth"].clamp_min(0.5)
-    total = OPACITY * (1 - shown["opacity"]).square().mean()
+    total = recipe.opacity * (1 - shown["opacity"]).square().mean()
     for axis in (-1, -2):
         edges = (-10 * shown["rgb"].detach().diff(dim=axis).abs().mean(1)).exp()
-        total = total + SMOOTH * (disparity.diff(dim=axis).abs() * edges).mean()
+        total = total + recipe.smooth * (disparity.diff(dim=axis).abs() * edges).mean()
     return total
 
 
-def _views(splats: Splats, scene: Scene) -> list[View]:
+def _views(splats: Splats, scene: Scene, device: str) -> list[View]:
     views = []
     for index in scene.test:
-        seen = image(splats, scene.cameras[index])
+        seen = {name: x.cpu() for name, x in image(splats, scene.cameras[index].to(device)).items()}
         truth = None if scene.depth is None else scene.depth[index]
         views.append(View(scene.filenames[index], seen["rgb"].clamp(0, 1), seen["depth"], scene.images[index], truth))
     return views
