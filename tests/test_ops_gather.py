@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from scorereg.ops import gather_patches, gather_patches_reference
+from scorereg.ops import gather_patches, gather_patches_reference, gather_windows
 from scorereg.transforms import RGBD
 
 EPS = torch.finfo(torch.float32).eps
@@ -78,6 +78,21 @@ def test_shifted_patches_inside_the_image(size, backend, device):
     low, high = size / 2, torch.tensor([36 - size / 2 - 1e-3, 30 - size / 2 - 1e-3])
     centers = torch.stack([torch.tensor([low + 1e-3, low + 1e-3]), high, (high + low) / 2 + 0.127])
     check(images, centers.to(device), size)
+
+
+@pytest.mark.parametrize("scale", [0.3, 1.0, 1.9, 6.0])
+def test_many_patches_all_over_the_images(scale, device, monkeypatch):
+    """Windows inside, cut off by a border or as large as the image, some at a time; at 6 whole images."""
+    monkeypatch.setattr(gather_windows, "_CHUNK", 5000)
+    images = photos(height=47, width=61, device=device)
+    centers = torch.rand(40, 2, device=device) * torch.tensor([61.0, 47.0], device=device)
+    turn = 6 * torch.rand(40, device=device)
+    check(images, centers, 9, scale, turn, index=torch.randint(3, (40,), device=device), tolerance=4.0)
+
+
+@pytest.mark.parametrize("center", [[2.1, 9.4], [20.3, 9.4], [11.3, 2.2], [11.3, 17.1]], ids=str)
+def test_a_patch_over_one_border(center, backend, device):
+    check(photos(1, device=device), torch.tensor([center], device=device), 5, 1.1, 0.3)
 
 
 def test_each_patch_has_its_own_scale_and_turn(backend, device):

@@ -14,7 +14,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from scorereg.ops.dispatch import use_triton
-from scorereg.ops.gather_torch import gather_torch, positions
+from scorereg.ops.gather_torch import gather_torch
+from scorereg.ops.gather_turned import positions
 
 __all__ = ["gather_patches", "gather_patches_reference"]
 
@@ -119,12 +120,16 @@ def _frame(centers: Tensor, scale: float | Tensor, rotation: float | Tensor | No
 
 
 def _known(
-    values: Tensor, unknown: Tensor | None, valid: Tensor, dtype: torch.dtype, d_min: float | None
+    values: Tensor, unknown: Tensor | None, valid: Tensor | None, dtype: torch.dtype, d_min: float | None
 ) -> tuple[Tensor, Tensor]:
     """Patches with 0 outside, in prior space if `d_min` is given, and where they are known.
 
     Where unknown neighbours have less than a millionth of the weight, a value counts as known: rounding has as much.
+    Without `valid`, all lie in the image.
     """
+    inside = valid is None or bool(valid.all())
+    if valid is None:
+        valid = torch.ones((), dtype=torch.bool, device=values.device).expand(len(values), *values.shape[2:])
     known = valid[:, None].expand(values.shape)
     if d_min is not None and unknown is not None:
         depth = values[:, -1:]
@@ -132,7 +137,7 @@ def _known(
         passed = clamped + (depth - depth.detach())  # the value is exactly `clamped`, the gradient to depth exactly 1
         values = 2 * torch.cat([values[:, :-1], d_min / passed], 1) - 1
         known = torch.cat([known[:, :-1], (valid & (unknown < 1e-6))[:, None]], 1)
-    if not valid.all():
+    if not inside:
         values = torch.where(valid[:, None], values, torch.zeros_like(values))
     return values.to(dtype), known
 
