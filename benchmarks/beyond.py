@@ -2,13 +2,17 @@
 
 Runs one of the examples (ray_weights, voxel_grid, splats) on every scene, in every way, with every seed; a run whose
 metrics are there already is not done again, so an interrupted benchmark goes on where it was. Each figure is the median
-over the seeds, and the mean of these over the scenes.
+over the seeds, and the mean of these over the scenes. `--steps` gives one way the time of another; `--cpu-time` tells
+what that is where other work shares the cores.
 """
 
 import json
+import time
+from contextlib import AbstractContextManager, nullcontext
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated
+from unittest.mock import patch
 
 import torch
 import typer
@@ -31,6 +35,10 @@ def main(
         str | None, typer.Option(help="Ways to regularise, separated by commas; all, if not given.")
     ] = None,
     seeds: Annotated[int, typer.Option(help="Seeds 0 to this, exclusive.")] = 3,
+    steps: Annotated[int | None, typer.Option(help="Of the fits; the examples' own, if not given.")] = None,
+    cpu_time: Annotated[
+        bool, typer.Option("--cpu-time", help="Seconds are the processor's for this process, not the clock's.")
+    ] = False,
     out: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs/beyond"),
     results: Annotated[Path | None, typer.Option(help="Write the result here as well.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object, last.")] = False,
@@ -43,11 +51,14 @@ def main(
     for seed in range(seeds):
         for scene in scenes:
             for kind in (kinds or KINDS[example]).split(","):
-                folder = out / example / scene.resolve().name / f"{kind}-{seed}"
+                name = f"{kind}-{seed}" if steps is None else f"{kind}-{seed}-{steps}"
+                folder = out / example / scene.resolve().name / name
                 done = folder / "metrics.json"
-                metrics = (
-                    json.loads(done.read_text()) if done.exists() else run(scene, folder, regularize=kind, seed=seed)
-                )
+                if done.exists():
+                    metrics = json.loads(done.read_text())
+                else:
+                    with _clock(cpu_time):
+                        metrics = run(scene, folder, regularize=kind, seed=seed, steps=steps)
                 rows.append({name: value for name, value in metrics.items() if name != "views"})
                 typer.echo(f"{scene.name} {kind} {seed}: {metrics['psnr']:.2f} dB", err=True)
     lines = table(rows, (*FIGURES, *MORE.get(example, ())))
@@ -58,6 +69,11 @@ def main(
         typer.echo("  ".join(f"{name} {short(value)}" for name, value in line.items()))
     if as_json:
         typer.echo(json.dumps(report))
+
+
+def _clock(cpu_time: bool) -> AbstractContextManager:
+    """What the fits read their seconds from."""
+    return patch("time.monotonic", time.process_time) if cpu_time else nullcontext()
 
 
 if __name__ == "__main__":
