@@ -26,6 +26,7 @@ from scorereg.ray_weights import RayWeights, rebin
 from scorereg.rendering import Render, render
 from scorereg.scenes import Scene, load_scene
 from scorereg.score import ScoreLoss
+from scorereg.surface_depth import surface_depth
 from scorereg.transforms import RGBD
 from scorereg.voxel_grid import VoxelGrid
 
@@ -60,4 +61,5 @@ __all__ = [
     "render",
     "schedules",
     "score",
+    "surface_depth",
 ]

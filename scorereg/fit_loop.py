@@ -21,10 +21,11 @@ from scorereg.fields import DensityGrid, HashGrid
 from scorereg.particles import Particles
 from scorereg.patches import Patches, PatchSampler
 from scorereg.recipe import Recipe, Regularize
-from scorereg.rendering import Render, proposal_loss, render
+from scorereg.rendering import Render, proposal_loss, render, sample_depths
 from scorereg.scenes import Scene
 from scorereg.schedules import log_linear
 from scorereg.score import ScoreLoss
+from scorereg.surface_depth import surface_depth
 from scorereg.transforms import RGBD
 
 __all__ = ["Extra", "Loop"]
@@ -155,12 +156,19 @@ class Loop:
         b, p, _ = patches.rays.shape
         rgb = rearrange(shown.rgb, "(b h w) c -> b c h w", b=b, h=p)
         rgb = torch.where(patches.known[:, None, None, None], patches.photo, rgb)
-        depth = rearrange(shown.depth, "(b h w) -> b h w", b=b, h=p)
+        depth = rearrange(self._depth(shown), "(b h w) -> b h w", b=b, h=p)
         known = self.transform.known_rgb(patches.known)
         patch = self.transform(rgb, depth)
         if self.particles is not None:
             self.particles.learn(patch, self.sigma(step), self.generator)
         return score(patch, step=step, known=known, generator=self.generator)
+
+    def _depth(self, shown: Render) -> Tensor:
+        """The depth that the prior sees, and pulls on."""
+        if self.recipe.prior_band == 0:
+            return shown.depth
+        depths = sample_depths(shown.edges, self.scene.near, self.scene.far)
+        return surface_depth(shown.weights, depths, shown.depth, band=self.recipe.prior_band)
 
     def _render(self, rays: Rays, share: float) -> Render:
         return render(

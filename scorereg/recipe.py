@@ -49,6 +49,7 @@ class Recipe:
         prior_end: When sigma has arrived at its last value.
         prior_disparity: Weight of the prior's pull on disparity.
         prior_rgb: Weight of its pull on colours.
+        prior_band: Of `surface_depth`, through which the prior pulls on depth; 0 is the expected depth.
         prior_weight: w(sigma) of `ScoreLoss`.
         estimator: Of `estimators.by_name`: how the score is estimated.
         gate: Of `ScoreLoss`.
@@ -84,6 +85,7 @@ class Recipe:
     prior_end: float = 1.0
     prior_disparity: float = 2e-3
     prior_rgb: float = 2e-3
+    prior_band: float = 0.1
     prior_weight: Callable[[Tensor], Tensor] = torch.square
     estimator: Name = "direct"
     gate: float | None = None

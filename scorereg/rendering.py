@@ -20,7 +20,7 @@ from scorereg.cameras import Rays
 from scorereg.fields import Field
 from scorereg.ops import composite
 
-__all__ = ["Render", "proposal_loss", "render", "render_image", "render_weights", "resample"]
+__all__ = ["Render", "proposal_loss", "render", "render_image", "render_weights", "resample", "sample_depths"]
 
 Density = Callable[[Float[Tensor, "n 3"]], Float[Tensor, " n"]]
 
@@ -148,6 +148,12 @@ def resample(
     return torch.cat([first, between, last], -1)
 
 
+def sample_depths(edges: Float[Tensor, "r e"], near: float, far: float) -> Float[Tensor, "r e-1"]:
+    """Planar depth in metres of the middles of a render's intervals."""
+    t = _depth(edges, near, far)
+    return (t[:, 1:] + t[:, :-1]) / 2
+
+
 def proposal_loss(render: Render) -> Float[Tensor, ""]:
     """How much of the field's weight the proposal's histogram fails to cover (mip-NeRF 360, eq. 13).
 
@@ -188,9 +194,13 @@ def render_image(
 
 def _intervals(rays: Rays, edges: Tensor, near: float, far: float) -> tuple[Tensor, Tensor, Tensor]:
     """Middles of the intervals in depth [r, n] and in space [r, n, 3], and their lengths in depth [r, n]."""
-    t = near * torch.exp(edges * math.log(far / near))
-    middle = (t[:, 1:] + t[:, :-1]) / 2
+    t = _depth(edges, near, far)
+    middle = sample_depths(edges, near, far)
     return middle, rays.points(middle), t[:, 1:] - t[:, :-1]
+
+
+def _depth(s: Tensor, near: float, far: float) -> Tensor:
+    return near * torch.exp(s * math.log(far / near))
 
 
 def _jitter(edges: Tensor, generator: torch.Generator | None) -> Tensor:

@@ -176,6 +176,14 @@ def test_prior_is_never_trained(prior):
     assert all(parameter.grad is None for parameter in prior.parameters())
 
 
+def test_the_band_is_of_the_priors_pull_alone(prior):
+    recipe = replace(TINY, steps=6, prior_start=0.0)
+    wide, narrow = (fit_scene(wall_scene(), prior, recipe=replace(recipe, prior_band=b)) for b in (0.0, 0.1))
+    assert not same(wide, narrow)
+    plain = [fit_scene(wall_scene(), recipe=replace(recipe, prior_band=b), regularize="geometric") for b in (0.0, 0.1)]
+    assert same(*plain)
+
+
 def test_a_prior_that_is_not_asked_for_changes_nothing(prior):
     with_one = fit_scene(wall_scene(), prior, regularize="geometric", recipe=TINY)
     assert same(with_one, fit_scene(wall_scene(), None, regularize="geometric", recipe=TINY))

@@ -17,6 +17,7 @@ RENDERING = {
     "fields",
     "voxel_grid",
     "rendering",
+    "surface_depth",
     "patches",
     "baselines",
     "consistency",
