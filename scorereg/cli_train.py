@@ -19,6 +19,7 @@ def train_prior_command(
     steps: Annotated[int | None, typer.Option(help="Optimiser steps in all.")] = None,
     patch: Annotated[int | None, typer.Option(help="Side of a patch that is cut out of frames, in pixels.")] = None,
     channels: Annotated[str | None, typer.Option(help="Of frames: rgbd, rgb, d, or names: rgb,nx,ny,nz.")] = None,
+    known: Annotated[str | None, typer.Option(help="Channels it can be told clean, such as rgb.")] = None,
     batch: Annotated[int | None, typer.Option(help="Patches a step, over all processes.")] = None,
     accumulate: Annotated[int | None, typer.Option(help="Parts of a batch, one after the other.")] = None,
     size: Annotated[str | None, typer.Option(help="Network: tiny, small or base.")] = None,
@@ -59,7 +60,8 @@ def train_prior_command(
     if threads > 0:
         torch.set_num_threads(threads)
     given: dict[str, Any] = {
-        "steps": steps, "patch": patch, "channels": channels, "batch": batch, "accumulate": accumulate, "size": size,
+        "steps": steps, "patch": patch, "channels": channels, "known": known, "batch": batch,
+        "accumulate": accumulate, "size": size,
         "seed": seed, "save_every": save_every, "keep": keep, "lr": lr, "focal": focal, "d_min": d_min,
         "depth_range": depth_range, "depth_factor": depth_factor, "precision": precision, "compile": compiled,
         "checkpointing": checkpointing, "workers": workers,

@@ -295,7 +295,7 @@ class ScoreLoss(nn.Module):
         level = sigma if isinstance(sigma, Tensor) else x.new_full((len(x),), sigma)
         weight = weight_of(self.weight, level, step) if self.budget is None else budget_of(self.budget, step)
         asked = isinstance(weight, Tensor) or weight > 0
-        residual = self._residual(x, level, generator) if asked else 0 * x
+        residual = self._residual(x, level, known, generator) if asked else 0 * x
         if self.gate is not None:
             weight = weight * self.gate(residual, level)
         if free is not None:
@@ -308,15 +308,17 @@ class ScoreLoss(nn.Module):
             value, gradient = self._skipping(residual, gradient)
         return value, gradient, free
 
-    def _residual(self, x: Tensor, level: Tensor, generator: torch.Generator | None) -> Tensor:
+    def _residual(self, x: Tensor, level: Tensor, known: Tensor | None, generator: torch.Generator | None) -> Tensor:
         """What the prior would take away, x - D(x); with noise in the query, or another denoiser for x, if so set."""
+        known = known if getattr(self.prior, "conditional", False) else None
         query, noise = x, None
         if self.perturb:
             noise = self.perturb(x, level) if callable(self.perturb) else _fresh(x, generator)
             noise = _like(noise, x, "The function given as `perturb`") * over_space(level, x.ndim)
+            noise = noise if known is None else noise * ~known
             query = x + noise
         with without_autocast(x.device):  # sigma goes down to 0.01, where half precision is noise
-            removed = _removed(self.prior, query, level)
+            removed = _removed(self.prior, query, level, known)
             if self.against is not None:
                 return removed - _removed(self.against, query, level)
         return removed if noise is None else removed - noise
@@ -374,12 +376,13 @@ def _fresh(x: Tensor, generator: torch.Generator | None) -> Tensor:
     return torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
 
 
-def _removed(prior: Prior, x: Tensor, level: Tensor) -> Tensor:
+def _removed(prior: Any, x: Tensor, level: Tensor, known: Tensor | None = None) -> Tensor:
     """What a prior takes away, x - D(x); without D where it can, as next to x that has lost the digits that count."""
+    told = () if known is None else (known,)
     direct = getattr(prior, "residual", None)
     if direct is not None:
-        return _like(direct(x, level), x, "The prior's residual(x, sigma)")
-    return x - _like(prior.denoise(x, level), x, "The prior's denoise(x, sigma)")
+        return _like(direct(x, level, *told), x, "The prior's residual(x, sigma)")
+    return x - _like(prior.denoise(x, level, *told), x, "The prior's denoise(x, sigma)")
 
 
 def _like(returned: Tensor, x: Tensor, who: str) -> Tensor:

@@ -40,7 +40,14 @@ def network_settings(size: str, dimensions: int = 2) -> dict[str, Any]:
     return dict(named[size])
 
 
-def build_network(size: str, *, patch: int | tuple[int, ...], channels: int, patchify: int | None = None) -> nn.Module:
+def build_network(
+    size: str,
+    *,
+    patch: int | tuple[int, ...],
+    channels: int,
+    patchify: int | None = None,
+    conditional: bool = False,
+) -> nn.Module:
     """Return an untrained network of a named size: `UNet2DModel` in two dimensions, else `UNetND`.
 
     Where `patchify` is more than 1, blocks of that side are seen as one pixel with more channels (`NetworkPrior` folds
@@ -52,6 +59,7 @@ def build_network(size: str, *, patch: int | tuple[int, ...], channels: int, pat
             level but the first.
         channels: Number of channels in and out.
         patchify: In place of the size's own.
+        conditional: It is also told which values are known, in as many channels again; in two dimensions.
 
     Raises:
         ValueError: If the size is unknown, or the patch does not halve that often.
@@ -76,7 +84,7 @@ def build_network(size: str, *, patch: int | tuple[int, ...], channels: int, pat
     sides: Any = tuple(side // fold for side in shape)
     network: nn.Module = UNet2DModel(
         sample_size=sides[0] if len(set(sides)) == 1 else sides,
-        in_channels=folded,
+        in_channels=folded * (1 + conditional),
         out_channels=folded,
         down_block_types=("DownBlock2D",) * levels,
         up_block_types=("UpBlock2D",) * levels,

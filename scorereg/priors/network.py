@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 from einops import rearrange
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from scorereg.priors.architectures import NETWORK_SIZES, build_network
@@ -39,21 +39,32 @@ class NetworkPrior(nn.Module):
         self.card = card
         self.autocast = autocast
         self.patchify: int = card.network.get("patchify", 1)
+        self.conditional: bool = card.network.get("conditional", False)
 
     @property
     def channels(self) -> tuple[str, ...]:
         """Names of the channels, in order."""
         return self.card.channels
 
-    def forward(self, x: Float[Tensor, "b c *space"], sigma: Float[Tensor, " b"]) -> Float[Tensor, "b c *space"]:
+    def forward(
+        self, x: Float[Tensor, "b c *space"], sigma: Float[Tensor, " b"], known: Bool[Tensor, "..."] | None = None
+    ) -> Float[Tensor, "b c *space"]:
         """Denoise, differentiable to `x` and to the weights; nothing is checked."""
         x, level = x.to(torch.float32), _each(sigma, x)
         scale = (level.square() + SIGMA_DATA**2).rsqrt()
-        out = self._ask(x * scale, sigma)
-        return (SIGMA_DATA * scale).square() * x + level * SIGMA_DATA * scale * out
+        out = self._ask(x, scale, sigma, known)
+        denoised = (SIGMA_DATA * scale).square() * x + level * SIGMA_DATA * scale * out
+        return denoised if known is None else torch.where(known, x, denoised)
 
-    def _ask(self, z: Tensor, sigma: Tensor) -> Tensor:
-        """F of the patches as the network is fed them."""
+    def _ask(self, x: Tensor, scale: Tensor | float, sigma: Tensor, known: Tensor | None) -> Tensor:
+        """F of the patches as the network is fed them, to the scale of their noise.
+
+        What is known has no noise, so its scale is that of sigma = 0; where it is, further channels tell.
+        """
+        z = x * scale
+        if self.conditional:
+            mask = torch.zeros_like(x) if known is None else known.to(x).expand_as(x)
+            z = torch.cat([torch.lerp(z, x / SIGMA_DATA, mask), mask], 1)
         time = sigma.to(torch.float32).log() / 4
         kind = self.autocast if isinstance(self.autocast, torch.dtype) else torch.bfloat16
         with torch.autocast(z.device.type, kind) if self.autocast else without_autocast(z.device):
@@ -61,21 +72,26 @@ class NetworkPrior(nn.Module):
         return _unfold(out.to(torch.float32), self.patchify)
 
     @torch.no_grad()
-    def denoise(self, x: Float[Tensor, "b c *space"], sigma: Float[Tensor, " b"]) -> Float[Tensor, "b c *space"]:
+    def denoise(
+        self, x: Float[Tensor, "b c *space"], sigma: Float[Tensor, " b"], known: Bool[Tensor, "..."] | None = None
+    ) -> Float[Tensor, "b c *space"]:
         """Return the posterior mean of the clean patch, without an autograd graph.
 
         Args:
             x: Noised patches in prior space, of the card's channels and size.
             sigma: Noise level of each patch, within the card's range.
+            known: For a conditional prior: True at values of `x` that have no noise, broadcastable to `x`.
 
         Raises:
             ValueError: If channels, size, or noise levels contradict the card.
         """
         self._check(x, sigma)
-        return self(x, sigma).to(x.dtype)
+        return self(x, sigma, known).to(x.dtype)
 
     @torch.no_grad()
-    def residual(self, x: Float[Tensor, "b c *space"], sigma: Float[Tensor, " b"]) -> Float[Tensor, "b c *space"]:
+    def residual(
+        self, x: Float[Tensor, "b c *space"], sigma: Float[Tensor, " b"], known: Bool[Tensor, "..."] | None = None
+    ) -> Float[Tensor, "b c *space"]:
         """Return `x - denoise(x, sigma)` without forming D, next to which x would lose its last digits.
 
             x - D = c (c x - s F),     c = sigma / sqrt(sigma^2 + s^2)
@@ -88,8 +104,9 @@ class NetworkPrior(nn.Module):
         level = low if low == high else _each(sigma, x)
         scale = (level * level + SIGMA_DATA**2) ** -0.5
         single, share = x.to(torch.float32), level * scale
-        out = self._ask(single * scale, sigma)
-        return (share * torch.sub(share * single, out, alpha=SIGMA_DATA)).to(x.dtype)
+        out = self._ask(single, scale, sigma, known)
+        removed = share * torch.sub(share * single, out, alpha=SIGMA_DATA)
+        return (removed if known is None else removed * ~known).to(x.dtype)
 
     def _check(self, x: Tensor, sigma: Tensor) -> tuple[float, float]:
         """Refuse what contradicts the card; smallest and largest sigma."""
@@ -131,7 +148,7 @@ class NetworkPrior(nn.Module):
         card = PriorCard.load(folder)
         network = read_network(folder)
         inside, fold = network.config["in_channels"], card.network.get("patchify", 1)
-        if inside != len(card.channels) * fold ** len(card.size):
+        if inside != len(card.channels) * (1 + card.network.get("conditional", False)) * fold ** len(card.size):
             raise ValueError(
                 f"{folder / CARD_FILE} names {len(card.channels)} channels ({', '.join(card.channels)}), but the "
                 f"network in {folder / CONFIG_FILE} takes {inside}. They do not belong together; copy both again."

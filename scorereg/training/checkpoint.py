@@ -181,8 +181,9 @@ def ema_prior(run: Path, *, best: bool = False) -> NetworkPrior | WrappedPrior:
     card = PriorCard.from_json(content["card"], source=path)
     with torch.device("meta"):  # the weights are there already: none have to be drawn
         network = build_network(
-            card.network["size"], patch=card.size, channels=len(card.channels), patchify=card.network["patchify"]
-        )
+            card.network["size"], patch=card.size, channels=len(card.channels), patchify=card.network["patchify"],
+            conditional=card.network.get("conditional", False),
+        )  # fmt: skip
     average = AveragedModel(network)
     average.load_state_dict(content["average"], assign=True)
     return as_prior(average.module, card, steps=content["step"])

@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from scorereg.training.losses import draw_levels
+from scorereg.training.losses import draw_known, draw_levels
 from scorereg.training.settings import Settings
 from scorereg.training.source import Source, seeded
 
 __all__ = ["Batch", "Draws", "Share", "batches"]
 
-Batch = tuple[Tensor, Tensor, Tensor, Tensor]  # patches, weights, noise, levels
+Batch = tuple[Tensor, ...]  # patches, weights, noise, levels, and for a conditional prior what is known
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,11 @@ class Draws(Dataset[Batch]):
         x, weight = self.source.batch(count, seed=seed, step=step, slot=slot)
         generator = seeded(seed, step, slot, 1)  # another stream than the source's
         noise = torch.randn(x.shape, generator=generator)
-        return x, weight, noise, draw_levels(self.settings, len(x), generator)
+        level = draw_levels(self.settings, len(x), generator)
+        batch = (x, weight, noise, level)
+        if not self.settings.known:
+            return batch
+        return (*batch, draw_known(self.settings, self.source.about.channels, len(x), generator))
 
 
 def batches(draws: Draws, first: int, *, device: torch.device, workers: int) -> Iterator[list[Batch]]:
@@ -86,8 +90,7 @@ def batches(draws: Draws, first: int, *, device: torch.device, workers: int) -> 
     )
     step: list[Batch] = []
     for batch in loader:
-        x, weight, noise, level = (part.to(device, non_blocking=True) for part in batch)
-        step.append((x, weight, noise, level))
+        step.append(tuple(part.to(device, non_blocking=True) for part in batch))
         if len(step) == parts:
             yield step
             step = []

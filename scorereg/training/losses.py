@@ -14,7 +14,7 @@ import dataclasses
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from scorereg.priors.architectures import build_network, network_settings
@@ -23,13 +23,15 @@ from scorereg.priors.conversions import cosine_betas, noise_of
 from scorereg.priors.folder import SIGMA_DATA, edm_scheduler
 from scorereg.priors.network import NetworkPrior
 from scorereg.priors.wrap import WrappedPrior, wrap
+from scorereg.training.augment import channel_names
 from scorereg.training.settings import Settings
 from scorereg.training.source import About
 
-__all__ = ["EdmLoss", "EpsLoss", "as_prior", "draw_levels", "make_card", "make_loss", "scheduler_of"]
+__all__ = ["EdmLoss", "EpsLoss", "as_prior", "draw_known", "draw_levels", "make_card", "make_loss", "scheduler_of"]
 
 HALVES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 _TABLE = 1000
+_KNOWN = 0.75  # the rest keeps the joint distribution, for what no photo shows
 
 
 class EdmLoss(nn.Module):
@@ -56,10 +58,13 @@ class EdmLoss(nn.Module):
         weight: Float[Tensor, "b c *space"],
         noise: Float[Tensor, "b c *space"],
         level: Float[Tensor, " b"],
+        known: Bool[Tensor, "..."] | None = None,
     ) -> Float[Tensor, ""]:
-        """Return the loss of a batch; `level` is sigma."""
+        """Return the loss of a batch; `level` is sigma, and what is known has no noise and no part in the loss."""
         sigma = _each(level, x)
-        error = (self.prior(x + sigma * noise, level) - x).square()
+        if known is not None:
+            noise, weight = noise * ~known, weight * ~known
+        error = (self.prior(x + sigma * noise, level, known) - x).square()
         error = (sigma.square() + SIGMA_DATA**2) / (sigma * SIGMA_DATA).square() * error
         return (error * weight).sum() / weight.sum().clamp_min(1)
 
@@ -86,6 +91,7 @@ class EpsLoss(nn.Module):
         weight: Float[Tensor, "b c *space"],
         noise: Float[Tensor, "b c *space"],
         level: Float[Tensor, " b"],
+        known: None = None,
     ) -> Float[Tensor, ""]:
         """Return the loss of a batch; `level` is the index t, a whole number."""
         kept = self.kept[level.long()]
@@ -103,8 +109,9 @@ def make_loss(settings: Settings, card: PriorCard, precision: str) -> EdmLoss | 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         network = build_network(
-            settings.size, patch=card.size, channels=len(card.channels), patchify=card.network["patchify"]
-        )
+            settings.size, patch=card.size, channels=len(card.channels), patchify=card.network["patchify"],
+            conditional=bool(settings.known),
+        )  # fmt: skip
     if settings.checkpointing:
         network.enable_gradient_checkpointing()  # pyright: ignore[reportCallIssue]  # diffusers' and our own have it
     half = HALVES[precision]
@@ -119,6 +126,14 @@ def draw_levels(settings: Settings, count: int, generator: torch.Generator) -> F
     return level.exp().clamp(*settings.sigma)
 
 
+def draw_known(
+    settings: Settings, channels: tuple[str, ...], count: int, generator: torch.Generator
+) -> Bool[Tensor, "b c 1 1"]:
+    """Return which channels of each patch are given clean: those of `settings.known`, in three of four."""
+    chosen = torch.tensor([name in channel_names(settings.known) for name in channels])
+    return (torch.rand(count, 1, 1, 1, generator=generator) < _KNOWN) & chosen[:, None, None]
+
+
 def make_card(name: str, settings: Settings, about: About) -> PriorCard:
     """Return the card of a prior that is to be trained.
 
@@ -128,6 +143,7 @@ def make_card(name: str, settings: Settings, about: About) -> PriorCard:
     table, flat = settings.recipe == "diffusionerf", len(about.size) == 2
     if table and not flat:
         raise ValueError(f"the recipe diffusionerf is for images, but the data are of size {about.size}. Use edm.")
+    _check_known(settings, about)
     kind = "diffusers UNet2DModel" if flat else "scorereg UNetND"
     noise = noise_of(betas=cosine_betas(_TABLE)) if table else None
     network: dict[str, Any] = {
@@ -135,6 +151,8 @@ def make_card(name: str, settings: Settings, about: About) -> PriorCard:
         "size": settings.size,
         "patchify": 1 if table else network_settings(settings.size, len(about.size))["patchify"],
     }
+    if settings.known:
+        network["conditional"] = True
     return PriorCard(
         name=name,
         channels=about.channels,
@@ -152,6 +170,16 @@ def make_card(name: str, settings: Settings, about: About) -> PriorCard:
         training=settings.to_json() | ({"transform": about.transform} if about.transform else {}),
         held_out=about.held_out,
     )
+
+
+def _check_known(settings: Settings, about: About) -> None:
+    if not settings.known:
+        return
+    missing = [name for name in channel_names(settings.known) if name not in about.channels]
+    if missing:
+        raise ValueError(f"--known names {', '.join(missing)}, but a patch holds {', '.join(about.channels)}.")
+    if settings.recipe != "edm" or len(about.size) != 2:
+        raise ValueError("--known is for images and the recipe edm. Leave it out.")
 
 
 def as_prior(network: nn.Module, card: PriorCard, *, steps: int) -> NetworkPrior | WrappedPrior:

@@ -27,6 +27,8 @@ class Settings:
         patch: Side of a patch that is cut out of frames, in pixels; arrays come in a size of their own.
         channels: What is cut out of frames: `"rgbd"`, `"rgb"`, `"d"`, or names like `"rgb,nx,ny,nz"`; arrays name
             theirs.
+        known: Channels that are given clean in three of four patches, by name (`"rgb"`): the prior can then be told
+            what is known. None, if empty.
         seed: Seeds weights, patches and noise.
         lr: Peak learning rate.
         schedule: `"cosine"`: a linear rise, then a cosine to 0; `"constant"`.
@@ -55,6 +57,7 @@ class Settings:
     accumulate: int = 1
     patch: int = 24
     channels: str = "rgbd"
+    known: str = ""
     seed: int = 0
     lr: float = 4e-4
     schedule: str = "cosine"
@@ -96,7 +99,7 @@ _LARGEST_FACTOR = 2.0  # nearer than d_min / 2 depth is not kept when frames are
 
 def differences(saved: dict[str, Any], asked: dict[str, Any]) -> list[str]:
     """Return what makes `asked` another run than `saved`, one line of text for each setting, in order of name."""
-    saved = {"depth_factor": 1.0, **saved}  # runs of before it was a setting
+    saved = {"depth_factor": 1.0, "known": "", **saved}  # runs of before these were settings
     names = sorted((set(saved) | set(asked)) - set(_FREE))
     return [f"{n} was {saved.get(n)!r}, now {asked.get(n)!r}" for n in names if saved.get(n) != asked.get(n)]
 
