@@ -24,6 +24,7 @@ def main(
     kinds: Annotated[str, typer.Option(help="Ways to regularise, separated by commas.")] = "none,geometric,prior",
     seeds: Annotated[int, typer.Option(help="Seeds 0 to this, exclusive.")] = 3,
     prior: Annotated[str, typer.Option(help="A shipped prior's name, or a prior's folder.")] = "rooms-rgbd-24",
+    ray_prior: Annotated[str, typer.Option(help="The one over ray weights beside it, or none.")] = "rays-64",
     steps: Annotated[int | None, typer.Option(help="Optimisation steps; the preset's, if not given.")] = None,
     views: Annotated[int, typer.Option(help="Training views.")] = 3,
     out: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs/few_views"),
@@ -36,7 +37,12 @@ def main(
         for scene in scenes:
             for kind in kinds.split(","):
                 folder = out / scene.resolve().name / f"{kind}-{seed}"
-                rows.append(_run(scene, folder, regularize=kind, seed=seed, steps=steps, views=views, prior=prior))
+                rows.append(
+                    _run(
+                        scene, folder, regularize=kind, seed=seed, steps=steps, views=views, prior=prior,
+                        ray_prior=None if ray_prior == "none" else ray_prior,
+                    )
+                )  # fmt: skip
     report = {"device": _device(), "torch": torch.__version__, "table": table(rows), "rows": rows}
     if results is not None:
         results.parent.mkdir(parents=True, exist_ok=True)

@@ -83,7 +83,7 @@ class Recipe:
     sigma: tuple[float, float] = (0.1, 0.02)
     prior_start: float = 0.5
     prior_end: float = 1.0
-    prior_disparity: float = 2e-3
+    prior_disparity: float = 2e-2
     prior_rgb: float = 2e-3
     prior_band: float = 0.1
     prior_weight: Callable[[Tensor], Tensor] = torch.square

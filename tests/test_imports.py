@@ -48,6 +48,7 @@ PRIORS = {
 MEETING = {
     "fit",
     "fit_loop",
+    "ray_term",
     "recipe",
     "saved_fit",
     "cli",

@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 
 from examples.ray_weights import plot
 from examples.ray_weights.__main__ import app
-from examples.ray_weights.term import RayTerm
 from scorereg import NetworkPrior, PriorCard, RayWeights, load_prior
 from scorereg.priors.unet_nd import UNetND
+from scorereg.ray_term import RayTerm
 from scorereg.rendering import Render
 from scorereg.training.rays import rays_of_depth
 
@@ -47,6 +47,11 @@ def shown(weights):
 def term(prior, **more):
     settings = {"weight": 0.5, "sigma": (0.5, 0.1), "steps": 100, "start": 0.25, "rays": 3, **more}
     return RayTerm(prior, TRANSFORM, near=NEAR, far=FAR, **settings)
+
+
+def test_its_name_is_that_of_its_settings_and_of_no_object():
+    assert repr(term(Wall(7))) == repr(term(Wall(8)))
+    assert repr(term(Wall(7), weight=0.2)) != repr(term(Wall(7)))
 
 
 def test_its_gradient_is_that_of_the_residual_in_prior_space():

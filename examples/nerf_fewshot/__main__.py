@@ -24,6 +24,9 @@ def main(
         str, typer.Option(help="none, geometric, or prior (geometric terms and the prior).")
     ] = "prior",
     prior: Annotated[str, typer.Option(help="A shipped prior's name, or a prior's folder.")] = "rooms-rgbd-24",
+    ray_prior: Annotated[
+        str, typer.Option(help="The prior over ray weights beside it: a name, a folder, or none.")
+    ] = "rays-64",
     estimator: Annotated[
         str, typer.Option(help="How the score is estimated: direct, sds, sjc-unreduced, sdi or vsd.")
     ] = "direct",
@@ -56,6 +59,7 @@ def main(
         raise ValueError(f"--estimator must be one of {', '.join(get_args(Name))}, but is {estimator!r}.")
     result = run(
         scene, out, views=views, regularize=regularize, prior=prior, estimator=estimator,
+        ray_prior=None if ray_prior == "none" else ray_prior,
         gate=gate, steps=steps, seed=seed, preset=preset,
         scale=scale, max_size=max_size, backend=backend, video=video,
         resume=resume,

@@ -9,13 +9,14 @@ from pathlib import Path
 
 from examples.nerf_fewshot.evaluate import View, render_views, summary, write
 from examples.nerf_fewshot.setting import by_preset, facts_of, progress_of
-from scorereg import NetworkPrior, load_prior
+from scorereg import NetworkPrior, RayWeights, load_prior
 from scorereg.estimators import Name
 from scorereg.fit import CPU, GPU, Extra, Fit, Recipe, Regularize, fit_scene
 from scorereg.priors import WrappedPrior
+from scorereg.ray_term import RayTerm
 from scorereg.scenes import Scene, load_scene
 
-__all__ = ["fit_to_folder", "make_writable", "run", "run_views"]
+__all__ = ["fit_to_folder", "make_writable", "ray_term", "run", "run_views"]
 
 BACKENDS = ("auto", "compiled", "eager", "tinycudann")
 
@@ -32,6 +33,7 @@ def run_views(
     views: int = 3,
     regularize: Regularize = "prior",
     prior: str = "rooms-rgbd-24",
+    ray_prior: str | None = "rays-64",
     estimator: Name = "direct",
     gate: float | None = None,
     steps: int | None = None,
@@ -44,6 +46,9 @@ def run_views(
     resume: bool = False,
 ) -> tuple[dict, list[View]]:
     """Fit, evaluate, and write `metrics.json`, `views/`, `field.pt`, `history.jsonl` and `path.mp4` into `out`.
+
+    With `regularize="prior"` there are two: `prior` over RGB-D patches, and `ray_prior` over the weights along photo
+    rays, unless that is None.
 
     Returns:
         What `metrics.json` holds, and the rendered test views.
@@ -65,14 +70,23 @@ def run_views(
     make_writable(out)
     loaded = load_scene(scene, views=views, scale=scale, max_size=max_size)
     trained = load_prior(prior, device=device) if regularize == "prior" else None
+    lines = ray_term(ray_prior, loaded, recipe.steps, device) if trained is not None and ray_prior else None
     facts = {
         "regularize": regularize, "prior": prior if trained is not None else None,
+        "ray_prior": ray_prior if lines is not None else None,
         "estimator": None if trained is None else estimator, "gate": gate, "preset": preset,
     }  # fmt: skip
     return fit_to_folder(
         loaded, trained, out, regularize=regularize, recipe=recipe, seed=seed, device=device, facts=facts,
-        video=video, resume=resume,
+        video=video, resume=resume, extra=lines,
     )  # fmt: skip
+
+
+def ray_term(name: str, scene: Scene, steps: int, device: str, **settings) -> RayTerm:
+    """Return the term of a prior over ray weights, by its name or folder, in a fit of so many steps."""
+    prior = load_prior(name, device=device)
+    transform = RayWeights.for_card(prior.card)
+    return RayTerm(prior, transform, near=scene.near, far=scene.far, steps=steps, **settings)
 
 
 def fit_to_folder(

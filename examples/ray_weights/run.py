@@ -3,11 +3,10 @@
 from dataclasses import replace
 from pathlib import Path
 
-from examples.nerf_fewshot.run import fit_to_folder, make_writable
+from examples.nerf_fewshot.run import fit_to_folder, make_writable, ray_term
 from examples.nerf_fewshot.setting import by_preset
 from examples.ray_weights.rays import save_rays
-from examples.ray_weights.term import RayTerm
-from scorereg import RayWeights, load_prior
+from scorereg import load_prior
 from scorereg.fit import CPU, GPU, Recipe
 from scorereg.scenes import load_scene
 
@@ -15,7 +14,6 @@ __all__ = ["KINDS", "WEIGHT", "run"]
 
 KINDS = ("none", "distortion", "rays", "both", "rgbd")
 WEIGHT = 1e-2
-SIGMA = (0.5, 0.05)
 
 
 def run(
@@ -65,18 +63,13 @@ def run(
     recipe = _recipe(recipe, regularize, bare=bare)
     make_writable(out)
     loaded = load_scene(scene, views=views, scale=scale)
-    rays = load_prior(prior, device=device) if regularize in ("rays", "both", "rgbd") else None
     patches = load_prior(rgbd_prior, device=device) if regularize == "rgbd" else None
     weight = WEIGHT if weight is None else weight
-    term = None
-    if rays is not None:
-        term = RayTerm(
-            rays, RayWeights.for_card(rays.card), near=loaded.near, far=loaded.far, weight=weight, sigma=SIGMA,
-            steps=recipe.steps,
-        )  # fmt: skip
+    known = regularize in ("rays", "both", "rgbd")
+    term = ray_term(prior, loaded, recipe.steps, device, weight=weight) if known else None
     facts = {
-        "regularize": regularize, "bare": bare, "prior": None if rays is None else prior,
-        "rgbd_prior": None if patches is None else rgbd_prior, "weight": None if rays is None else weight,
+        "regularize": regularize, "bare": bare, "prior": prior if known else None,
+        "rgbd_prior": None if patches is None else rgbd_prior, "weight": weight if known else None,
         "preset": preset,
     }  # fmt: skip
     return fit_to_folder(

@@ -1,11 +1,13 @@
-"""The prior over ray weights as a term of a fit."""
+"""A prior over ray weights as a term of a fit: the place where the weights that a render shows meet their prior."""
 
 import torch
 from torch import Tensor
 
-from scorereg import Prior, RayWeights, ScoreLoss
+from scorereg.priors.base import Prior
+from scorereg.ray_weights import RayWeights
 from scorereg.rendering import Render
 from scorereg.schedules import log_linear
+from scorereg.score import ScoreLoss
 
 __all__ = ["RayTerm"]
 
@@ -22,9 +24,9 @@ class RayTerm:
         transform: From weights to its space.
         near: Planar depth in metres at which rays begin, > 0.
         far: Planar depth in metres at which they end.
+        steps: Of the fit.
         weight: Of the term.
         sigma: Noise level when it begins and at the fit's end.
-        steps: Of the fit.
         start: When it begins, as a share of the steps.
         rays: How many of a step's rays it sees; the first, which are random ones.
     """
@@ -36,15 +38,20 @@ class RayTerm:
         *,
         near: float,
         far: float,
-        weight: float,
-        sigma: tuple[float, float],
         steps: int,
+        weight: float = 1e-2,
+        sigma: tuple[float, float] = (0.5, 0.05),
         start: float = 0.5,
         rays: int = 128,
     ) -> None:
         self.transform, self.near, self.far, self.rays = transform, near, far, rays
         self.first, self.weight = int(start * steps), weight
+        self._name = f"{getattr(getattr(prior, 'card', None), 'name', type(prior).__name__)}, {weight}, {sigma}, {rays}"
         self.score = ScoreLoss(prior, sigma=log_linear(*sigma, self.first, max(steps, 1)), weight=torch.square)
+
+    def __repr__(self) -> str:
+        """What it is, by which a fit that is gone on with knows it again."""
+        return f"RayTerm({self._name}, from step {self.first})"
 
     def __call__(self, shown: Render, step: int) -> Tensor:
         """The term's value, weighted; 0 before it begins."""
