@@ -87,6 +87,7 @@ def test_a_prior_of_every_rank(tmp_path, monkeypatch, size):
     card = prior.card
     assert (card.channels, card.size, card.licence, card.credits) == (("weight",), size, "CC0", ("nobody",))
     assert card.training["transform"] == FACTS["transform"]
+    assert ("focal" in card.training) == (len(card.size) == 2)  # how frames are cut had no say in lines and volumes
     assert (card.depth, card.d_min, card.focal) == (None, None, None)
     assert set(card.denoising) == {"held-out", "a"}
     assert "weight_ratio" in card.denoising["a"][0]

@@ -31,6 +31,7 @@ __all__ = ["EdmLoss", "EpsLoss", "as_prior", "draw_known", "draw_levels", "make_
 
 HALVES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 _TABLE = 1000
+_OF_FRAMES = ("patch", "channels", "known", "focal", "d_min", "depth_range", "depth_factor")
 _KNOWN = 0.75  # the rest keeps the joint distribution, for what no photo shows
 
 
@@ -167,9 +168,15 @@ def make_card(name: str, settings: Settings, about: About) -> PriorCard:
         data=about.data,
         licence=about.licence,
         credits=about.credits,
-        training=settings.to_json() | ({"transform": about.transform} if about.transform else {}),
+        training=_told(settings, about),
         held_out=about.held_out,
     )
+
+
+def _told(settings: Settings, about: About) -> dict[str, Any]:
+    """The settings that had a say: those of how frames are cut have none where lines or volumes were trained on."""
+    entries = settings.to_json() | ({"transform": about.transform} if about.transform else {})
+    return {k: v for k, v in entries.items() if len(about.size) == 2 or k not in _OF_FRAMES}
 
 
 def _check_known(settings: Settings, about: About) -> None:
