@@ -143,6 +143,17 @@ def test_a_run_leaves_metrics_views_and_a_field(regularize, scene, prior, tmp_pa
 
 
 @pytest.mark.usefixtures("tiny")
+def test_the_ray_prior_is_beside_the_other_unless_it_is_none(scene, prior, tmp_path):
+    for name, told in (("rays-64", "rays-64"), ("none", None)):
+        fit(scene, tmp_path / name, "--prior", str(prior), "--ray-prior", name)
+        assert read(tmp_path / name)["ray_prior"] == told
+        history = (tmp_path / name / "history.jsonl").read_text(encoding="utf-8")
+        assert ('"extra"' in history) == (told is not None)
+    fit(scene, tmp_path / "geometric", "--regularize", "geometric")
+    assert read(tmp_path / "geometric")["ray_prior"] is None
+
+
+@pytest.mark.usefixtures("tiny")
 def test_an_estimator_is_chosen_and_told(scene, prior, tmp_path):
     fit(scene, tmp_path / "run", "--prior", str(prior), "--estimator", "vsd")
     assert (read(tmp_path / "run")["estimator"], read(tmp_path / "run")["gate"]) == ("vsd", None)
@@ -275,6 +286,8 @@ def test_a_flight_is_filmed(scene, tmp_path):
         (["--views", "0"], "at least 1 training view is needed, but views=0"),
         (["--scale", "-1"], "scale is metres per unit of the file and must be above 0"),
         (["--prior", "nonesuch"], "no prior is called 'nonesuch'"),
+        (["--ray-prior", "nonesuch"], "no prior is called 'nonesuch'"),
+        (["--ray-prior", "rooms-rgbd-24"], "not of the weights along rays. Choose rays-64"),
         (["--out", "FILE/run"], "cannot be written (Not a directory). Choose another --out."),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
