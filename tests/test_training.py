@@ -269,7 +269,7 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path, monkeypatch):
     out, good = tmp_path / "run", NetworkPrior.forward
     calls = []
 
-    def forward(self, x, sigma):
+    def forward(self, x, sigma, known=None):
         calls.append(x)
         return good(self, x, sigma) * (math.nan if len(calls) == 8 else 1)
 
@@ -289,7 +289,7 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path, monkeypatch):
 def test_too_little_memory_says_what_fits(tmp_path, monkeypatch):
     good = NetworkPrior.forward
 
-    def forward(self, x, sigma):
+    def forward(self, x, sigma, known=None):
         if len(x) > 3 and torch.is_grad_enabled():
             raise torch.OutOfMemoryError("too much")
         return good(self, x, sigma)

@@ -34,7 +34,7 @@ def test_the_loss_of_edm_by_hand(monkeypatch):
     sigma = torch.linspace(0.05, 2, 16)
     s = sigma.double()[:, None, None, None].expand(x.shape)
     noisy = x + s * noise
-    monkeypatch.setattr(NetworkPrior, "forward", lambda self, z, _: torch.where(weight > 0, 0.5 * z, 1e6))
+    monkeypatch.setattr(NetworkPrior, "forward", lambda self, z, *_: torch.where(weight > 0, 0.5 * z, 1e6))
     loss = state_of(small()).loss(x, weight, noise, sigma)
     error = (s**2 + 0.25) / (s * 0.5) ** 2 * (0.5 * noisy - x) ** 2
     assert loss.item() == pytest.approx(error[weight > 0].mean().item(), rel=1e-5)
