@@ -37,12 +37,8 @@ def main(
         for scene in scenes:
             for kind in kinds.split(","):
                 folder = out / scene.resolve().name / f"{kind}-{seed}"
-                rows.append(
-                    _run(
-                        scene, folder, regularize=kind, seed=seed, steps=steps, views=views, prior=prior,
-                        ray_prior=None if ray_prior == "none" else ray_prior,
-                    )
-                )  # fmt: skip
+                how = {"steps": steps, "views": views, "prior": prior, "ray_prior": ray_prior}
+                rows.append(_run(scene, folder, regularize=kind, seed=seed, **how))
     report = {"device": _device(), "torch": torch.__version__, "table": table(rows), "rows": rows}
     if results is not None:
         results.parent.mkdir(parents=True, exist_ok=True)

@@ -21,7 +21,7 @@ from scorereg.fields import DensityGrid, HashGrid
 from scorereg.particles import Particles
 from scorereg.patches import Patches, PatchSampler
 from scorereg.recipe import Recipe, Regularize
-from scorereg.rendering import Render, proposal_loss, render, sample_depths
+from scorereg.rendering import Render, edge_depths, midpoints, proposal_loss, render
 from scorereg.scenes import Scene
 from scorereg.schedules import log_linear
 from scorereg.score import ScoreLoss
@@ -167,7 +167,7 @@ class Loop:
         """The depth that the prior sees, and pulls on."""
         if self.recipe.prior_band == 0:
             return shown.depth
-        depths = sample_depths(shown.edges, self.scene.near, self.scene.far)
+        depths = midpoints(edge_depths(shown.edges, self.scene.near, self.scene.far))
         return surface_depth(shown.weights, depths, shown.depth, band=self.recipe.prior_band)
 
     def _render(self, rays: Rays, share: float) -> Render:

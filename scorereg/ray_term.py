@@ -5,7 +5,7 @@ from torch import Tensor
 
 from scorereg.priors.base import Prior
 from scorereg.ray_weights import RayWeights
-from scorereg.rendering import Render
+from scorereg.rendering import Render, edge_depths
 from scorereg.schedules import log_linear
 from scorereg.score import ScoreLoss
 
@@ -57,5 +57,5 @@ class RayTerm:
         """The term's value, weighted; 0 before it begins."""
         if step < self.first:
             return shown.weights.new_zeros(())
-        edges = self.near * (self.far / self.near) ** shown.edges[: self.rays]
+        edges = edge_depths(shown.edges[: self.rays], self.near, self.far)
         return self.weight * self.score(self.transform(shown.weights[: self.rays], edges), step=step)

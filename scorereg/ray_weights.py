@@ -115,7 +115,7 @@ class RayWeights:
         Args:
             weights: As a renderer returns them.
             edges: Planar depths of the intervals' ends, in metres. Where a renderer has them on another scale, convert
-                them first: `near * (far / near) ** render.edges` for `scorereg.render`.
+                them first: `rendering.edge_depths(render.edges, near, far)` for `scorereg.render`.
 
         Raises:
             ValueError: If weights are not finite or negative, or the edges fall.

@@ -20,7 +20,16 @@ from scorereg.cameras import Rays
 from scorereg.fields import Field
 from scorereg.ops import composite
 
-__all__ = ["Render", "proposal_loss", "render", "render_image", "render_weights", "resample", "sample_depths"]
+__all__ = [
+    "Render",
+    "edge_depths",
+    "midpoints",
+    "proposal_loss",
+    "render",
+    "render_image",
+    "render_weights",
+    "resample",
+]
 
 Density = Callable[[Float[Tensor, "n 3"]], Float[Tensor, " n"]]
 
@@ -148,10 +157,14 @@ def resample(
     return torch.cat([first, between, last], -1)
 
 
-def sample_depths(edges: Float[Tensor, "r e"], near: float, far: float) -> Float[Tensor, "r e-1"]:
-    """Planar depth in metres of the middles of a render's intervals."""
-    t = _depth(edges, near, far)
-    return (t[:, 1:] + t[:, :-1]) / 2
+def edge_depths(edges: Float[Tensor, "*r e"], near: float, far: float) -> Float[Tensor, "*r e"]:
+    """Planar depth t in metres of a render's edges s."""
+    return near * torch.exp(edges * math.log(far / near))
+
+
+def midpoints(t: Float[Tensor, "*r e"]) -> Float[Tensor, "*r e-1"]:
+    """Middles of the intervals between neighbouring depths."""
+    return (t[..., 1:] + t[..., :-1]) / 2
 
 
 def proposal_loss(render: Render) -> Float[Tensor, ""]:
@@ -194,13 +207,9 @@ def render_image(
 
 def _intervals(rays: Rays, edges: Tensor, near: float, far: float) -> tuple[Tensor, Tensor, Tensor]:
     """Middles of the intervals in depth [r, n] and in space [r, n, 3], and their lengths in depth [r, n]."""
-    t = _depth(edges, near, far)
-    middle = sample_depths(edges, near, far)
+    t = edge_depths(edges, near, far)
+    middle = midpoints(t)
     return middle, rays.points(middle), t[:, 1:] - t[:, :-1]
-
-
-def _depth(s: Tensor, near: float, far: float) -> Tensor:
-    return near * torch.exp(s * math.log(far / near))
 
 
 def _jitter(edges: Tensor, generator: torch.Generator | None) -> Tensor:

@@ -59,8 +59,7 @@ def main(
         raise ValueError(f"--estimator must be one of {', '.join(get_args(Name))}, but is {estimator!r}.")
     result = run(
         scene, out, views=views, regularize=regularize, prior=prior, estimator=estimator,
-        ray_prior=None if ray_prior == "none" else ray_prior,
-        gate=gate, steps=steps, seed=seed, preset=preset,
+        ray_prior=ray_prior, gate=gate, steps=steps, seed=seed, preset=preset,
         scale=scale, max_size=max_size, backend=backend, video=video,
         resume=resume,
     )  # fmt: skip

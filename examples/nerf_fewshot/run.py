@@ -33,7 +33,7 @@ def run_views(
     views: int = 3,
     regularize: Regularize = "prior",
     prior: str = "rooms-rgbd-24",
-    ray_prior: str | None = "rays-64",
+    ray_prior: str = "rays-64",
     estimator: Name = "direct",
     gate: float | None = None,
     steps: int | None = None,
@@ -48,7 +48,7 @@ def run_views(
     """Fit, evaluate, and write `metrics.json`, `views/`, `field.pt`, `history.jsonl` and `path.mp4` into `out`.
 
     With `regularize="prior"` there are two: `prior` over RGB-D patches, and `ray_prior` over the weights along photo
-    rays, unless that is None.
+    rays, unless that is `"none"`.
 
     Returns:
         What `metrics.json` holds, and the rendered test views.
@@ -70,7 +70,7 @@ def run_views(
     make_writable(out)
     loaded = load_scene(scene, views=views, scale=scale, max_size=max_size)
     trained = load_prior(prior, device=device) if regularize == "prior" else None
-    lines = ray_term(ray_prior, loaded, recipe.steps, device) if trained is not None and ray_prior else None
+    lines = ray_term(ray_prior, loaded, recipe.steps, device) if trained is not None and ray_prior != "none" else None
     facts = {
         "regularize": regularize, "prior": prior if trained is not None else None,
         "ray_prior": ray_prior if lines is not None else None,

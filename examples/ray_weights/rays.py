@@ -9,7 +9,7 @@ from torch import Tensor
 
 from scorereg.files import write_beside
 from scorereg.fit import Fit
-from scorereg.rendering import render
+from scorereg.rendering import edge_depths, render
 
 __all__ = ["save_rays"]
 
@@ -33,7 +33,7 @@ def save_rays(fit: Fit, path: Path, *, count: int = 6) -> None:
             fit.field, rays, proposal=fit.proposal, near=scene.near, far=scene.far, samples=fit.recipe.samples,
             proposal_samples=fit.recipe.proposal_samples,
         )  # fmt: skip
-    edges = scene.near * (scene.far / scene.near) ** shown.edges
+    edges = edge_depths(shown.edges, scene.near, scene.far)
     weights = shown.weights.cpu().numpy()
 
     def save(beside: Path) -> None:

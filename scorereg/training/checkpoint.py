@@ -18,11 +18,10 @@ import torch
 from torch.optim.swa_utils import AveragedModel
 
 from scorereg.files import write_beside
-from scorereg.priors.architectures import build_network
 from scorereg.priors.card import PriorCard
 from scorereg.priors.network import NetworkPrior
 from scorereg.priors.wrap import WrappedPrior
-from scorereg.training.losses import EdmLoss, EpsLoss, as_prior, make_loss
+from scorereg.training.losses import EdmLoss, EpsLoss, as_prior, make_loss, network_for
 from scorereg.training.optimizer import make_average, make_optimizer
 from scorereg.training.settings import Settings, differences
 
@@ -180,10 +179,7 @@ def ema_prior(run: Path, *, best: bool = False) -> NetworkPrior | WrappedPrior:
         path, content = _newest(run)
     card = PriorCard.from_json(content["card"], source=path)
     with torch.device("meta"):  # the weights are there already: none have to be drawn
-        network = build_network(
-            card.network["size"], patch=card.size, channels=len(card.channels), patchify=card.network["patchify"],
-            conditional=card.network.get("conditional", False),
-        )  # fmt: skip
+        network = network_for(card)
     average = AveragedModel(network)
     average.load_state_dict(content["average"], assign=True)
     return as_prior(average.module, card, steps=content["step"])

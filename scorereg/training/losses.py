@@ -27,7 +27,17 @@ from scorereg.training.augment import channel_names
 from scorereg.training.settings import Settings
 from scorereg.training.source import About
 
-__all__ = ["EdmLoss", "EpsLoss", "as_prior", "draw_known", "draw_levels", "make_card", "make_loss", "scheduler_of"]
+__all__ = [
+    "EdmLoss",
+    "EpsLoss",
+    "as_prior",
+    "draw_known",
+    "draw_levels",
+    "make_card",
+    "make_loss",
+    "network_for",
+    "scheduler_of",
+]
 
 HALVES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 _TABLE = 1000
@@ -92,7 +102,6 @@ class EpsLoss(nn.Module):
         weight: Float[Tensor, "b c *space"],
         noise: Float[Tensor, "b c *space"],
         level: Float[Tensor, " b"],
-        known: None = None,
     ) -> Float[Tensor, ""]:
         """Return the loss of a batch; `level` is the index t, a whole number."""
         kept = self.kept[level.long()]
@@ -109,14 +118,20 @@ def make_loss(settings: Settings, card: PriorCard, precision: str) -> EdmLoss | 
     """Return the loss of a run with an untrained network, whose weights depend on the seed alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
-        network = build_network(
-            settings.size, patch=card.size, channels=len(card.channels), patchify=card.network["patchify"],
-            conditional=bool(settings.known),
-        )  # fmt: skip
+        network = network_for(card)
     if settings.checkpointing:
         network.enable_gradient_checkpointing()  # pyright: ignore[reportCallIssue]  # diffusers' and our own have it
     half = HALVES[precision]
     return EpsLoss(network, half) if settings.recipe == "diffusionerf" else EdmLoss(network, card, half)
+
+
+def network_for(card: PriorCard) -> nn.Module:
+    """Return an untrained network of the kind that a card of `make_card` describes."""
+    about = card.network
+    return build_network(
+        about["size"], patch=card.size, channels=len(card.channels), patchify=about["patchify"],
+        conditional=about.get("conditional", False),
+    )  # fmt: skip
 
 
 def draw_levels(settings: Settings, count: int, generator: torch.Generator) -> Float[Tensor, " b"]:
