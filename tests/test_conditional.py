@@ -7,7 +7,9 @@ from torch.testing import assert_close
 from training_runs import Waves, quick, small
 
 from scorereg import NetworkPrior, ScoreLoss, load_prior
+from scorereg.priors.compose import ChannelPrior, MarginalPrior, ProductPrior, TemperedPrior
 from scorereg.priors.network import build_network
+from scorereg.priors.tile import TiledPrior
 from scorereg.training import train_prior
 from scorereg.training.losses import EdmLoss, draw_known
 from scorereg.training.losses import make_card as card_of
@@ -75,6 +77,93 @@ def test_a_prior_that_is_not_conditional_is_not_asked():
     x = torch.randn(1, 4, 8, 8)
     ScoreLoss(NetworkPrior(net, make_card(network={})))(x, 0.1, known=known_colours(1))
     assert net.x.shape[1] == 4
+
+
+@pytest.mark.parametrize("ask", ["denoise", "residual"])
+def test_a_mask_is_refused_by_a_prior_that_cannot_be_told(ask):
+    prior = NetworkPrior(Recorder(), make_card(network={}))
+    with pytest.raises(ValueError, match=r"'x' is not one: .*ScoreLoss\(prior\)\(patch, known=mask\).*--known rgb"):
+        getattr(prior, ask)(torch.randn(1, 4, 8, 8), torch.tensor([0.1]), known_colours(1))
+
+
+class Told:
+    """A conditional prior of any size that halves what is not known, and notes what it was told."""
+
+    conditional = True
+
+    def __init__(self, channels=CHANNELS):
+        self.channels, self.known = channels, []
+
+    def denoise(self, x, sigma, known=None):
+        self.known.append(known)
+        return x / 2 if known is None else torch.where(known, x, x / 2)
+
+
+class Untold:
+    """A prior that takes no mask."""
+
+    def __init__(self, channels=CHANNELS):
+        self.channels = channels
+
+    def denoise(self, x, sigma):
+        return x / 4
+
+
+WHOLES = {
+    "product": lambda part: ProductPrior([part]),
+    "tempered": lambda part: TemperedPrior(part, 2.0),
+    "channel": lambda part: ChannelPrior(part, part.channels),
+    "marginal": lambda part: MarginalPrior(part, part.channels),
+    "tiled": lambda part: TiledPrior(part, 4),
+}
+
+
+@pytest.mark.parametrize("name", WHOLES)
+def test_the_whole_hands_on_what_is_known(name):
+    part, x, sigma = Told(), torch.randn(2, 4, 8, 8), torch.tensor([0.1, 0.3])
+    whole = WHOLES[name](part)
+    known = torch.rand(2, 4, 8, 8) < 0.5
+    assert whole.conditional
+    assert_close(whole.denoise(x, sigma, known), torch.where(known, x, x / 2))
+    assert_close(whole.denoise(x, sigma), x / 2)
+    assert_close(whole.denoise(x, sigma, known_colours(2)), torch.cat([x[:, :3], x[:, 3:] / 2], 1))  # broadcast
+    moved = x.clone().requires_grad_()
+    ScoreLoss(whole)(moved, sigma, known=known).backward()
+    assert_close(moved.grad, torch.where(known, 0, x / 2) / sigma.square()[:, None, None, None] / 2)
+
+
+@pytest.mark.parametrize("name", WHOLES)
+def test_the_whole_of_a_part_that_cannot_be_told(name):
+    whole, x, sigma = WHOLES[name](Untold()), torch.randn(1, 4, 8, 8), torch.tensor([0.1])
+    with pytest.raises(ValueError, match="is not one"):
+        whole.denoise(x, sigma, known_colours(1))
+    assert ScoreLoss(whole)(x, sigma, known=known_colours(1)) > 0
+
+
+def test_a_product_tells_the_parts_that_take_it():
+    part, x, sigma = Told(), torch.randn(2, 4, 8, 8), torch.tensor([0.1, 0.3])
+    whole, known = ProductPrior([Untold(), part], [1.0, 0.5]), known_colours(2)
+    assert_close(whole.denoise(x, sigma, known), torch.where(known, x, x / 4 - x / 4))
+    assert torch.equal(part.known[0], known)
+
+
+def test_parts_of_other_channels_are_told_of_theirs():
+    x, sigma = torch.randn(2, 4, 8, 8), torch.tensor([0.1, 0.3])
+    known = torch.rand(2, 4, 8, 8) < 0.5
+    fewer = Told(("disparity", "r"))
+    ChannelPrior(fewer, CHANNELS).denoise(x, sigma, known)
+    assert torch.equal(fewer.known[0], known[:, [3, 0]])
+    more = Told()
+    MarginalPrior(more, ("disparity", "r")).denoise(x[:, :2], sigma, known[:, :2])
+    expected = torch.stack([known[:, 1], 0 * known[:, 1], 0 * known[:, 1], known[:, 0]], 1)
+    assert all(torch.equal(told, expected) for told in more.known)
+
+
+def test_a_network_in_a_whole_sees_the_mask():
+    prior, x = conditional(), torch.randn(1, 4, 12, 8)
+    known = torch.rand(1, 4, 12, 8) < 0.5
+    TiledPrior(prior, overlap=4).denoise(x, torch.tensor([0.1]), known)
+    assert_close(prior.network.x[:, 4:], torch.cat([known[:, :, :8], known[:, :, 4:]]).float())
 
 
 def test_what_is_known_has_no_part_in_the_training_loss():

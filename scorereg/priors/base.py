@@ -9,10 +9,10 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-__all__ = ["Prior", "check_patch", "residual", "score", "without_autocast"]
+__all__ = ["Prior", "check_known", "check_patch", "residual", "score", "told", "without_autocast"]
 
 
 @runtime_checkable
@@ -87,6 +87,26 @@ def check_patch(prior: Prior, x: Tensor, sigma: Tensor) -> tuple[float, float]:
     if not (low > 0 and math.isfinite(sum(levels))):  # NaN anywhere is NaN in the sum
         raise ValueError(f"a prior needs finite sigma > 0; the smallest given is {low:g}.")
     return low, max(levels)
+
+
+def told(prior: Prior, known: Bool[Tensor, "..."] | None) -> tuple[Tensor, ...]:
+    """What a prior's `denoise` takes after x and sigma: the mask of known values, if the prior is conditional."""
+    return (known,) if known is not None and getattr(prior, "conditional", False) else ()
+
+
+def check_known(prior: Prior, known: Bool[Tensor, "..."] | None) -> None:
+    """Refuse a mask that a prior could only ignore.
+
+    Raises:
+        ValueError: If there is a mask, and the prior is not conditional.
+    """
+    if known is not None and not getattr(prior, "conditional", False):
+        card = getattr(prior, "card", None)
+        who = f"a {type(prior).__name__}" if card is None else f"prior {card.name!r}"
+        raise ValueError(
+            f"`known` is for conditional priors, and {who} is not one: keep values as they are by "
+            "ScoreLoss(prior)(patch, known=mask), or train a prior that is told them by `--known rgb`."
+        )
 
 
 def without_autocast(device: torch.device) -> AbstractContextManager[Any]:

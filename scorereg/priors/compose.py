@@ -8,6 +8,7 @@ Each of these is a prior itself, so that they nest. In all of them score = (D - 
     marginal      D = D_1(x with its missing channels filled in), without those
 
 Where the parts have cards, the whole has one: what they agree on, and the noise levels that all of them know.
+Where a part is conditional, so is the whole: it hands on which values are known, to those parts that take it.
 """
 
 import dataclasses
@@ -15,10 +16,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from scorereg.priors.base import Prior
+from scorereg.priors.base import Prior, check_known, told
 from scorereg.priors.card import PriorCard
 
 __all__ = ["ChannelPrior", "MarginalPrior", "ProductPrior", "TemperedPrior", "derived_card"]
@@ -60,14 +61,18 @@ class ProductPrior(nn.Module):
                 )
         self.channels = tuple(self.priors[0].channels)
         self.card = _common_card([c for c in (getattr(p, "card", None) for p in self.priors) if c is not None])
+        self.conditional = any(getattr(p, "conditional", False) for p in self.priors)
         self.modules_inside = nn.ModuleList(p for p in self.priors if isinstance(p, nn.Module))  # moved with the whole
 
-    def denoise(self, x: Float[Tensor, "b c *space"], sigma: Float[Tensor, " b"]) -> Float[Tensor, "b c *space"]:
-        """Return `x + sum_i w_i (D_i - x)`."""
+    def denoise(
+        self, x: Float[Tensor, "b c *space"], sigma: Float[Tensor, " b"], known: Bool[Tensor, "..."] | None = None
+    ) -> Float[Tensor, "b c *space"]:
+        """Return `x + sum_i w_i (D_i - x)`, and what is known as it is."""
+        check_known(self, known)
         out = x
         for prior, weight in zip(self.priors, self.weights, strict=True):
-            out = out + weight * (prior.denoise(x, sigma) - x)
-        return out
+            out = out + weight * (prior.denoise(x, sigma, *told(prior, known)) - x)
+        return out if known is None else torch.where(known, x, out)
 
 
 class TemperedPrior(nn.Module):
@@ -95,6 +100,7 @@ class TemperedPrior(nn.Module):
             raise ValueError(f"a temperature must be positive and finite, but is {temperature:g}; 1 changes nothing.")
         self.prior = prior
         self.temperature = float(temperature)
+        self.conditional = getattr(prior, "conditional", False)
         self.channels = tuple(prior.channels)
         card, root = getattr(prior, "card", None), self.temperature**0.5
         self.card = card and derived_card(
@@ -104,9 +110,12 @@ class TemperedPrior(nn.Module):
             sigma_max=card.sigma_max * root,
         )
 
-    def denoise(self, x: Float[Tensor, "b c *space"], sigma: Float[Tensor, " b"]) -> Float[Tensor, "b c *space"]:
+    def denoise(
+        self, x: Float[Tensor, "b c *space"], sigma: Float[Tensor, " b"], known: Bool[Tensor, "..."] | None = None
+    ) -> Float[Tensor, "b c *space"]:
         """Return `D(x, sigma / sqrt(T))`; that level must be in the prior's range."""
-        return self.prior.denoise(x, sigma / self.temperature**0.5)
+        check_known(self, known)
+        return self.prior.denoise(x, sigma / self.temperature**0.5, *told(self.prior, known))
 
 
 class ChannelPrior(nn.Module):
@@ -129,13 +138,18 @@ class ChannelPrior(nn.Module):
         super().__init__()
         self.prior = prior
         self.channels = tuple(channels)
+        self.conditional = getattr(prior, "conditional", False)
         self.register_buffer("index", _places(prior.channels, self.channels, "prior's", "patch"), persistent=False)
         card = getattr(prior, "card", None)
         self.card = card and derived_card(card, channels=self.channels)
 
-    def denoise(self, x: Float[Tensor, "b c *space"], sigma: Float[Tensor, " b"]) -> Float[Tensor, "b c *space"]:
+    def denoise(
+        self, x: Float[Tensor, "b c *space"], sigma: Float[Tensor, " b"], known: Bool[Tensor, "..."] | None = None
+    ) -> Float[Tensor, "b c *space"]:
         """Return the patch with the prior's channels denoised."""
-        return x.index_copy(1, self.index, self.prior.denoise(x[:, self.index], sigma))
+        check_known(self, known)
+        mask = None if known is None else known.expand_as(x)[:, self.index]
+        return x.index_copy(1, self.index, self.prior.denoise(x[:, self.index], sigma, *told(self.prior, mask)))
 
 
 class MarginalPrior(nn.Module):
@@ -183,6 +197,7 @@ class MarginalPrior(nn.Module):
             raise ValueError(f"a marginal needs 0 or more rounds and at least 1 draw, but got {rounds} and {draws}.")
         self.prior = prior
         self.channels = tuple(channels)
+        self.conditional = getattr(prior, "conditional", False)
         self.rounds, self.draws = rounds, draws
         self.start, self.seed = start, seed
         names = tuple(prior.channels)
@@ -192,16 +207,23 @@ class MarginalPrior(nn.Module):
         card = getattr(prior, "card", None)
         self.card = card and derived_card(card, channels=self.channels)
 
-    def denoise(self, x: Float[Tensor, "b c *space"], sigma: Float[Tensor, " b"]) -> Float[Tensor, "b c *space"]:
+    def denoise(
+        self, x: Float[Tensor, "b c *space"], sigma: Float[Tensor, " b"], known: Bool[Tensor, "..."] | None = None
+    ) -> Float[Tensor, "b c *space"]:
         """Return the mean of the patches that were denoised together with what was filled in."""
+        check_known(self, known)
         generator = torch.Generator().manual_seed(self.seed)
         whole = x.new_full((len(x), len(self.prior.channels), *x.shape[2:]), self.start).index_copy(1, self.index, x)
         level = sigma.to(x.dtype).reshape(-1, *[1] * (x.ndim - 1))
+        mask = known
+        if known is not None:  # what is filled in is not known
+            mask = torch.zeros_like(whole, dtype=torch.bool).index_copy(1, self.index, known.expand_as(x))
         total = torch.zeros_like(x)
         for step in range(self.rounds + self.draws):
             filled = whole[:, self.missing]
             noise = torch.randn(filled.shape, generator=generator).to(x)
-            denoised = self.prior.denoise(whole.index_copy(1, self.missing, filled + level * noise), sigma)
+            noisy = whole.index_copy(1, self.missing, filled + level * noise)
+            denoised = self.prior.denoise(noisy, sigma, *told(self.prior, mask))
             whole = whole.index_copy(1, self.missing, denoised[:, self.missing])
             total = total + denoised[:, self.index] * (step >= self.rounds)
         return total / self.draws

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from scorereg.priors.architectures import NETWORK_SIZES, build_network
-from scorereg.priors.base import check_patch, without_autocast
+from scorereg.priors.base import check_known, check_patch, without_autocast
 from scorereg.priors.card import CARD_FILE, PriorCard
 from scorereg.priors.folder import CONFIG_FILE, SIGMA_DATA, edm_scheduler, read_network, write_folder
 
@@ -83,9 +83,10 @@ class NetworkPrior(nn.Module):
             known: For a conditional prior: True at values of `x` that have no noise, broadcastable to `x`.
 
         Raises:
-            ValueError: If channels, size, or noise levels contradict the card.
+            ValueError: If channels, size, or noise levels contradict the card, or the prior is not conditional and
+                there is a mask.
         """
-        self._check(x, sigma)
+        self._check(x, sigma, known)
         return self(x, sigma, known).to(x.dtype)
 
     @torch.no_grad()
@@ -99,7 +100,7 @@ class NetworkPrior(nn.Module):
         Raises:
             ValueError: As `denoise` does.
         """
-        low, high = self._check(x, sigma)
+        low, high = self._check(x, sigma, known)
         # One level for all, the usual case, stays a number: beside a small network each operation on a tensor shows.
         level = low if low == high else _each(sigma, x)
         scale = (level * level + SIGMA_DATA**2) ** -0.5
@@ -108,8 +109,9 @@ class NetworkPrior(nn.Module):
         removed = share * torch.sub(share * single, out, alpha=SIGMA_DATA)
         return (removed if known is None else removed * ~known).to(x.dtype)
 
-    def _check(self, x: Tensor, sigma: Tensor) -> tuple[float, float]:
+    def _check(self, x: Tensor, sigma: Tensor, known: Tensor | None) -> tuple[float, float]:
         """Refuse what contradicts the card; smallest and largest sigma."""
+        check_known(self, known)
         low, high = check_patch(self, x, sigma)
         card = self.card
         if tuple(x.shape[2:]) != card.size:

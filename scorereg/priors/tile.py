@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 
-from scorereg.priors.base import Prior, check_patch
+from scorereg.priors.base import Prior, check_known, check_patch, told
 from scorereg.priors.compose import derived_card
 
 __all__ = ["TiledPrior"]
@@ -62,6 +62,7 @@ class TiledPrior(nn.Module):
             )
         self.prior = prior
         self.channels = tuple(prior.channels)
+        self.conditional = getattr(prior, "conditional", False)
         self.card = card and derived_card(card)
         self.size = getattr(card, "size", ()) if size is None else size
         self.overlap = overlap
@@ -72,13 +73,17 @@ class TiledPrior(nn.Module):
                     f"tiles of {side} pixels cannot overlap by {shared}: give 0 <= overlap < size, in pixels."
                 )
 
-    def denoise(self, x: Float[Tensor, "b c *space"], sigma: Float[Tensor, " b"]) -> Float[Tensor, "b c *space"]:
-        """Return the average of the denoised tiles.
+    def denoise(
+        self, x: Float[Tensor, "b c *space"], sigma: Float[Tensor, " b"], known: Bool[Tensor, "..."] | None = None
+    ) -> Float[Tensor, "b c *space"]:
+        """Return the average of the denoised tiles; a conditional prior is told what is known in each.
 
         Raises:
-            ValueError: If the sample is smaller than a tile, or has other dimensions or channels.
+            ValueError: If the sample is smaller than a tile, or has other dimensions or channels, or the prior is not
+                conditional and there is a mask.
         """
         check_patch(self, x, sigma)
+        check_known(self, known)
         space = tuple(x.shape[2:])
         tiles = self._tiles(len(space))
         if any(length < side for length, (side, _) in zip(space, tiles, strict=True)):
@@ -87,10 +92,13 @@ class TiledPrior(nn.Module):
                 "Give a larger sample or, if the prior allows it, a smaller size."
             )
         starts = [_starts(length, *tile) for length, tile in zip(space, tiles, strict=True)]
-        parts = _cut(x, starts, [side for side, _ in tiles])
-        level = sigma.repeat_interleave(len(parts) // max(len(x), 1))
-        pairs = zip(parts.split(self.chunk), level.split(self.chunk), strict=True)
-        done = torch.cat([self.prior.denoise(part, s) for part, s in pairs])
+        sides = [side for side, _ in tiles]
+        tiled = _cut(x, starts, sides)
+        level = sigma.repeat_interleave(len(tiled) // max(len(x), 1))
+        parts, levels = tiled.split(self.chunk), level.split(self.chunk)
+        masks = [None] * len(parts) if known is None else _cut(known.expand_as(x), starts, sides).split(self.chunk)
+        asked = zip(parts, levels, masks, strict=True)
+        done = torch.cat([self.prior.denoise(part, s, *told(self.prior, mask)) for part, s, mask in asked])
         return _join(done, starts, space, _WINDOWS[self.window])
 
     def _tiles(self, dimensions: int) -> list[tuple[int, int]]:
@@ -112,7 +120,7 @@ def _starts(length: int, side: int, shared: int) -> Int[Tensor, " n"]:
     return torch.linspace(0, length - side, count, dtype=torch.float64).round().long()
 
 
-def _cut(x: Tensor, starts: list[Tensor], sides: list[int]) -> Float[Tensor, "tiles c *space"]:
+def _cut(x: Tensor, starts: list[Tensor], sides: list[int]) -> Shaped[Tensor, "tiles c *space"]:
     """All tiles as one batch: sample by sample, the last dimension's tiles next to each other."""
     dimensions = len(starts)
     for axis, (start, side) in enumerate(zip(starts, sides, strict=True)):
