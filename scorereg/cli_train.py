@@ -20,6 +20,7 @@ def train_prior_command(
     patch: Annotated[int | None, typer.Option(help="Side of a patch that is cut out of frames, in pixels.")] = None,
     channels: Annotated[str | None, typer.Option(help="Of frames: rgbd, rgb, d, or names: rgb,nx,ny,nz.")] = None,
     known: Annotated[str | None, typer.Option(help="Channels it can be told clean, such as rgb.")] = None,
+    init: Annotated[str | None, typer.Option(help="Prior to begin with: a name or folder.")] = None,
     batch: Annotated[int | None, typer.Option(help="Patches a step, over all processes.")] = None,
     accumulate: Annotated[int | None, typer.Option(help="Parts of a batch, one after the other.")] = None,
     size: Annotated[str | None, typer.Option(help="Network: tiny, small or base.")] = None,
@@ -34,6 +35,7 @@ def train_prior_command(
     ] = None,
     d_min: Annotated[float | None, typer.Option(help="Depth at which disparity is 1, metres.")] = None,
     depth_range: Annotated[tuple[float, float] | None, typer.Option(help="Random factors on a patch's depth.")] = None,
+    grain: Annotated[float | None, typer.Option(help="Strongest noise that is part of colours.")] = None,
     evaluate: Annotated[list[Path] | None, typer.Option(help="More data, only to measure on; repeatable.")] = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave bad frames out, up to 1 %.")] = False,
     exclude: Annotated[list[str] | None, typer.Option(help="Pattern of folders to leave out; repeatable.")] = None,
@@ -60,11 +62,11 @@ def train_prior_command(
     if threads > 0:
         torch.set_num_threads(threads)
     given: dict[str, Any] = {
-        "steps": steps, "patch": patch, "channels": channels, "known": known, "batch": batch,
+        "steps": steps, "patch": patch, "channels": channels, "known": known, "init": init, "batch": batch,
         "accumulate": accumulate, "size": size,
         "seed": seed, "save_every": save_every, "keep": keep, "lr": lr, "focal": focal, "d_min": d_min,
-        "depth_range": depth_range, "depth_factor": depth_factor, "precision": precision, "compile": compiled,
-        "checkpointing": checkpointing, "workers": workers,
+        "depth_range": depth_range, "grain": grain, "depth_factor": depth_factor, "precision": precision,
+        "compile": compiled, "checkpointing": checkpointing, "workers": workers,
     }  # fmt: skip
     settings = dataclasses.replace(RECIPES[recipe], **{k: v for k, v in given.items() if v is not None})
     with _plain_warnings():

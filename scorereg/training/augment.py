@@ -10,7 +10,7 @@ from torch.nn.functional import avg_pool2d
 
 from scorereg.training.pyramid import Crops
 
-__all__ = ["CHANNELS", "augmented", "channel_names", "depth_scale", "fill_holes", "jitter", "to_prior_space"]
+__all__ = ["CHANNELS", "augmented", "channel_names", "depth_scale", "fill_holes", "grained", "jitter", "to_prior_space"]
 
 _COLORS = ("r", "g", "b")
 
@@ -37,7 +37,12 @@ def channel_names(channels: str | tuple[str, ...]) -> tuple[str, ...]:
 
 
 def augmented(
-    crops: Crops, generator: torch.Generator, *, channels: str | tuple[str, ...], depth_range: tuple[float, float]
+    crops: Crops,
+    generator: torch.Generator,
+    *,
+    channels: str | tuple[str, ...],
+    depth_range: tuple[float, float],
+    grain: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
     """Return what a training step sees of raw crops: patches in prior space, and weights, 0 where unknown.
 
@@ -46,12 +51,14 @@ def augmented(
         generator: Source of the randomness.
         channels: What a patch holds; see `channel_names`.
         depth_range: Smallest and largest factor on a patch's depth.
+        grain: Largest standard deviation of the noise in a patch's colours, in prior space.
     """
     names = channel_names(channels)
     if "disparity" in names:
         crops = depth_scale(crops, generator, low=depth_range[0], high=depth_range[1])
     if set(_COLORS) & set(names):
-        crops = dataclasses.replace(crops, color=jitter(crops.color, generator))
+        color = jitter(crops.color, generator)
+        crops = dataclasses.replace(crops, color=grained(color, generator, most=grain) if grain > 0 else color)
     return to_prior_space(crops, names)
 
 
@@ -69,6 +76,12 @@ def jitter(color: Float[Tensor, "b 3 p p"], generator: torch.Generator) -> Float
     grey = color.mean(1, keepdim=True)
     color = grey + (color - grey) * torch.exp(0.3 * saturation[:, :1])
     return (color * torch.exp(0.12 * gain) + 0.08 * offset[:, :1]).clamp(0, 1)
+
+
+def grained(color: Float[Tensor, "b 3 p p"], generator: torch.Generator, *, most: float) -> Float[Tensor, "b 3 p p"]:
+    """Add the noise of a sensor, as strong in each patch as it happens to be; stays in [0, 1], as photos do."""
+    strength = 0.5 * most * torch.rand(len(color), 1, 1, 1, generator=generator)  # prior space is twice as wide
+    return (color + strength * torch.randn(color.shape, generator=generator)).clamp(0, 1)
 
 
 def fill_holes(value: Float[Tensor, "b p p"], valid: Bool[Tensor, "b p p"]) -> Float[Tensor, "b p p"]:

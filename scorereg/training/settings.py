@@ -29,6 +29,7 @@ class Settings:
             theirs.
         known: Channels that are given clean in three of four patches, by name (`"rgb"`): the prior can then be told
             what is known. None, if empty.
+        init: The prior whose weights the run begins with, as `load_prior` takes it; random weights, if empty.
         seed: Seeds weights, patches and noise.
         lr: Peak learning rate.
         schedule: `"cosine"`: a linear rise, then a cosine to 0; `"constant"`.
@@ -47,6 +48,8 @@ class Settings:
         focal: Shortest and longest focal length that frames are reduced to, in pixels.
         d_min: Depth at which disparity is 1, in metres.
         depth_range: Smallest and largest factor on a patch's depth.
+        grain: Largest standard deviation of white noise that is part of a patch's colours, in prior-space units; each
+            patch draws its own from 0 on. Sensors leave such in photos, and renderers do not.
         depth_factor: Multiplies the depth unit of folders of frames to train on, where that is wrong.
     """
 
@@ -58,6 +61,7 @@ class Settings:
     patch: int = 24
     channels: str = "rgbd"
     known: str = ""
+    init: str = ""
     seed: int = 0
     lr: float = 4e-4
     schedule: str = "cosine"
@@ -76,6 +80,7 @@ class Settings:
     focal: tuple[float, float] = (80.0, 180.0)
     d_min: float = 0.5
     depth_range: tuple[float, float] = (0.6, 1.6)
+    grain: float = 0.0
     depth_factor: float = 1.0
 
     def __post_init__(self) -> None:
@@ -99,7 +104,7 @@ _LARGEST_FACTOR = 2.0  # nearer than d_min / 2 depth is not kept when frames are
 
 def differences(saved: dict[str, Any], asked: dict[str, Any]) -> list[str]:
     """Return what makes `asked` another run than `saved`, one line of text for each setting, in order of name."""
-    saved = {"depth_factor": 1.0, "known": "", **saved}  # runs of before these were settings
+    saved = {"depth_factor": 1.0, "known": "", "init": "", "grain": 0.0, **saved}  # runs of before these were settings
     names = sorted((set(saved) | set(asked)) - set(_FREE))
     return [f"{n} was {saved.get(n)!r}, now {asked.get(n)!r}" for n in names if saved.get(n) != asked.get(n)]
 
@@ -123,6 +128,8 @@ def _check(settings: Settings) -> None:
             raise ValueError(f"{name} must be > 0, but is {values[name]:g}.")
     if not 0 <= settings.ema < 1:
         raise ValueError(f"ema must be at least 0 and below 1, but is {settings.ema:g}.")
+    if not 0 <= settings.grain < 1:
+        raise ValueError(f"grain must be at least 0 and below 1, but is {settings.grain:g}.")
     if settings.depth_range[1] > _LARGEST_FACTOR:
         raise ValueError(
             f"depth_range may not exceed {_LARGEST_FACTOR:g}, but is {settings.depth_range[1]:g}: nearer than "

@@ -19,6 +19,7 @@ from scorereg.training.losses import make_card
 from scorereg.training.report import write_report
 from scorereg.training.settings import Settings, check_folder, has_bf16
 from scorereg.training.source import Source, open_source
+from scorereg.training.start import start_from
 from scorereg.training.step import NotFiniteError, is_out_of_memory, largest_part, train_step
 from scorereg.training.validation import Validation
 
@@ -77,7 +78,10 @@ def train_prior(
     card = dataclasses.replace(card, licence=licence or card.licence, credits=credits or card.credits)
     how: dict[str, Any] = {"device": accelerator.device, "precision": _precision(settings, accelerator.device)}
     with accelerator.main_process_first():  # it puts a damaged checkpoint aside
-        state = (resume_state(card, settings, out, **how) if resume else None) or new_state(card, settings, **how)
+        state = resume_state(card, settings, out, **how) if resume else None
+        if state is None:
+            state = new_state(card, settings, **how)
+            state = start_from(state, settings.init) if settings.init else state
     share = Share.of(settings, accelerator.process_index, accelerator.num_processes)
     if not _loop(state, Draws(source, settings, share), accelerator, out, show):
         return None
