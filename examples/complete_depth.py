@@ -34,8 +34,19 @@ from scorereg.priors.tile import TiledPrior
 
 _MIRRORS = ((), (3,), (2,), (2, 3))
 FARTHEST = 25.0  # metres: no answer is taken to be beyond
+SHARE, ROUNDS, SIGMA, OVERLAP = 0.02, 12, (0.1, 0.02), 8
 Map = Float[Tensor, "h w"]
 Mask = Bool[Tensor, "h w"]
+
+
+def given(frame: RGBDFrame, share: float = SHARE, seed: int = 0) -> Mask:
+    """The pixels whose depth is given: a random share of those where it is measured."""
+    measured = frame.disparity > 0
+    draw = torch.rand(measured.shape, generator=torch.Generator().manual_seed(seed))
+    mask = measured & (draw < share)
+    if mask.sum() < 8:
+        raise ValueError(f"{int(mask.sum())} pixels have a known depth, too few to interpolate. Raise --share.")
+    return mask
 
 
 def interpolator(mask: Mask) -> Callable[[Map], Map]:
@@ -78,8 +89,8 @@ def gaussian(disparity: Map, mask: Mask) -> Map:
 
 
 def with_prior(
-    prior: Prior, rgb: Float[Tensor, "3 h w"], known: Map, mask: Mask, *, rounds: int, sigma: tuple[float, float],
-    hold: bool = False,
+    prior: Prior, rgb: Float[Tensor, "3 h w"], known: Map, mask: Mask, *, rounds: int = ROUNDS,
+    sigma: tuple[float, float] = SIGMA, hold: bool = False,
 ) -> Map:  # fmt: skip
     """Start from linear interpolation, then denoise with the photo known, sigma falling, and put the known back."""
     interpolate = interpolator(mask)
@@ -107,26 +118,19 @@ def errors(disparity: Map, frame: RGBDFrame, mask: Mask) -> tuple[float, float]:
 def main(
     folder: Annotated[Path, typer.Argument(help="Folder with RGB-D frames.")] = ROOM,
     frame: Annotated[int, typer.Option(help="Which of them.")] = 0,
-    share: Annotated[float, typer.Option(help="Share of the pixels whose depth is given.")] = 0.02,
+    share: Annotated[float, typer.Option(help="Share of the pixels whose depth is given.")] = SHARE,
     prior: Annotated[str, typer.Option(help="A shipped prior's name, or a prior's folder.")] = "rooms-rgbd-24",
-    steps: Annotated[int, typer.Option(help="Rounds with the prior.")] = 12,
-    sigma: Annotated[tuple[float, float], typer.Option(help="Noise level of the first and the last round.")] = (
-        0.1,
-        0.02,
-    ),
+    steps: Annotated[int, typer.Option(help="Rounds with the prior.")] = ROUNDS,
+    sigma: Annotated[tuple[float, float], typer.Option(help="Noise level of the first and the last round.")] = SIGMA,
     hold: Annotated[bool, typer.Option("--hold", help="Hold the known points, and carry nothing.")] = False,
     seed: Annotated[int, typer.Option(help="Seeds which pixels are given.")] = 0,
     out: Annotated[Path, typer.Option(help="Folder of the picture.")] = Path("runs/complete_depth"),
 ) -> dict[str, tuple[float, float]]:
     """Complete a frame's depth in four ways, print their errors and write a picture."""
     view = read_frame(folder, frame)
-    measured = view.disparity > 0
-    draw = torch.rand(measured.shape, generator=torch.Generator().manual_seed(seed))
-    mask = measured & (draw < share)
-    if mask.sum() < 8:
-        raise ValueError(f"{int(mask.sum())} pixels have a known depth, too few to interpolate. Raise --share.")
+    mask = given(view, share, seed)
     known = torch.where(mask, view.disparity, 0)
-    tiled = TiledPrior(load_prior(prior), overlap=8)
+    tiled = TiledPrior(load_prior(prior), overlap=OVERLAP)
     answers = {
         "linear depth": D_MIN / interpolator(mask)(D_MIN / known.clamp_min(D_MIN / FARTHEST)),
         "linear disparity": interpolator(mask)(known),
