@@ -10,10 +10,9 @@ from scorereg import load_prior
 from scorereg.fit import CPU, GPU, Recipe
 from scorereg.scenes import load_scene
 
-__all__ = ["KINDS", "WEIGHT", "run"]
+__all__ = ["KINDS", "run"]
 
 KINDS = ("none", "distortion", "rays", "both", "rgbd")
-WEIGHT = 1e-2
 
 
 def run(
@@ -45,7 +44,7 @@ def run(
         views: Training views.
         steps: Of the fit.
         seed: Of everything that is random.
-        weight: Of the ray prior.
+        weight: Of the ray prior; that of `RayTerm`, if not given.
         preset: `"cpu"` or `"gpu"`.
         scale: Metres per unit of the scene's file.
         video: Frames of the flight.
@@ -64,12 +63,12 @@ def run(
     make_writable(out)
     loaded = load_scene(scene, views=views, scale=scale)
     patches = load_prior(rgbd_prior, device=device) if regularize == "rgbd" else None
-    weight = WEIGHT if weight is None else weight
     known = regularize in ("rays", "both", "rgbd")
-    term = ray_term(prior, loaded, recipe.steps, device, weight=weight) if known else None
+    chosen = {} if weight is None else {"weight": weight}
+    term = ray_term(prior, loaded, recipe.steps, device, **chosen) if known else None
     facts = {
         "regularize": regularize, "bare": bare, "prior": prior if known else None,
-        "rgbd_prior": None if patches is None else rgbd_prior, "weight": weight if known else None,
+        "rgbd_prior": None if patches is None else rgbd_prior, "weight": term and term.weight,
         "preset": preset,
     }  # fmt: skip
     return fit_to_folder(
