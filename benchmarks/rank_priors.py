@@ -215,11 +215,12 @@ def as_written(row: dict[str, Any]) -> dict[str, Any]:
 
 def in_columns(rows: list[dict[str, Any]]) -> list[str]:
     """The table, a line for each prior; in brackets what has no part in the score, and a gain in PSNR in dB."""
-    lines = [f"{'prior':<24}{''.join(f'{name:>22}' for name in COLUMNS)}{'score':>8}"]
+    width = max(len(row["prior"]) for row in rows)
+    lines = [f"{'prior':<{width}}{''.join(f'{name:>22}' for name in COLUMNS)}{'score':>8}"]
     for row in rows:
         cells = [cell(row["figures"].get(name), name, name in row["compared"]) for name in COLUMNS]
         score = "-" if row["score"] is None else f"{row['score']:.3f}"
-        lines.append(f"{row['prior']:<24}{''.join(f'{text:>22}' for text in cells)}{score:>8}")
+        lines.append(f"{row['prior']:<{width}}{''.join(f'{text:>22}' for text in cells)}{score:>8}")
     return lines
 
 
