@@ -14,6 +14,7 @@ from torch import Tensor
 from scorereg.cameras import Rays
 from scorereg.fields import DensityGrid, HashGrid
 from scorereg.fit_loop import Extra, Loop
+from scorereg.photo import BACKGROUND
 from scorereg.priors.network import NetworkPrior
 from scorereg.priors.wrap import WrappedPrior
 from scorereg.recipe import CPU, GPU, Recipe, Regularize
@@ -45,6 +46,7 @@ class Fit:
             far=self.scene.far,
             samples=self.recipe.samples,
             proposal_samples=self.recipe.proposal_samples,
+            background=BACKGROUND,
         )
 
 

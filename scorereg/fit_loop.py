@@ -20,6 +20,7 @@ from scorereg.estimators import by_name
 from scorereg.fields import DensityGrid, HashGrid
 from scorereg.particles import Particles
 from scorereg.patches import Patches, PatchSampler
+from scorereg.photo import BACKGROUND, background
 from scorereg.recipe import Recipe, Regularize
 from scorereg.rendering import Render, edge_depths, midpoints, proposal_loss, render
 from scorereg.scenes import Scene
@@ -90,6 +91,7 @@ class Loop:
             rays = Rays(torch.cat([rays.origins, flat.origins]), torch.cat([rays.directions, flat.directions]))
         shown = self._render(rays, share)
         terms = {"photo": (shown.rgb[:count] - colours).square().mean()}
+        terms["background"] = background(shown.opacity[:count]).mean()
         total = terms["photo"] + proposal_loss(shown)
         if self.geometric:
             terms |= self._geometric(shown)
@@ -133,6 +135,7 @@ class Loop:
         recipe = self.recipe
         risen = min(max(share - recipe.distortion_start, 0) / max(recipe.distortion_start, 1e-9), 1.0)
         return {
+            "background": 1.0,
             "opacity": recipe.opacity,
             "frustum": recipe.frustum,
             "distortion": recipe.distortion * risen,
@@ -180,6 +183,7 @@ class Loop:
             samples=self.recipe.samples,
             proposal_samples=self.recipe.proposal_samples,
             anneal=min(1.0, 0.1 + share / self.recipe.anneal),
+            background=BACKGROUND,
             generator=self.generator,
         )
 

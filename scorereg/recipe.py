@@ -57,7 +57,7 @@ class Recipe:
         backend: Of `HashGrid`.
     """
 
-    steps: int = 500
+    steps: int = 800
     rays: int = 1024
     samples: int = 24
     proposal_samples: int = 48
@@ -72,7 +72,7 @@ class Recipe:
     frustum: float = 1e-3
     distortion: float = 1e-2
     distortion_start: float = 0.25
-    consistency: float = 1e-2
+    consistency: float = 2e-2
     decay: float = 0.0
     patches: int = 3
     geometric_patches: bool = False
@@ -83,7 +83,7 @@ class Recipe:
     sigma: tuple[float, float] = (0.1, 0.02)
     prior_start: float = 0.5
     prior_end: float = 1.0
-    prior_disparity: float = 2e-2
+    prior_disparity: float = 5e-3
     prior_rgb: float = 2e-3
     prior_band: float = 0.1
     prior_weight: Callable[[Tensor], Tensor] = torch.square

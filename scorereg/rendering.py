@@ -39,7 +39,7 @@ class Render:
     """What a bundle of rays shows.
 
     Args:
-        rgb: Composited on black: a ray that hits nothing is dark.
+        rgb: Composited before the background: a ray that hits nothing has its colour.
         depth: Planar depth in metres, divided by opacity; `far` where a ray hits nothing at all.
         opacity: In [0, 1].
         weights: Of the intervals.
@@ -73,6 +73,7 @@ def render(
     samples: int = 32,
     proposal_samples: int = 48,
     anneal: float = 1.0,
+    background: float = 0.0,
     generator: torch.Generator | None = None,
 ) -> Render:
     """Render rays: even samples tell the proposal where there is something, the field is asked there.
@@ -88,6 +89,7 @@ def render(
         samples: Field evaluations a ray.
         proposal_samples: Proposal evaluations a ray.
         anneal: Power that the proposal's weights are taken to, from 0 (even sampling) to 1.
+        background: Grey that lies behind everything, in [0, 1].
         generator: Jitters the samples of each ray; without it they lie in the middles.
 
     Raises:
@@ -111,7 +113,8 @@ def render(
     shown = composite(tau, rgb, middle, edges[:, :-1], edges[:, 1:])
     # the far end takes a vanishing share, which only matters where there is nothing else
     depth = (shown.depth + 1e-6 * far) / (shown.opacity + 1e-6)
-    return Render(shown.rgb, depth, shown.opacity, shown.weights, edges, points, coarse, coarse_edges)
+    rgb = shown.rgb if background == 0 else shown.rgb + background * (1 - shown.opacity)[:, None]
+    return Render(rgb, depth, shown.opacity, shown.weights, edges, points, coarse, coarse_edges)
 
 
 def render_weights(optical_depth: Float[Tensor, "*rays n"]) -> Float[Tensor, "*rays n"]:
@@ -191,6 +194,7 @@ def render_image(
     far: float,
     samples: int = 32,
     proposal_samples: int = 48,
+    background: float = 0.0,
     chunk: int = 8192,
 ) -> tuple[Float[Tensor, "h w 3"], Float[Tensor, "h w"], Float[Tensor, "h w"]]:
     """Render an image's rays, shape (h, w), in pieces: colour, planar depth in metres, opacity. Without a graph."""
@@ -199,7 +203,7 @@ def render_image(
     for start in range(0, len(flat), chunk):
         piece = flat[start : start + chunk]
         r = render(field, piece, proposal=proposal, near=near, far=far, samples=samples,
-                   proposal_samples=proposal_samples)  # fmt: skip
+                   proposal_samples=proposal_samples, background=background)  # fmt: skip
         parts.append(torch.cat([r.rgb, r.depth[:, None], r.opacity[:, None]], -1))
     image = torch.cat(parts).reshape(*rays.shape, 5)
     return image[..., :3], image[..., 3], image[..., 4]
