@@ -18,6 +18,7 @@ RENDERING = {
     "voxel_grid",
     "rendering",
     "surface_depth",
+    "photo",
     "patches",
     "baselines",
     "consistency",
