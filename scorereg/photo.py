@@ -13,6 +13,8 @@ channel in Instant NGP (Mueller 2022), estimate the same by noise.
 from jaxtyping import Float
 from torch import Tensor
 
+from scorereg import baselines
+
 __all__ = ["BACKGROUND", "background"]
 
 BACKGROUND = 0.5  # the mean of all colours, which a ray that ends nowhere is shown in
@@ -33,4 +35,4 @@ def background(opacity: Float[Tensor, "*rays"]) -> Float[Tensor, "*rays"]:
         >>> background(torch.tensor([0.0, 0.5, 1.0])).tolist()
         [0.0833333358168602, 0.02083333395421505, 0.0]
     """
-    return VARIANCE * (1 - opacity).square()
+    return VARIANCE * baselines.opacity(opacity)

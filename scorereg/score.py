@@ -22,7 +22,7 @@ from scorereg.arrays import as_kind_of, as_tensor
 from scorereg.attach import Attached, Select
 from scorereg.budget import GradientReport, over_norm, over_rms, over_space, same_scale, share_of_groups
 from scorereg.gate import Gate
-from scorereg.priors.base import Prior, without_autocast
+from scorereg.priors.base import Prior, is_conditional, told, without_autocast
 from scorereg.score_inputs import (
     budget_of,
     channel_factors,
@@ -310,7 +310,7 @@ class ScoreLoss(nn.Module):
 
     def _residual(self, x: Tensor, level: Tensor, known: Tensor | None, generator: torch.Generator | None) -> Tensor:
         """What the prior would take away, x - D(x); with noise in the query, or another denoiser for x, if so set."""
-        known = known if getattr(self.prior, "conditional", False) else None
+        known = known if is_conditional(self.prior) else None
         query, noise = x, None
         if self.perturb:
             noise = self.perturb(x, level) if callable(self.perturb) else _fresh(x, generator)
@@ -378,11 +378,11 @@ def _fresh(x: Tensor, generator: torch.Generator | None) -> Tensor:
 
 def _removed(prior: Any, x: Tensor, level: Tensor, known: Tensor | None = None) -> Tensor:
     """What a prior takes away, x - D(x); without D where it can, as next to x that has lost the digits that count."""
-    told = () if known is None else (known,)
+    mask = told(prior, known)
     direct = getattr(prior, "residual", None)
     if direct is not None:
-        return _like(direct(x, level, *told), x, "The prior's residual(x, sigma)")
-    return x - _like(prior.denoise(x, level, *told), x, "The prior's denoise(x, sigma)")
+        return _like(direct(x, level, *mask), x, "The prior's residual(x, sigma)")
+    return x - _like(prior.denoise(x, level, *mask), x, "The prior's denoise(x, sigma)")
 
 
 def _like(returned: Tensor, x: Tensor, who: str) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-__all__ = ["Prior", "check_known", "check_patch", "residual", "score", "told", "without_autocast"]
+__all__ = ["Prior", "check_known", "check_patch", "is_conditional", "residual", "score", "told", "without_autocast"]
 
 
 @runtime_checkable
@@ -89,9 +89,14 @@ def check_patch(prior: Prior, x: Tensor, sigma: Tensor) -> tuple[float, float]:
     return low, max(levels)
 
 
+def is_conditional(prior: Prior) -> bool:
+    """Whether a prior's `denoise` can be told which values are known."""
+    return getattr(prior, "conditional", False)
+
+
 def told(prior: Prior, known: Bool[Tensor, "..."] | None) -> tuple[Tensor, ...]:
     """What a prior's `denoise` takes after x and sigma: the mask of known values, if the prior is conditional."""
-    return (known,) if known is not None and getattr(prior, "conditional", False) else ()
+    return (known,) if known is not None and is_conditional(prior) else ()
 
 
 def check_known(prior: Prior, known: Bool[Tensor, "..."] | None) -> None:
@@ -100,7 +105,7 @@ def check_known(prior: Prior, known: Bool[Tensor, "..."] | None) -> None:
     Raises:
         ValueError: If there is a mask, and the prior is not conditional.
     """
-    if known is not None and not getattr(prior, "conditional", False):
+    if known is not None and not is_conditional(prior):
         card = getattr(prior, "card", None)
         who = f"a {type(prior).__name__}" if card is None else f"prior {card.name!r}"
         raise ValueError(

@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from scorereg.priors.base import Prior, check_known, told
+from scorereg.priors.base import Prior, check_known, is_conditional, told
 from scorereg.priors.card import PriorCard
 
 __all__ = ["ChannelPrior", "MarginalPrior", "ProductPrior", "TemperedPrior", "derived_card"]
@@ -61,7 +61,7 @@ class ProductPrior(nn.Module):
                 )
         self.channels = tuple(self.priors[0].channels)
         self.card = _common_card([c for c in (getattr(p, "card", None) for p in self.priors) if c is not None])
-        self.conditional = any(getattr(p, "conditional", False) for p in self.priors)
+        self.conditional = any(is_conditional(p) for p in self.priors)
         self.modules_inside = nn.ModuleList(p for p in self.priors if isinstance(p, nn.Module))  # moved with the whole
 
     def denoise(
@@ -100,7 +100,7 @@ class TemperedPrior(nn.Module):
             raise ValueError(f"a temperature must be positive and finite, but is {temperature:g}; 1 changes nothing.")
         self.prior = prior
         self.temperature = float(temperature)
-        self.conditional = getattr(prior, "conditional", False)
+        self.conditional = is_conditional(prior)
         self.channels = tuple(prior.channels)
         card, root = getattr(prior, "card", None), self.temperature**0.5
         self.card = card and derived_card(
@@ -138,7 +138,7 @@ class ChannelPrior(nn.Module):
         super().__init__()
         self.prior = prior
         self.channels = tuple(channels)
-        self.conditional = getattr(prior, "conditional", False)
+        self.conditional = is_conditional(prior)
         self.register_buffer("index", _places(prior.channels, self.channels, "prior's", "patch"), persistent=False)
         card = getattr(prior, "card", None)
         self.card = card and derived_card(card, channels=self.channels)
@@ -197,7 +197,7 @@ class MarginalPrior(nn.Module):
             raise ValueError(f"a marginal needs 0 or more rounds and at least 1 draw, but got {rounds} and {draws}.")
         self.prior = prior
         self.channels = tuple(channels)
-        self.conditional = getattr(prior, "conditional", False)
+        self.conditional = is_conditional(prior)
         self.rounds, self.draws = rounds, draws
         self.start, self.seed = start, seed
         names = tuple(prior.channels)

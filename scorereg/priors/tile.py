@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 
-from scorereg.priors.base import Prior, check_known, check_patch, told
+from scorereg.priors.base import Prior, check_known, check_patch, is_conditional, told
 from scorereg.priors.compose import derived_card
 
 __all__ = ["TiledPrior"]
@@ -62,7 +62,7 @@ class TiledPrior(nn.Module):
             )
         self.prior = prior
         self.channels = tuple(prior.channels)
-        self.conditional = getattr(prior, "conditional", False)
+        self.conditional = is_conditional(prior)
         self.card = card and derived_card(card)
         self.size = getattr(card, "size", ()) if size is None else size
         self.overlap = overlap

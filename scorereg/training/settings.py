@@ -104,7 +104,7 @@ _LARGEST_FACTOR = 2.0  # nearer than d_min / 2 depth is not kept when frames are
 
 def differences(saved: dict[str, Any], asked: dict[str, Any]) -> list[str]:
     """Return what makes `asked` another run than `saved`, one line of text for each setting, in order of name."""
-    saved = {"depth_factor": 1.0, "known": "", "init": "", "grain": 0.0, **saved}  # runs of before these were settings
+    saved = Settings().to_json() | saved  # a run of before something was a setting has its default
     names = sorted((set(saved) | set(asked)) - set(_FREE))
     return [f"{n} was {saved.get(n)!r}, now {asked.get(n)!r}" for n in names if saved.get(n) != asked.get(n)]
 

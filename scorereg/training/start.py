@@ -2,7 +2,8 @@
 
 from typing import cast
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from scorereg.priors.load import load_prior
 from scorereg.training.checkpoint import State
@@ -31,13 +32,16 @@ def start_from(state: State, init: str) -> State:
             f"{', '.join(state.card.channels)}. Choose another --channels or --init."
         )
     weights = cast(nn.Module, prior.network).state_dict()
-    for network in (state.loss.network, state.average.module):
-        own = network.state_dict()
-        if {k: v.shape for k, v in own.items()} != {k: v.shape for k, v in weights.items()}:
-            raise ValueError(
-                f"--init {init} is a network of another kind ({prior.card.network.get('kind', 'unknown')}, "
-                f"{prior.card.network.get('size', 'of unknown size')}) than the run's "
-                f"({state.card.network['kind']}, {state.card.network['size']}). Choose its --size and --recipe."
-            )
-        network.load_state_dict(weights)
+    if _shapes(weights) != _shapes(state.loss.network.state_dict()):
+        raise ValueError(
+            f"--init {init} is a network of another kind ({prior.card.network.get('kind', 'unknown')}, "
+            f"{prior.card.network.get('size', 'of unknown size')}) than the run's "
+            f"({state.card.network['kind']}, {state.card.network['size']}). Choose its --size and --recipe."
+        )
+    state.loss.network.load_state_dict(weights)
+    state.average.module.load_state_dict(weights)
     return state
+
+
+def _shapes(weights: dict[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in weights.items()}
