@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from scorereg.cameras import Cameras
 
-__all__ = ["consistency", "descriptors"]
+__all__ = ["consistency", "descriptors", "texture"]
 
 BLUR = 2.0  # pixels, standard deviation: matches may be found from half a leaf away
 SPACING = 3  # pixels between the nine colours
@@ -38,6 +38,15 @@ def descriptors(images: Float[Tensor, "n h w 3"]) -> Float[Tensor, "n h w 27"]:
         contrast = (around - around.mean(-1, keepdim=True)).flatten(3)
         unit = contrast / (contrast.square().sum(-1, keepdim=True) + TEXTURE**2).sqrt()
         return unit.contiguous()  # else every look-up would copy all of it
+
+
+def texture(maps: Float[Tensor, "n h w 27"]) -> float:
+    """Mean squared length of `descriptors`, in [0, 1]: how much there is to match, 0 for photos of blank walls.
+
+    On blank walls `consistency` is noise that pulls as hard as it does on leaves; a weight times this pulls in
+    proportion to what is known.
+    """
+    return maps.square().sum(-1).mean().item()
 
 
 def consistency(

@@ -106,8 +106,9 @@ def fit_scene(
             if report is not None:
                 report(history[-1])
         state.keep(loop, step + 1, time.monotonic() - start, history, last=step == recipe.steps - 1)
-    loop.field.show_levels(1.0)
-    return Fit(scene, loop.field, loop.proposal, recipe, time.monotonic() - start, history)
+    field, proposal = loop.averaged()
+    field.show_levels(1.0)
+    return Fit(scene, field, proposal, recipe, time.monotonic() - start, history)
 
 
 def _values(scene: Scene, step: int, terms: dict[str, Tensor]) -> dict[str, float | int]:

@@ -6,16 +6,17 @@ patch rays     small images seen from nearby places, by cameras that the prior w
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from einops import rearrange
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from scorereg import baselines
+from scorereg.averaging import make_average
 from scorereg.cameras import Cameras, Rays
-from scorereg.consistency import consistency, descriptors
+from scorereg.consistency import consistency, descriptors, texture
 from scorereg.estimators import by_name
 from scorereg.fields import DensityGrid, HashGrid
 from scorereg.particles import Particles
@@ -57,7 +58,10 @@ class Loop:
         ).to(self.device)
         self.proposal = DensityGrid(center, radius).to(self.device)
         self.optimiser = self._optimiser()
+        self.learnt = nn.ModuleList([self.field, self.proposal])
+        self.average = make_average(self.learnt, recipe.average)
         self.descriptors = descriptors(self.images) if self.geometric and recipe.consistency > 0 else None
+        self.texture = 0.0 if self.descriptors is None else texture(self.descriptors)
         self.sampler, self.score, self.particles = None, None, None
         if prior is not None or (self.geometric and recipe.geometric_patches):
             self.sampler = PatchSampler(
@@ -81,7 +85,7 @@ class Loop:
         recipe, share = self.recipe, step / self.recipe.steps
         self.field.show_levels(min(share / recipe.reveal, 1.0) if recipe.reveal > 0 else 1.0)
         for group in self.optimiser.param_groups:
-            group["lr"] = group["initial_lr"] * min(1, (step + 1) / 20) * 0.1**share
+            group["lr"] = group["initial_lr"] * min(1, (step + 1) / 20)
         index, pixel, colours = self._photo_pixels()
         rays = self.cameras.rays(index, pixel)
         patches = self._patches(share)
@@ -111,11 +115,18 @@ class Loop:
         self.optimiser.zero_grad()
         total.backward()
         self.optimiser.step()
+        self.average.update_parameters(self.learnt)
         return {name: value.detach() for name, value in terms.items()}
+
+    def averaged(self) -> tuple[HashGrid, DensityGrid]:
+        """The field and the proposal, of the averaged parameters."""
+        field, proposal = cast(nn.ModuleList, self.average.module)
+        return cast(HashGrid, field), cast(DensityGrid, proposal)
 
     def state_dict(self) -> dict[str, Any]:
         """All that a step changes."""
         return {
+            "average": self.average.state_dict(),
             "field": self.field.state_dict(),
             "proposal": self.proposal.state_dict(),
             "optimiser": self.optimiser.state_dict(),
@@ -124,6 +135,7 @@ class Loop:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go back to what `state_dict` returned."""
+        self.average.load_state_dict(state["average"])
         self.field.load_state_dict(state["field"])
         self.proposal.load_state_dict(state["proposal"])
         self.optimiser.load_state_dict(state["optimiser"])
@@ -139,7 +151,7 @@ class Loop:
             "opacity": recipe.opacity,
             "frustum": recipe.frustum,
             "distortion": recipe.distortion * risen,
-            "consistency": recipe.consistency,
+            "consistency": recipe.consistency * self.texture,
             "decay": recipe.decay,
             "prior": 1.0,
             "extra": 1.0,

@@ -27,8 +27,10 @@ class Recipe:
         proposal_samples: Proposal evaluations a ray.
         anneal: When the proposal is fully trusted; before, samples lie more evenly along a ray.
         shape: Of the hash grid.
-        lr: Adam's step for the grids, falling to a tenth.
+        lr: Adam's step for the grids, after a short rise.
         lr_network: The same for the two small networks.
+        average: Decay of the moving average of the parameters that a fit ends with: over some 1 / (1 - average) steps.
+            0 ends with the last ones.
         view_degree: Of the colour's dependence on the direction.
         reveal: Until when the finer levels are held back.
         falloff: Of `HashGrid`: how much slower the finest level learns than the coarsest.
@@ -36,7 +38,7 @@ class Recipe:
         frustum: Weight of `baselines.frustum`.
         distortion: Weight of `baselines.distortion`, in log depth.
         distortion_start: When it begins to rise; it has its weight after as long again.
-        consistency: Weight of `consistency.consistency`, on the photo rays.
+        consistency: Weight of `consistency.consistency` on the photo rays, for photos of `consistency.texture` 1.
         decay: Weight of the mean squared table entry.
         patches: Patches a step.
         geometric_patches: Render patches for the geometric terms too where there is no prior; an ablation.
@@ -63,8 +65,9 @@ class Recipe:
     proposal_samples: int = 48
     anneal: float = 0.1
     shape: GridShape = field(default_factory=GridShape)
-    lr: float = 3e-2
+    lr: float = 1.2e-2
     lr_network: float = 1e-2
+    average: float = 0.99
     view_degree: int = 1
     reveal: float = 0.2
     falloff: float = 0.1
@@ -72,7 +75,7 @@ class Recipe:
     frustum: float = 1e-3
     distortion: float = 1e-2
     distortion_start: float = 0.25
-    consistency: float = 2e-2
+    consistency: float = 5.5e-2
     decay: float = 0.0
     patches: int = 3
     geometric_patches: bool = False

@@ -5,7 +5,7 @@ import torch
 from torch.testing import assert_close
 
 from scorereg.cameras import Cameras
-from scorereg.consistency import UNSEEN, consistency, descriptors
+from scorereg.consistency import UNSEEN, consistency, descriptors, texture
 
 WALL = 2.0  # metres
 WIDTH, HEIGHT = 64, 48
@@ -71,6 +71,15 @@ def test_what_has_no_texture_has_no_opinion():
     pixel = torch.tensor([[32.5, 24.5]])
     cost = costs(torch.full_like(images, 0.3), cameras, depth, torch.tensor([1]), pixel)
     assert_close(cost, torch.ones(1, 3))
+
+
+def test_texture_is_the_descriptors_mean_squared_length():
+    images, _ = photos()
+    half = images.clone()
+    half[:, :, : WIDTH // 2] = 0.5
+    assert texture(descriptors(torch.full_like(images, 0.3))) < 1e-9
+    assert_close(texture(descriptors(images)), descriptors(images).norm(dim=-1).square().mean().item())
+    assert 0.3 < texture(descriptors(half)) / texture(descriptors(images)) < 0.7
 
 
 def test_unseen_points_cost_as_much_as_unrelated_ones():

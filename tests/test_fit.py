@@ -9,6 +9,7 @@ from torch.testing import assert_close
 
 from scorereg.cameras import Cameras
 from scorereg.fit import CPU, GPU, Fit, Recipe, fit_scene
+from scorereg.fit_loop import Loop
 from scorereg.metrics import psnr
 from scorereg.ops import GridShape
 from scorereg.priors.card import PriorCard
@@ -125,6 +126,32 @@ def test_an_image_is_the_same_each_time(fitted):
     rays = fitted.scene.cameras.image_rays(0)
     for a, b in zip(fitted.image(rays), fitted.image(rays), strict=True):
         assert torch.equal(a, b)
+
+
+def test_a_fit_ends_with_the_average_of_what_it_went_through():
+    loop = Loop(wall_scene(), None, "geometric", replace(TINY, average=0.5), 0)
+    parameters = lambda *parts: [v.detach().clone() for part in parts for v in part.parameters()]  # noqa: E731
+    expected = parameters(loop.field, loop.proposal)
+    for step in range(4):
+        loop.step(step)
+        decay = min(0.5, (2 + step) / (11 + step))
+        now = parameters(loop.field, loop.proposal)
+        expected = [decay * a + (1 - decay) * b for a, b in zip(expected, now, strict=True)]
+    for a, b in zip(parameters(*loop.averaged()), expected, strict=True):
+        assert_close(a, b)
+    last = Loop(wall_scene(), None, "geometric", replace(TINY, average=0.0), 0)
+    for step in range(4):
+        last.step(step)
+    for a, b in zip(parameters(*last.averaged()), now, strict=True):
+        assert torch.equal(a, b)
+
+
+def test_stereo_counts_as_much_as_there_is_to_match():
+    scene = wall_scene()
+    grey = replace(scene, images=torch.full_like(scene.images, 0.5))
+    weights = [Loop(s, None, "geometric", TINY, 0)._weights(1.0)["consistency"] for s in (grey, scene)]
+    assert weights[0] < 1e-9
+    assert 0 < weights[1] < TINY.consistency
 
 
 # the three ways

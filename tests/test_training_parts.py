@@ -9,11 +9,12 @@ from torch.testing import assert_close
 from training_runs import Waves, small
 
 from scorereg import NetworkPrior
+from scorereg.averaging import make_average
 from scorereg.priors.conversions import cosine_betas
 from scorereg.training.checkpoint import new_state
 from scorereg.training.loader import Draws, Share
 from scorereg.training.losses import draw_levels, make_card
-from scorereg.training.optimizer import learning_rate, make_average
+from scorereg.training.optimizer import learning_rate
 from scorereg.training.settings import RECIPES, Settings, differences
 from scorereg.training.source import seeded
 
