@@ -29,6 +29,7 @@ PRIORS = {
     "added",
     "arrays",
     "attach",
+    "averaging",
     "budget",
     "densities",
     "estimators",
