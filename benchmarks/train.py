@@ -33,6 +33,7 @@ from scorereg.priors.architectures import build_network
 from scorereg.training.checkpoint import new_state
 from scorereg.training.loader import Draws, Share, batches
 from scorereg.training.losses import make_card
+from scorereg.training.pieces import PIECE
 from scorereg.training.settings import Settings
 from scorereg.training.source import Source, open_source
 from scorereg.training.step import train_step
@@ -107,8 +108,8 @@ def memory(batch: int = 32, patch: int = 48) -> dict[str, Any]:
 
     rows = {
         "plain": count(1, False),
-        "checkpointing": count(1, True),
-        "checkpointing, accumulate 4": count(4, True),
+        "checkpointing": count(-(-batch // PIECE), True),  # `--checkpointing` takes a batch in pieces
+        "checkpointing, all patches at once": count(1, True),
     }
     return {"network": "base", "batch": batch, "patch": patch, "precision": "fp32", "megabytes": rows}
 

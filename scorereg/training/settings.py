@@ -41,7 +41,8 @@ class Settings:
         sigma_std: Standard deviation of ln sigma in training.
         precision: `"fp32"`, `"bf16"` or `"fp16"` inside the network; `"auto"` is bf16 where the processor has it.
         compile: Compile the network by `torch.compile`.
-        checkpointing: Compute activations again on the way back instead of keeping them.
+        checkpointing: Compute activations again on the way back instead of keeping them, and of 8 patches at a time:
+            the paper's network then takes less than half the memory.
         workers: Processes that prepare batches; None takes none on a CPU, and up to 8 beside a GPU.
         save_every: Steps between checkpoints, with a validation at each.
         keep: Checkpoints that are kept, beside the best.

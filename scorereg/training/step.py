@@ -4,11 +4,12 @@ from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from scorereg.training.checkpoint import State
 from scorereg.training.loader import Batch
 from scorereg.training.optimizer import learning_rate
+from scorereg.training.pieces import PIECE, pieces
 
 __all__ = ["NotFiniteError", "Told", "is_out_of_memory", "largest_part", "train_step"]
 
@@ -51,12 +52,7 @@ def train_step(state: State, model: nn.Module, parts: list[Batch], accelerator: 
     settings, parameters = state.settings, list(state.loss.network.parameters())
     model.train()
     state.optimizer.zero_grad(set_to_none=True)
-    losses = []
-    for i, part in enumerate(parts):
-        with nullcontext() if i == len(parts) - 1 else accelerator.no_sync(model):
-            loss = model(*part)
-            state.scaler.scale(loss / len(parts)).backward()
-        losses.append(loss.detach())
+    losses = _add_gradients(state, model, parts, accelerator)
     loss = accelerator.reduce(torch.stack(losses).mean(), "mean").item()
     state.scaler.unscale_(state.optimizer)
     limit = settings.clip or torch.inf
@@ -75,6 +71,19 @@ def train_step(state: State, model: nn.Module, parts: list[Batch], accelerator: 
     state.step += 1
     state.average.update_parameters(state.loss.network)
     return Told(loss, gradient)
+
+
+def _add_gradients(state: State, model: nn.Module, parts: list[Batch], accelerator: Any) -> list[Tensor]:
+    """Go forward and back through all parts, whole or in pieces; returns the loss of each part."""
+    size = PIECE if state.settings.checkpointing else state.settings.batch
+    cut = [(i, piece, share) for i, part in enumerate(parts) for piece, share in pieces(part, size)]
+    losses: list[Any] = [0.0] * len(parts)
+    for n, (i, piece, share) in enumerate(cut):
+        with nullcontext() if n == len(cut) - 1 else accelerator.no_sync(model):
+            loss = share * model(*piece)
+            state.scaler.scale(loss / len(parts)).backward()
+        losses[i] = losses[i] + loss.detach()
+    return losses
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
