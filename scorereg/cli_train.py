@@ -45,7 +45,7 @@ def train_prior_command(
     precision: Annotated[str | None, typer.Option(help="fp32, bf16, fp16, or auto: bf16 where it is fast.")] = None,
     compiled: Annotated[bool | None, typer.Option("--compile", help="Compile the network; slow to start.")] = None,
     checkpointing: Annotated[
-        bool | None, typer.Option("--checkpointing", help="Half the memory for a quarter more time; small networks: three quarters.")
+        bool | None, typer.Option("--checkpointing", help="Half the memory, 1.2 to 1.7 times as long.")
     ] = None,
     workers: Annotated[int | None, typer.Option(help="Processes that prepare batches.")] = None,
     threads: Annotated[int, typer.Option(help="Processor threads; 0 leaves the choice to torch.")] = 0,
