@@ -31,6 +31,7 @@ __all__ = [
     "EdmLoss",
     "EpsLoss",
     "as_prior",
+    "counted",
     "draw_known",
     "draw_levels",
     "make_card",
@@ -73,8 +74,9 @@ class EdmLoss(nn.Module):
     ) -> Float[Tensor, ""]:
         """Return the loss of a batch; `level` is sigma, and what is known has no noise and no part in the loss."""
         sigma = _each(level, x)
+        weight = counted(weight, known)
         if known is not None:
-            noise, weight = noise * ~known, weight * ~known
+            noise = noise * ~known
         error = (self.prior(x + sigma * noise, level, known) - x).square()
         error = (sigma.square() + SIGMA_DATA**2) / (sigma * SIGMA_DATA).square() * error
         return (error * weight).sum() / weight.sum().clamp_min(1)
@@ -112,6 +114,11 @@ class EpsLoss(nn.Module):
         with torch.autocast(x.device.type, self.kind or torch.bfloat16, enabled=self.kind is not None):
             told = self.network(z, level, return_dict=False)[0]
         return ((told.to(x.dtype) - noise).abs() * weight).sum() / weight.sum().clamp_min(1)
+
+
+def counted(weight: Float[Tensor, "b c *space"], known: Bool[Tensor, "..."] | None = None) -> Tensor:
+    """The weights that a loss's mean is over: what is given clean does not count."""
+    return weight if known is None else weight * ~known
 
 
 def make_loss(settings: Settings, card: PriorCard, precision: str) -> EdmLoss | EpsLoss:

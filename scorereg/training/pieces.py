@@ -4,10 +4,17 @@ import torch
 from torch import Tensor
 
 from scorereg.training.loader import Batch
+from scorereg.training.losses import counted
+from scorereg.training.settings import Settings
 
-__all__ = ["PIECE", "pieces"]
+__all__ = ["PIECE", "at_once", "pieces"]
 
 PIECE = 8  # patches: of the paper's network their activations are a small part of what is held anyway
+
+
+def at_once(settings: Settings) -> int:
+    """The most patches of a part that go through the network at a time."""
+    return PIECE if settings.checkpointing else settings.batch
 
 
 def pieces(part: Batch, size: int) -> list[tuple[Batch, Tensor | float]]:
@@ -23,11 +30,5 @@ def pieces(part: Batch, size: int) -> list[tuple[Batch, Tensor | float]]:
     if len(part[0]) <= size:
         return [(part, 1.0)]
     cut = list(zip(*(value.split(size) for value in part), strict=True))
-    counted = torch.stack([_counted(piece) for piece in cut])
-    return list(zip(cut, counted.clamp_min(1) / counted.sum().clamp_min(1), strict=True))
-
-
-def _counted(piece: Batch) -> Tensor:
-    """The sum of the weights that the loss divides by: what is known does not count."""
-    weight = piece[1]
-    return (weight if len(piece) == 4 else weight * ~piece[4]).sum()
+    sums = torch.stack([counted(weight, *known).sum() for _, weight, _, _, *known in cut])
+    return list(zip(cut, sums.clamp_min(1) / sums.sum().clamp_min(1), strict=True))

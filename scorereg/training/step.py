@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from scorereg.training.checkpoint import State
 from scorereg.training.loader import Batch
 from scorereg.training.optimizer import learning_rate
-from scorereg.training.pieces import PIECE, pieces
+from scorereg.training.pieces import at_once, pieces
 
 __all__ = ["NotFiniteError", "Told", "is_out_of_memory", "largest_part", "train_step"]
 
@@ -75,7 +75,7 @@ def train_step(state: State, model: nn.Module, parts: list[Batch], accelerator: 
 
 def _add_gradients(state: State, model: nn.Module, parts: list[Batch], accelerator: Any) -> list[Tensor]:
     """Go forward and back through all parts, whole or in pieces; returns the loss of each part."""
-    size = PIECE if state.settings.checkpointing else state.settings.batch
+    size = at_once(state.settings)
     cut = [(i, piece, share) for i, part in enumerate(parts) for piece, share in pieces(part, size)]
     losses: list[Any] = [0.0] * len(parts)
     for n, (i, piece, share) in enumerate(cut):

@@ -16,6 +16,7 @@ from scorereg.training.faults import Reading
 from scorereg.training.loader import Batch, Draws, Share, batches
 from scorereg.training.log import Log, interrupts
 from scorereg.training.losses import make_card
+from scorereg.training.pieces import at_once
 from scorereg.training.report import write_report
 from scorereg.training.settings import Settings, check_folder, has_bf16
 from scorereg.training.source import Source, open_source
@@ -137,7 +138,8 @@ def _step(state: State, model: torch.nn.Module, parts: list[Batch], accelerator:
         f"--accumulate {settings.accumulate * -(-count // fits)} keeps the batch" if fits else "take a smaller --size"
     )
     raise ValueError(
-        f"memory is too small for {count} patches at a time; {fits} fit. With --batch {settings.batch}, {remedy}; "
+        f"memory is too small for {min(count, at_once(settings))} patches at a time; {fits} fit. "
+        f"With --batch {settings.batch}, {remedy}; "
         "--checkpointing needs less memory, too."
     )
 
