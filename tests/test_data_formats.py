@@ -1,5 +1,7 @@
 """Layouts of published data sets, written small and true, and read: TUM RGB-D, ScanNet, 7-Scenes; maps; bad input."""
 
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -195,6 +197,31 @@ def test_one_camera_means_one_size(tmp_path):
     assert len(faults.bad) == 1
 
 
+def test_a_focal_length_for_all_frames_means_one_size(tmp_path):
+    folder = transforms(tmp_path / "s", 4)
+    meta = json.loads((folder / "transforms.json").read_text())
+    for entry in meta["frames"]:
+        del entry["fl_x"], entry["fl_y"]
+    (folder / "transforms.json").write_text(json.dumps(meta | {"fl_x": 30.0}))
+    assert len(find_frames([folder])) == 4
+    write_frame(folder / "2.png", folder / "2.depth.png", width=20, height=16)
+    with pytest.raises(ValueError, match=r"2.png has 20x16 pixels, but the others of its folder have 40x32"):
+        find_frames([folder])
+
+
+def test_a_frame_that_names_no_depth_is_a_fault_where_others_do(tmp_path):
+    folder = transforms(tmp_path / "s", 4)
+    meta = json.loads((folder / "transforms.json").read_text())
+    del meta["frames"][1]["depth_file_path"]
+    (folder / "transforms.json").write_text(json.dumps(meta))
+    with pytest.raises(ValueError, match=r"1.png has no depth map, which other frames of its folder have"):
+        find_frames([folder])
+    faults = Faults(skip=True)
+    assert [f.color.stem for f in find_frames([folder], faults=faults)] == ["0", "2", "3"]
+    assert len(faults.bad) == 1
+    assert len(find_frames([folder], channels=("r", "g", "b"))) == 4
+
+
 @pytest.mark.parametrize(
     ("unit", "says"),
     [
@@ -207,6 +234,15 @@ def test_depth_in_the_wrong_unit_is_seen(tmp_path, unit, says):
     text = (folder / "frames.json").read_text()
     (folder / "frames.json").write_text(text.replace('"depth_unit_m": 0.001', f'"depth_unit_m": {unit}'))
     with pytest.raises(ValueError, match=says):
+        load_pyramid(find_frames([folder]), size=8, focal=(FOCAL, FOCAL), d_min=0.5)
+
+
+def test_depth_that_is_rare_in_rooms_is_warned_of(tmp_path):
+    """Units of 1/5000 m read as millimetres: five times as far as it is."""
+    folder = rooms(tmp_path / "s", 2)
+    text = (folder / "frames.json").read_text()
+    (folder / "frames.json").write_text(text.replace('"depth_unit_m": 0.001', '"depth_unit_m": 0.005'))
+    with pytest.warns(UserWarning, match=r"median of [78]\.\d+ m .*1/5000 m \(TUM RGB-D\) read as mill.*-factor 0.2"):
         load_pyramid(find_frames([folder]), size=8, focal=(FOCAL, FOCAL), d_min=0.5)
 
 

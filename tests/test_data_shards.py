@@ -5,6 +5,7 @@ import io
 import json
 import tarfile
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -189,6 +190,22 @@ def test_a_wrong_unit_is_seen_first_and_mended_by_a_factor(tmp_path):
     prepare([tmp_path / "raw"], tmp_path / "out", depth_factor=0.001)
     (_, planes) = all_frames(tmp_path / "out", "train")[0]
     assert 0.99 < np.nanmin(planes.metres) <= np.nanmax(planes.metres) < 5
+
+
+def test_numbers_that_mean_nothing(scenes, tmp_path):
+    for change in ({"d_min": 0.0}, {"focal": -5.0}, {"depth_factor": 0.0}):
+        with pytest.raises(ValueError, match=f"{next(iter(change))} must be > 0"):
+            prepare([scenes], tmp_path / "out", **change)
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match=r"cannot be written .* Choose another --out"):
+        prepare([scenes], tmp_path / "file" / "out")
+
+
+def test_a_path_may_be_written_in_several_ways(scenes, shards, monkeypatch):
+    before = everything(shards)
+    monkeypatch.chdir(scenes.parent)
+    prepare([Path(scenes.name)], shards, focal=30.0, shard_frames=8)
+    assert everything(shards).keys() == before.keys()
 
 
 def test_further_maps_are_kept(tmp_path):

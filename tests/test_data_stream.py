@@ -94,6 +94,10 @@ def test_damage_is_found(shards, served, tmp_path, monkeypatch):
     with pytest.raises(OSError, match=f"{shard.name} cannot be fetched .its checksum is not.*4 times"):
         next(read_shard(place, manifest, shard, BOTH))
     assert not list((tmp_path / "cache").rglob("*.tar"))
+    (shards / shard.name).write_bytes(content)
+    kept = place.file(shard.name, shard.sha256)
+    kept.write_bytes(content[:600])
+    assert place.file(shard.name, shard.sha256).read_bytes() == content, "what is damaged here is fetched again"
     with pytest.raises(OSError, match=r"nothing.tar cannot be fetched \(HTTP Error 404.*Is the address right"):
         place.file("nothing.tar")
 

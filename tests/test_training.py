@@ -14,6 +14,7 @@ from training_runs import SMALL, Waves, assert_same, content, quick, small
 
 from scorereg import NetworkPrior, load_prior
 from scorereg.training import train_prior
+from scorereg.training.checkpoint import ema_prior
 from scorereg.training.step import train_step
 
 pytest.importorskip("accelerate")
@@ -264,6 +265,52 @@ def test_the_last_few_and_the_best_are_kept(tmp_path, monkeypatch):
     assert [line["best"] for line in lines(tmp_path / "run") if "best" in line] == [True, True, False, False, False]
 
 
+def test_weights_that_cannot_be_measured_are_never_the_best(tmp_path, monkeypatch):
+    from scorereg.training import train
+
+    scores = iter([math.nan, 3.0, math.nan, 4.0])
+    monkeypatch.setattr(train.Validation, "__call__", lambda *_: ({0.1: math.nan}, next(scores)))
+    train_prior(Waves(), tmp_path / "run", small(save_every=1, steps=4))
+    assert json.loads((tmp_path / "run" / "checkpoints" / "best.json").read_text()) == {"step": 2, "error": 3.0}
+    assert "NaN" not in (tmp_path / "run" / "metrics.jsonl").read_text()
+
+
+def test_the_best_is_known_also_where_its_mark_is_not_up_to_date(tmp_path, monkeypatch):
+    """As after a kill between a checkpoint and the mark beside it."""
+    from scorereg.training import train
+
+    scores = iter([5.0, 1.0, 3.0, 4.0])
+    monkeypatch.setattr(train.Validation, "__call__", lambda *_: ({0.1: 0.0}, next(scores)))
+    train_prior(Waves(), tmp_path / "run", small(save_every=1, keep=1, steps=3))
+    mark = tmp_path / "run" / "checkpoints" / "best.json"
+    mark.write_text('{"step": 1, "error": 5.0}')
+    assert ema_prior(tmp_path / "run", best=True).card.steps == 2
+    train_prior(Waves(), tmp_path / "run", small(save_every=1, keep=1, steps=4), resume=True)
+    assert json.loads(mark.read_text()) == {"step": 2, "error": 1.0}
+
+
+def test_what_was_held_out_is_not_trained_on_by_resuming(scenes, tmp_path):
+    train_prior([scenes], tmp_path / "run", small(steps=1))
+    with pytest.raises(ValueError, match=r"held out was .*, which is not there or is trained on now \(1 such\)"):
+        train_prior(Waves(), tmp_path / "run", small(steps=2), resume=True)
+    other = transforms(tmp_path / "other" / "a", 2).parent
+    transforms(other / "b", 2)
+    with pytest.raises(ValueError, match=r"held out was data/scene-\d, which is not there"):
+        train_prior([other], tmp_path / "run", small(steps=2), resume=True)
+
+
+def test_progress_without_a_terminal_is_lines(tmp_path, capsys):
+    train_prior(Waves(), tmp_path / "run", small(steps=2), show=True)
+    assert "step 2 of 2, loss " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("device", "says"), [("cuda", "finds no such GPU here"), ("gpu", "must be cpu or cuda")])
+def test_a_device_that_is_not_there(tmp_path, monkeypatch, device, says):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match=says):
+        train_prior(Waves(), tmp_path / "run", SMALL, device=device)
+
+
 def test_a_loss_that_is_no_number_stops_the_run(tmp_path, monkeypatch):
     """In the second part of step 3; what was learned until then is kept, and the batch to be looked at."""
     out, good = tmp_path / "run", NetworkPrior.forward
@@ -300,6 +347,8 @@ def test_too_little_memory_says_what_fits(tmp_path, monkeypatch):
     ):
         train_prior(Waves(), tmp_path / "run", small(batch=16))
     train_prior(Waves(), tmp_path / "run", small(batch=16, accumulate=8, steps=1))
+    with pytest.raises(ValueError, match=r"too small for 9 patches at a time; 2 fit\. .*--accumulate 9 keeps"):
+        train_prior(Waves(), tmp_path / "other", small(batch=9))
 
 
 def test_what_tensorboard_is_told(tmp_path, monkeypatch):

@@ -167,6 +167,10 @@ def test_mistakes_are_named(scenes, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match="cannot be made"):
         make_rays([scenes], tmp_path / "file" / "out", count=6)
+    text = (scenes / "a" / "transforms.json").read_text()
+    (scenes / "a" / "transforms.json").write_text(text.replace("0.001", "1.0"))
+    with pytest.raises(ValueError, match=r"a has a median of .* millimetres read as metres"):
+        make_rays([scenes], tmp_path / "wrong", count=6)
     with pytest.raises(ValueError, match="held part is empty or not finite"):
         write_arrays(tmp_path, {"held": np.full((1, 1, 2), np.nan, np.float32)}, {})
 

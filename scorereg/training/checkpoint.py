@@ -102,7 +102,7 @@ def save_state(state: State, out: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write_beside(folder / f"{state.step:08d}.pt", lambda path: torch.save(content, path))
     best, error = state.best or (-1, 0.0)
-    if best == state.step:
+    if state.best is not None:
         text = json.dumps({"step": best, "error": error}) + "\n"
         write_beside(folder / BEST_FILE, lambda path: path.write_text(text, encoding="utf-8"))
     for path in checkpoints(out)[: -state.settings.keep]:
@@ -126,7 +126,7 @@ def resume_state(
     """Return the run of the newest checkpoint that can be read, to be continued with `settings`.
 
     How long the run is and how it is computed may differ from the saved run's, and the data may have grown; the rest
-    must agree.
+    must agree, and what was held out must still be.
 
     Returns:
         The run; None if there is no checkpoint.
@@ -139,8 +139,10 @@ def resume_state(
     if not checkpoints(out):
         return None
     path, content = _newest(out)
-    saved = {**json.loads(content["settings"]), **_facts(PriorCard.from_json(content["card"], source=path))}
-    found = differences(saved, settings.to_json() | _facts(card))
+    before = PriorCard.from_json(content["card"], source=path)
+    found = differences(json.loads(content["settings"]) | _facts(before), settings.to_json() | _facts(card))
+    if lost := sorted(set(before.held_out) - set(card.held_out)):
+        found.append(f"held out was {lost[0]}, which is not there or is trained on now ({len(lost)} such)")
     if found:
         raise ValueError(
             f"{path} is of a run with other settings: {'; '.join(found)}. "
@@ -170,14 +172,12 @@ def ema_prior(run: Path, *, best: bool = False) -> NetworkPrior | WrappedPrior:
     """
     if not checkpoints(run):
         raise FileNotFoundError(f"{run / CHECKPOINT_FOLDER} has no checkpoint. Name the --out of a run.")
+    path, content = _newest(run)
     if best:
-        mark = run / CHECKPOINT_FOLDER / BEST_FILE
-        if not mark.is_file():
-            raise FileNotFoundError(f"{mark} is not there: nothing was measured yet. Take the newest.")
-        path = mark.with_name(f"{json.loads(mark.read_text(encoding='utf-8'))['step']:08d}.pt")
+        if not content["best"]:
+            raise FileNotFoundError(f"{path} names no best checkpoint: nothing was measured yet. Take the newest.")
+        path = path.with_name(f"{content['best'][0]:08d}.pt")
         content = _read(path)
-    else:
-        path, content = _newest(run)
     card = PriorCard.from_json(content["card"], source=path)
     with torch.device("meta"):  # the weights are there already: none have to be drawn
         network = network_for(card)

@@ -76,7 +76,6 @@ def push_prior(source: str | Path, repository: str, *, best: bool = False, priva
     import tempfile
 
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError
 
     with tempfile.TemporaryDirectory() as made:
         card = export_prior(source, Path(made), best=best).card
@@ -89,10 +88,10 @@ def push_prior(source: str | Path, repository: str, *, best: bool = False, priva
         try:
             api.create_repo(repository, private=private, exist_ok=True)
             told = api.upload_folder(repo_id=repository, folder_path=made, commit_message=f"{card.name}, {card.steps}")
-        except (HfHubHTTPError, OSError) as error:
+        except Exception as error:  # offline, no account, refused: each has its own type
             line = " ".join(str(error).split())[:200]
             raise ValueError(
-                f"the hub does not take {repository} ({line}). Log in by `hf auth login`, and check the name."
+                f"the hub does not take {repository} ({line}). Go online, log in by `hf auth login`, check the name."
             ) from None
     return str(told.commit_url if hasattr(told, "commit_url") else told)
 

@@ -125,10 +125,16 @@ def _read_folder(folder: Path, channels: tuple[str, ...], faults: Faults) -> lis
 
 
 def _is_whole(frame: Frame, needed: tuple[str, ...], faults: Faults) -> bool:
-    """Say whether a frame has what is needed; a file that is named and not there is a fault."""
+    """Say whether a frame has what is needed; what is not named for it, or not there, is a fault."""
     for name in needed:
         path = _file(frame, name)
         if path is None:
+            what = "depth map" if name == DEPTH else "photo" if name == COLOR else f"map {name}"
+            faults.add(
+                ValueError(
+                    f"{frame.file} has no {what}, which other frames of its folder have. Name it, or drop the frame."
+                )
+            )
             return False
         if not path.is_file():
             faults.add(

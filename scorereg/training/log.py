@@ -2,8 +2,11 @@
 
 import importlib.util
 import json
+import math
 import signal
+import sys
 import threading
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,6 +21,7 @@ from scorereg.training.step import Told
 __all__ = ["METRICS_FILE", "Log", "interrupts"]
 
 METRICS_FILE = "metrics.jsonl"
+_SECONDS = 30  # between two lines where no progress can be drawn
 
 
 class Log:
@@ -28,7 +32,7 @@ class Log:
     Args:
         out: The run's folder.
         state: The run, as it starts or resumes.
-        show: Draw a progress line on standard error.
+        show: Draw a progress line on standard error; where that is no terminal, write a line there now and then.
         every: Steps between lines.
     """
 
@@ -45,7 +49,8 @@ class Log:
         write_beside(path, lambda p: p.write_text("".join(kept), encoding="utf-8"))
         self.file = path.open("a", encoding="utf-8")
         self.board = _board(self.out, self.first)
-        self.progress = _progress() if self.show else None
+        drawn = self.show and sys.stderr.isatty()
+        self.progress, self.next_line = _progress() if drawn else None, time.monotonic()
         if self.progress:
             self.progress.start()
             self.task = self.progress.add_task("", total=self.settings.steps, completed=self.first, loss=0.0, rate=0.0)
@@ -82,11 +87,23 @@ class Log:
                 self.board.add_scalar(name, line[name], state.step)
         if self.progress:
             self.progress.update(self.task, completed=state.step, loss=loss, rate=rate)
+        elif self.show and (time.monotonic() >= self.next_line or state.step == self.settings.steps):
+            self.next_line = time.monotonic() + _SECONDS
+            left = (self.settings.steps - state.step) * self.settings.batch / max(rate, 1e-9) / 60
+            told_now = f"step {state.step} of {self.settings.steps}, loss {loss:.4f}, {rate:.0f} images/s"
+            sys.stderr.write(f"{told_now}, {left:.0f} min left\n")
+            sys.stderr.flush()
 
     def validation(self, state: State, errors: dict[float, float], score: float) -> None:
         """Write what was measured on held-out data; draw samples for TensorBoard."""
         best = state.best is not None and state.best[0] == state.step
-        self._write({"step": state.step, "denoising": {f"{s:g}": e for s, e in errors.items()}, "best": best})
+        self._write(
+            {
+                "step": state.step,
+                "denoising": {f"{s:g}": e if math.isfinite(e) else None for s, e in errors.items()},
+                "best": best,
+            }
+        )
         if self.board:
             prior = state.prior()
             for sigma, error in errors.items():

@@ -8,6 +8,7 @@ import dataclasses
 import hashlib
 import io
 import json
+import math
 import multiprocessing
 import tarfile
 from collections.abc import Callable, Iterator
@@ -26,6 +27,7 @@ from scorereg.training.pyramid import RAW_MAX, RGBD
 from scorereg.training.quantise import encode
 from scorereg.training.remote import Place, checksum
 from scorereg.training.sets import split_scenes
+from scorereg.training.settings import check_folder
 from scorereg.training.shards import MANIFEST, Manifest, Shard
 from scorereg.training.units import DepthRange
 
@@ -102,7 +104,11 @@ def prepare(
         OSError: If a file cannot be read or written.
         ValueError: If the data are not usable, more than 1 % of the frames are bad, or `out` holds other shards.
     """
+    for value, what in ((focal, "focal"), (d_min, "d_min"), (depth_factor, "depth_factor")):
+        if not 0 < value < math.inf:
+            raise ValueError(f"{what} must be > 0, but is {value:g}.")
     faults = Faults(skip=skip_bad)
+    data = [folder.absolute() for folder in data]  # a plan must not change with the folder one calls from
     frames = find_frames(data, channels=channels, faults=faults, exclude=exclude)
     frames = [dataclasses.replace(frame, unit=frame.unit * depth_factor) for frame in frames]
     total = len(frames) + len(faults.bad)
@@ -110,7 +116,7 @@ def prepare(
     _check_units(frames, channels)
     splits = _splits(frames)
     jobs = _jobs(splits, out, channels, focal, RAW_MAX / d_min, shard_frames, skip_bad)
-    out.mkdir(parents=True, exist_ok=True)
+    check_folder(out)
     known = _known(out, jobs)
     shards: dict[Path, Shard] = {}
     unpaired = tuple(faults.bad)

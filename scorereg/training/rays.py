@@ -23,6 +23,7 @@ from scorereg.training.frame import DEPTH, Frame, read_frame
 from scorereg.training.layouts import find_frames
 from scorereg.training.ray_spreads import bin_surfaces, draw_spread
 from scorereg.training.sets import split_scenes
+from scorereg.training.units import DepthRange
 
 __all__ = ["RayMix", "make_rays", "rays_of_depth"]
 
@@ -112,7 +113,7 @@ def make_rays(
 
     Raises:
         OSError: If a file cannot be read or written.
-        ValueError: If there are no frames, too few, or `out` holds arrays already.
+        ValueError: If there are no frames, too few, their depth cannot be in metres, or `out` holds arrays already.
     """
     transform = transform or RayWeights()
     if count < 1:
@@ -121,8 +122,10 @@ def make_rays(
     train, held, held_names = split_scenes(frames)
     check_new(out)
     each = -(-count // len(frames))
-    faults = Faults(skip_bad)
-    arrays = {name: _all(some, each, seed, transform, mix, faults) for name, some in (("train", train), ("held", held))}
+    faults, ranges = Faults(skip_bad), DepthRange()
+    parts = (("train", train), ("held", held))
+    arrays = {name: _all(some, each, seed, transform, mix, faults, ranges) for name, some in parts}
+    ranges.check()
     faults.check(len(frames))
     for line in faults.bad:
         warnings.warn(f"left out: {line}", stacklevel=2)
@@ -141,7 +144,13 @@ def make_rays(
 
 
 def _all(
-    frames: list[Frame], each: int, seed: int, transform: RayWeights, mix: RayMix | None, faults: Faults
+    frames: list[Frame],
+    each: int,
+    seed: int,
+    transform: RayWeights,
+    mix: RayMix | None,
+    faults: Faults,
+    ranges: DepthRange,
 ) -> np.ndarray:
     numbers: dict[str, int] = {}
     parts = []
@@ -155,6 +164,7 @@ def _all(
             faults.add(error)
             continue
         assert metres is not None, "find_frames gives frames with depth only"
+        ranges.see(frame.scene, float(np.nanmedian(metres)))
         depth = torch.from_numpy(np.nan_to_num(metres, nan=0.0))
         weights = rays_of_depth(depth, each, transform.edges, generator, mix=mix)
         parts.append(transform.encode(weights)[:, None].numpy().astype(np.float16))

@@ -53,7 +53,7 @@ class Place:
         path = self.folder / name
         if self.url is None:
             return path
-        if sha256 is not None and path.is_file():
+        if sha256 is not None and path.is_file() and checksum(path) == sha256:
             return path
         self.folder.mkdir(parents=True, exist_ok=True)
         reason = ""

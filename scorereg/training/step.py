@@ -26,10 +26,11 @@ class NotFiniteError(ValueError):
 
     Args:
         message: What and where.
-        part: The first part of the batch whose loss is no number, or the first.
+        part: The first part of this process's batch whose loss is no number; the first, where only the gradient is
+            none; `None`, where it is another process's loss.
     """
 
-    def __init__(self, message: str, part: int = 0) -> None:
+    def __init__(self, message: str, part: int | None = 0) -> None:
         super().__init__(message)
         self.part = part
 
@@ -59,8 +60,10 @@ def train_step(state: State, model: nn.Module, parts: list[Batch], accelerator: 
     gradient = nn.utils.clip_grad_norm_(parameters, limit, foreach=True).item()
     good = [bool(value.isfinite()) for value in losses]
     if not _finite(loss) or (not _finite(gradient) and not state.scaler.is_enabled()):
-        part = 0 if all(good) else good.index(False)
-        where = "" if all(good) else f", part {part} of process {accelerator.process_index}"
+        elsewhere = all(good) and not _finite(loss)
+        part = None if elsewhere else 0 if all(good) else good.index(False)
+        where = f", part {part} of process {accelerator.process_index}" if not all(good) else ""
+        where = ", of another process" if elsewhere else where
         what = f"loss is {loss}" if not _finite(loss) else f"gradient has norm {gradient}"
         message = f"the {what} at step {state.step}, in batch {state.step}{where} (seed {settings.seed})"
         raise NotFiniteError(message, part)

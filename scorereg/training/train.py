@@ -1,6 +1,7 @@
 """Train a prior on images, frames, rays or volumes: `train_prior` is the whole of it."""
 
 import dataclasses
+import math
 import os
 import time
 import warnings
@@ -121,22 +122,15 @@ def _step(state: State, model: torch.nn.Module, parts: list[Batch], accelerator:
     try:
         return train_step(state, model, parts, accelerator)
     except NotFiniteError as error:
-        if accelerator.is_main_process:
-            save_state(state, out)
-            write_beside(out / BAD_BATCH, lambda path: torch.save([each.cpu() for each in parts[error.part]], path))
-        raise NotFiniteError(
-            f"{error}. The weights before it are saved in {checkpoints(out)[-1]}, the batch in {out / BAD_BATCH}. "
-            "Look at the batch; if it is sound, start anew with a lower --lr, or resume with --precision fp32."
-        ) from None
+        raise _saved(error, state, parts, accelerator, out) from None
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
         count = len(parts[0][0])
     fits = largest_part(state, parts[0])
     settings = state.settings
-    remedy = (
-        f"--accumulate {settings.accumulate * -(-count // fits)} keeps the batch" if fits else "take a smaller --size"
-    )
+    cut = next((n for n in range(2, count + 1) if not count % n and count // n <= fits), count)
+    remedy = f"--accumulate {settings.accumulate * cut} keeps the batch" if fits else "take a smaller --size"
     raise ValueError(
         f"memory is too small for {min(count, at_once(settings))} patches at a time; {fits} fit. "
         f"With --batch {settings.batch}, {remedy}; "
@@ -144,10 +138,28 @@ def _step(state: State, model: torch.nn.Module, parts: list[Batch], accelerator:
     )
 
 
+def _saved(error: NotFiniteError, state: State, parts: list[Batch], accelerator: Any, out: Path) -> NotFiniteError:
+    """Save the weights, and the batch where it is this process's; return the error that says where they are."""
+    if accelerator.is_main_process:
+        save_state(state, out)
+    bad = out / (BAD_BATCH if accelerator.num_processes == 1 else f"bad-batch-{accelerator.process_index}.pt")
+    if error.part is not None:
+        batch = [each.cpu() for each in parts[error.part]]
+        write_beside(bad, lambda path: torch.save(batch, path))
+    accelerator.wait_for_everyone()  # the first process to end ends the others
+    where = f"the batch in {bad}" if error.part is not None else "the batch by that process"
+    best = "" if state.best is None else f"; the best on held-out data were those of step {state.best[0]}"
+    return NotFiniteError(
+        f"{error}. The weights before it are saved in {checkpoints(out)[-1]}, {where}{best}. "
+        "Look at the batch; if it is sound, start anew with a lower --lr, or resume with --precision fp32.",
+        error.part,
+    )
+
+
 def _save(state: State, validation: Validation, log: Log, out: Path, *, last: bool) -> None:
     """Measure, then write a checkpoint; a disk that is full ends the run at its end only."""
     errors, score = validation(state.prior(), next(state.loss.parameters()).device)
-    if state.best is None or score < state.best[1]:
+    if math.isfinite(score) and (state.best is None or score < state.best[1]):
         state.best = (state.step, score)
     log.validation(state, errors, score)
     try:
@@ -165,6 +177,10 @@ def _accelerator(device: str | None) -> Any:
         from accelerate import Accelerator
     except ImportError:
         raise ValueError("training needs accelerate. Install it by: pip install 'scorereg[train]'") from None
+    if device not in (None, "cpu", "cuda"):
+        raise ValueError(f"device must be cpu or cuda, but is {device!r}.")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device is cuda, but torch finds no such GPU here. Leave --device out, or give cpu.")
     return Accelerator(cpu=device == "cpu", mixed_precision="no")
 
 

@@ -1,12 +1,14 @@
 """Depth in the wrong unit, seen by its range."""
 
 import math
+import warnings
 from collections import defaultdict
 
 __all__ = ["DepthRange", "check_unit"]
 
 _NEAREST, _FARTHEST = 0.05, 100.0  # metres; the median of no scene lies outside
 _USUAL = 2.5
+_RARE = (0.4, 8.0)  # metres; a room's median lies within, and that of a street does not
 _FACTORS = {
     1e-3: "millimetres read as metres",
     1e3: "metres read as millimetres",
@@ -14,6 +16,10 @@ _FACTORS = {
     1e2: "metres read as centimetres",
     1 / 5000: "units of 1/5000 m (TUM RGB-D) read as metres",
     5000.0: "metres read as units of 1/5000 m (TUM RGB-D)",
+    0.2: "units of 1/5000 m (TUM RGB-D) read as millimetres",
+    5.0: "millimetres read as units of 1/5000 m (TUM RGB-D)",
+    0.1: "units of 1/10000 m read as millimetres",
+    10.0: "centimetres read as millimetres",
 }
 
 
@@ -28,13 +34,23 @@ class DepthRange:
         self._medians[scene].append(median)
 
     def check(self) -> None:
-        """Refuse a scene whose depth cannot be in metres.
+        """Refuse a scene whose depth cannot be in metres; warn where it could be, but no room's.
 
         Raises:
             ValueError: If there is one; it names the factor that depth should be multiplied by.
         """
-        for scene, medians in self._medians.items():
-            check_unit(sorted(medians)[len(medians) // 2], scene)
+        middle = {scene: sorted(medians)[len(medians) // 2] for scene, medians in self._medians.items()}
+        for scene, median in middle.items():
+            check_unit(median, scene)
+        rare = [scene for scene, median in middle.items() if not _RARE[0] <= median <= _RARE[1]]
+        if rare:
+            factor = _factor(middle[rare[0]])
+            warnings.warn(
+                f"depth in {rare[0]} has a median of {middle[rare[0]]:.3g} m ({len(rare)} of {len(middle)} scenes are "
+                f"nearer or farther than rooms). If that is not so, it may be {_FACTORS[factor]}: --depth-factor "
+                f"{factor:g}, or a factor on the unit in the scene's JSON.",
+                stacklevel=2,
+            )
 
 
 def check_unit(median: float, scene: str) -> None:
@@ -45,8 +61,13 @@ def check_unit(median: float, scene: str) -> None:
     """
     if _NEAREST <= median <= _FARTHEST:
         return
-    factor = min(_FACTORS, key=lambda f: abs(math.log(median * f / _USUAL)))
+    factor = _factor(median)
     raise ValueError(
         f"depth in {scene} has a median of {median:.3g} m, which cannot be: it looks like {_FACTORS[factor]}. Multiply "
         f"the depth unit by {factor:g} (in the scene's JSON, or by --depth-factor {factor:g})."
     )
+
+
+def _factor(median: float) -> float:
+    """The factor that brings a median nearest to that of a room."""
+    return min(_FACTORS, key=lambda f: abs(math.log(median * f / _USUAL)))

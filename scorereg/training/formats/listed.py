@@ -25,7 +25,8 @@ def find_transforms(folder: Path, faults: Faults) -> list[Frame]:
         alone = "depth_file_path" in entry and "file_path" not in entry
         color = None if alone else folder / text(entry, "file_path", path)
         depth = folder / text(entry, "depth_file_path", path) if "depth_file_path" in entry else None
-        frames.append(Frame(scene_name(folder), color, depth, (focal_x, focal_y), unit, _maps(folder, entry)))
+        focal, shared = (focal_x, focal_y), "fl_x" not in entry
+        frames.append(Frame(scene_name(folder), color, depth, focal, unit, _maps(folder, entry), shared=shared))
     return frames
 
 
