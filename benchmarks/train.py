@@ -10,6 +10,8 @@ process, over their number: what the clock on the wall would say of a machine th
 
 Memory is counted on torch's meta device, where nothing is computed: the most bytes that tensors hold at once in a step,
 with the weights, their gradients, Adam's moments and the average.
+
+With `--held-out FOLDER` the prior that is shipped is measured, too: see `denoising`.
 """
 
 import dataclasses
@@ -26,6 +28,7 @@ from typing import Annotated, Any
 import torch
 import typer
 
+from benchmarks.denoising import denoising
 from benchmarks.memory import most_bytes
 from benchmarks.train_frames import write_frames
 from benchmarks.train_plain import plain_loop
@@ -123,9 +126,11 @@ def main(
     steps: Annotated[int, typer.Option(min=1, help="Steps a turn.")] = 2,
     threads: Annotated[int, typer.Option(min=1, help="Threads of torch.")] = 2,
     compiled: Annotated[bool, typer.Option("--compile", help="Ours with torch.compile, too.")] = False,
+    held_out: Annotated[list[Path] | None, typer.Option(help="Measure --prior on these frames; repeatable.")] = None,
+    prior: Annotated[str, typer.Option(help="An RGB-D prior.")] = "rooms-rgbd-24",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Print images a second and their ratios, in float32 and in bfloat16, and bytes."""
+    """Print images a second and their ratios, in float32 and in bfloat16, bytes, and denoising errors."""
     torch.manual_seed(0)
     torch.set_num_threads(threads)
     settings = Settings(size=size, batch=batch, patch=patch, steps=10**6, workers=0)
@@ -136,6 +141,7 @@ def main(
     with tempfile.TemporaryDirectory() as made:
         rows = throughput(data or [write_frames(Path(made) / "drawn")], settings, turns, steps, compiled=compiled)
     result = {**about, "load after": round(os.getloadavg()[0], 1), "throughput": rows, "memory": memory()}
+    result |= {"denoising": denoising(prior, held_out)} if held_out else {}
     typer.echo(json.dumps(result, indent=2) if as_json else "\n".join(f"{k}: {v}" for k, v in result.items()))
 
 

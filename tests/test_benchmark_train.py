@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from benchmarks.denoising import denoising
 from benchmarks.memory import most_bytes
 from benchmarks.train import loader_alone, network_alone, our_loop, rates, ratio
 from benchmarks.train_frames import write_frames
@@ -55,3 +56,10 @@ def test_bytes_that_are_held_at_once():
         (b + 1).sum()
 
     assert most_bytes(run) == 8004  # b, b + 1 and the sum
+
+
+def test_denoising_is_measured_beside_the_filter_of_the_same_frames(drawn):
+    told = denoising("rooms-rgbd-24", [drawn], count=8, fit=64)["drawn"]
+    assert told["frames"] == 4
+    assert [row["sigma"] for row in told["ratios"]] == [0.02, 0.05, 0.1, 0.2, 0.5]
+    assert all(0 < row[key] < 100 for row in told["ratios"] for key in ("rgb_ratio", "disparity_ratio"))
