@@ -39,7 +39,7 @@ def make_blocks_command(
     out: Annotated[Path, typer.Option(help="Folder for arrays.json, train-*.npy and held-*.npy.")],
     count: Annotated[int, typer.Option("--count", "-n", help="Blocks in all, spread evenly over the sources.")] = 6000,
     seed: Annotated[int, typer.Option(help="Seeds voxel sizes, places and turns.")] = 0,
-    size: Annotated[int, typer.Option(help="Voxels along an edge of a block.")] = 32,
+    size: Annotated[int, typer.Option(help="Voxels along an edge of a block; the networks take multiples of 8.")] = 32,
     voxel: Annotated[tuple[float, float], typer.Option(help="Edge of a grid's voxel, from and to, metres.")] = (
         0.02,
         0.04,

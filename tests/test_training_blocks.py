@@ -193,6 +193,19 @@ def test_unknown_blocks_are_left_out():
     assert not len(cut_blocks(Grid("x", grid.solid, 0.05, 0, known), 20, np.random.default_rng(0), mix=WHOLE))
 
 
+def test_a_file_of_signed_distances(tmp_path):
+    """A plane between two voxels, and a quarter of a voxel beyond the centre of the next."""
+    path = tmp_path / "plane.sdf.npy"
+    np.save(path, np.array([[[-0.15, -0.05, 0.05, 0.15]], [[-0.125, -0.025, 0.075, 0.175]]]))
+    np.testing.assert_array_equal(read_grid(path, 0.1).solid, [[[255, 255, 0, 0]], [[255, 191, 0, 0]]])
+    np.save(path, np.zeros((2, 2, 2), np.uint8))
+    with pytest.raises(ValueError, match=r"plane.sdf.npy must hold three axes of finite floats"):
+        read_grid(path, 0.1)
+    np.save(tmp_path / "plane.npy", np.full((2, 2, 2), -1.0))
+    with pytest.raises(ValueError, match=r"negative or not finite.*call it NAME.sdf.npy"):
+        read_grid(tmp_path / "plane.npy", 0.1)
+
+
 def test_distances():
     mix = BlockMix(size=8, factors=(1,), anywhere=0.0, kind="sdf")
     blocks = cut_blocks(wall(64), 50, np.random.default_rng(0), mix=mix)

@@ -111,7 +111,8 @@ def read_grid(path: Path, voxel: float) -> Grid:
     """Read a `.npy` of three dimensions, or a `.binvox`.
 
     A boolean or uint8 array is occupancy (0 is free, 255 or True solid), a float one is density in 1 / m, of which a
-    voxel stops the share 1 - exp(-density voxel).
+    voxel stops the share 1 - exp(-density voxel). A file called `NAME.sdf.npy` holds signed distances in metres,
+    negative within; a voxel at distance d is solid to the share 1 / 2 - d / voxel, cut to 0 to 1.
 
     Args:
         path: The file.
@@ -127,6 +128,13 @@ def read_grid(path: Path, voxel: float) -> Grid:
         array = np.load(path, allow_pickle=False)
     except ValueError:
         raise ValueError(f"{path} is no array that can be read. Save it anew, with numpy.save.") from None
+    if path.name.endswith(".sdf.npy"):
+        if array.ndim != 3 or array.dtype.kind != "f" or not np.isfinite(array).all():
+            raise ValueError(
+                f"{path} must hold three axes of finite floats: signed distances in metres. Mend the file."
+            )
+        share = np.clip(0.5 - array.astype(np.float64) / voxel, 0, 1)
+        return Grid(path.stem, np.rint(share * 255).astype(np.uint8), voxel)
     if array.ndim != 3 or array.dtype.kind not in "bfu" or (array.dtype.kind == "u" and array.dtype != np.uint8):
         raise ValueError(
             f"{path} holds {array.dtype} of shape {array.shape}; expected are three axes of bool or uint8 (occupancy) "
@@ -134,7 +142,10 @@ def read_grid(path: Path, voxel: float) -> Grid:
         )
     if array.dtype.kind == "f":
         if not np.isfinite(array).all() or (array < 0).any():
-            raise ValueError(f"{path} has densities that are negative or not finite. Mend the file.")
+            raise ValueError(
+                f"{path} has densities that are negative or not finite. Mend the file, or, "
+                "if these are signed distances in metres, call it NAME.sdf.npy."
+            )
         array = np.rint(-np.expm1(-array.astype(np.float64) * voxel) * 255).astype(np.uint8)
     return Grid(path.stem, np.where(array, 255, 0).astype(np.uint8) if array.dtype == bool else array, voxel)
 
