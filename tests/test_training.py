@@ -185,6 +185,8 @@ def test_resume_begins_where_nothing_is_and_may_go_on_for_longer(scenes, tmp_pat
     transforms(scenes / "scene-3", 2)
     prior = train_prior([scenes], out, small(steps=3, keep=1, save_every=9), resume=True)
     assert load_prior(prior).card.steps == 3
+    with pytest.raises(ValueError, match=r"run is at step 3, beyond --steps 2"):
+        train_prior([scenes], out, small(steps=2), resume=True)
 
 
 def test_out_must_be_free_or_resumed(tmp_path):

@@ -136,6 +136,8 @@ def test_differences_are_listed_in_order_and_some_are_free():
     [
         ({"steps": 0}, r"steps must be at least 1, but is 0\. Give --steps a number > 0"),
         ({"batch": 0}, "batch must be at least 1"),
+        ({"seed": -1}, "seed must be at least 0, but is -1"),
+        ({"workers": -1}, "workers must be at least 0"),
         ({"save_every": 0}, r"save_every must be at least 1, but is 0\. Give --save-every"),
         ({"focal": (180.0, 80.0)}, r"focal must be two numbers, 0 < low <= high, but is 180, 80"),
         ({"depth_range": (0.5, 4.0)}, "depth_range may not exceed 2, but is 4"),

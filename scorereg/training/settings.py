@@ -120,6 +120,9 @@ def _check(settings: Settings) -> None:
             raise ValueError(
                 f"{name} must be at least 1, but is {values[name]}. Give --{name.replace('_', '-')} a number > 0."
             )
+    for name in ("seed", "workers"):
+        if values[name] is not None and values[name] < 0:
+            raise ValueError(f"{name} must be at least 0, but is {values[name]}.")
     for name in ("focal", "depth_range", "sigma"):
         low, high = values[name]
         if not 0 < low <= high < math.inf:

@@ -84,6 +84,8 @@ def train_prior(
         if state is None:
             state = new_state(card, settings, **how)
             state = start_from(state, settings.init) if settings.init else state
+    if state.step > settings.steps:
+        raise ValueError(f"{out} is at step {state.step}, beyond --steps {settings.steps}. Give as many or more.")
     share = Share.of(settings, accelerator.process_index, accelerator.num_processes)
     if not _loop(state, Draws(source, settings, share), accelerator, out, show):
         return None
