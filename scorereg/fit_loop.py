@@ -59,7 +59,7 @@ class Loop:
         self.proposal = DensityGrid(center, radius).to(self.device)
         self.optimiser = self._optimiser()
         self.learnt = nn.ModuleList([self.field, self.proposal])
-        self.average = make_average(self.learnt, recipe.average)
+        self.average = make_average(self.learnt, 1 - 1 / max(recipe.average * recipe.steps, 1.0))
         self.descriptors = descriptors(self.images) if self.geometric and recipe.consistency > 0 else None
         self.texture = 0.0 if self.descriptors is None else texture(self.descriptors)
         self.sampler, self.score, self.particles = None, None, None

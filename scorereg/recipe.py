@@ -29,8 +29,8 @@ class Recipe:
         shape: Of the hash grid.
         lr: Adam's step for the grids, after a short rise.
         lr_network: The same for the two small networks.
-        average: Decay of the moving average of the parameters that a fit ends with: over some 1 / (1 - average) steps.
-            0 ends with the last ones.
+        average: Over which share of the steps the moving average of the parameters reaches that a fit ends with: its
+            decay is 1 - 1 / (average steps). 0 ends with the last ones.
         view_degree: Of the colour's dependence on the direction.
         reveal: Until when the finer levels are held back.
         falloff: Of `HashGrid`: how much slower the finest level learns than the coarsest.
@@ -67,7 +67,7 @@ class Recipe:
     shape: GridShape = field(default_factory=GridShape)
     lr: float = 1.2e-2
     lr_network: float = 1e-2
-    average: float = 0.99
+    average: float = 0.125
     view_degree: int = 1
     reveal: float = 0.2
     falloff: float = 0.1

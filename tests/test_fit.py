@@ -129,7 +129,7 @@ def test_an_image_is_the_same_each_time(fitted):
 
 
 def test_a_fit_ends_with_the_average_of_what_it_went_through():
-    loop = Loop(wall_scene(), None, "geometric", replace(TINY, average=0.5), 0)
+    loop = Loop(wall_scene(), None, "geometric", replace(TINY, average=0.1), 0)  # of 20 steps
     parameters = lambda *parts: [v.detach().clone() for part in parts for v in part.parameters()]  # noqa: E731
     expected = parameters(loop.field, loop.proposal)
     for step in range(4):
