@@ -62,8 +62,8 @@ def train_step(state: State, model: nn.Module, parts: list[Batch], accelerator: 
     if not _finite(loss) or (not _finite(gradient) and not state.scaler.is_enabled()):
         elsewhere = all(good) and not _finite(loss)
         part = None if elsewhere else 0 if all(good) else good.index(False)
-        where = f", part {part} of process {accelerator.process_index}" if not all(good) else ""
-        where = ", of another process" if elsewhere else where
+        mine = "" if all(good) else f", part {part} of process {accelerator.process_index}"
+        where = ", of another process" if elsewhere else mine
         what = f"loss is {loss}" if not _finite(loss) else f"gradient has norm {gradient}"
         message = f"the {what} at step {state.step}, in batch {state.step}{where} (seed {settings.seed})"
         raise NotFiniteError(message, part)
