@@ -4,7 +4,6 @@ The filter is a hard rival: it is fitted to other patches of the very images tha
 never seen. See `scorereg.evaluation` for what is compared.
 """
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -38,15 +37,15 @@ def denoising(name: str, folders: list[Path], *, count: int = 512, fit: int = 81
         ValueError: If the frames or the prior are not usable.
     """
     prior = load_prior(name)
-    card = prior.card
-    settings = dataclasses.replace(Settings(), patch=card.size[0], focal=card.focal, d_min=card.d_min)
+    card: Any = prior.card  # of frames, so that it has focal lengths and d_min
+    settings = Settings(patch=card.size[0], focal=card.focal, d_min=card.d_min)
     told: dict[str, Any] = {"prior": name, "targets": TARGETS}
     for folder in folders:
         frames, faults = frames_of([folder], settings, Reading())
         held = [frame for frame in frames if frame.scene in card.held_out] or frames
         pyramid = pyramids_of_frames({"all": held}, settings, faults)["all"]
-        clean, _ = plain_patches(pyramid, fit, size=settings.patch, channels="rgbd", seed=seed + 1)
-        x, weight = plain_patches(pyramid, count, size=settings.patch, channels="rgbd", seed=seed + 2)
+        clean, _ = plain_patches(pyramid, fit, size=settings.patch, channels=settings.channels, seed=seed + 1)
+        x, weight = plain_patches(pyramid, count, size=settings.patch, channels=settings.channels, seed=seed + 2)
         rows = denoising_errors(prior, LinearFilter(clean), x, weight, sigmas=SIGMAS, seed=seed + 3)
         ratios = [{key: row[key] for key in ("sigma", "rgb_ratio", "disparity_ratio")} for row in rows]
         told[folder.resolve().name] = {"frames": len(held), "patches": count, "ratios": ratios}

@@ -45,13 +45,17 @@ class Place:
 
         Args:
             name: Its name in the folder.
-            sha256: What it must be, for a file that is fetched; without it, it is fetched anew each time.
+            sha256: What it must be; without it, a file behind a URL is fetched anew each time.
 
         Raises:
-            OSError: If it is not there, or is damaged also when fetched again.
+            OSError: If it is not there, or is damaged, behind a URL also when fetched again.
         """
         path = self.folder / name
         if self.url is None:
+            if sha256 is not None and checksum(path) != sha256:
+                raise OSError(
+                    f"{path} is damaged: its checksum is not the manifest's. Remove it and prepare or fetch it again."
+                )
             return path
         if sha256 is not None and path.is_file() and checksum(path) == sha256:
             return path
