@@ -98,11 +98,12 @@ def test_models_come_at_their_size(furniture):
 
 
 def test_archives_are_unpacked_once(furniture, tmp_path):
-    with zipfile.ZipFile(tmp_path / "Tests.sh3f", "w") as file:
+    (tmp_path / "sweethome3d" / "furniture").mkdir(parents=True)  # where the Debian package has them
+    with zipfile.ZipFile(tmp_path / "sweethome3d" / "furniture" / "Tests.sh3f", "w") as file:
         for path in (furniture / "Tests").rglob("*"):
             file.write(path, path.relative_to(furniture / "Tests"))
     for _ in range(2):
-        assert len(catalogue(unpack(tmp_path, tmp_path / "cache"))) == 3
+        assert len(catalogue(unpack(tmp_path / "sweethome3d", tmp_path / "cache"))) == 3
     with pytest.raises(OSError, match="apt-get download sweethome3d-furniture"):
         unpack(tmp_path / "cache" / "Tests" / "t", tmp_path / "cache")
     (tmp_path / "broken").mkdir()

@@ -1,7 +1,7 @@
 """Furniture of the Debian package `sweethome3d-furniture`: 3-D models under CC0 and CC BY, with their catalogues.
 
-The package holds five archives, `/usr/share/sweethome3d/*.sh3f`, each a zip of models (OBJ) and a catalogue that names
-their sizes, authors and licence. A folder of the archives, or of unpacked ones, is what `--furniture` names.
+The package holds five archives, `/usr/share/sweethome3d/furniture/*.sh3f`, each a zip of models (OBJ) and a catalogue that names
+their sizes, authors and licence. A folder with the archives, at any depth, or of unpacked ones, is what `--furniture` names.
 """
 
 import re
@@ -68,7 +68,7 @@ def unpack(folder: Path, cache: Path) -> Path:
     """
     if list(folder.glob(f"*/{CATALOGUE}")):
         return folder
-    archives = sorted(folder.glob("*.sh3f"))
+    archives = sorted(folder.rglob("*.sh3f"))
     if not archives:
         raise FileNotFoundError(f"{folder} holds no furniture (*.sh3f, or folders with {CATALOGUE}). {ADVICE}")
     for archive in archives:
