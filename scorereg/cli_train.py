@@ -36,6 +36,7 @@ def train_prior_command(
     d_min: Annotated[float | None, typer.Option(help="Depth at which disparity is 1, metres.")] = None,
     depth_range: Annotated[tuple[float, float] | None, typer.Option(help="Random factors on a patch's depth.")] = None,
     grain: Annotated[float | None, typer.Option(help="Strongest noise that is part of colours.")] = None,
+    sharpen: Annotated[float | None, typer.Option(help="Largest amount by which colours are sharpened.")] = None,
     evaluate: Annotated[list[Path] | None, typer.Option(help="More data, only to measure on; repeatable.")] = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave bad frames out, up to 1 %.")] = False,
     exclude: Annotated[list[str] | None, typer.Option(help="Pattern of folders to leave out; repeatable.")] = None,
@@ -65,8 +66,8 @@ def train_prior_command(
         "steps": steps, "patch": patch, "channels": channels, "known": known, "init": init, "batch": batch,
         "accumulate": accumulate, "size": size,
         "seed": seed, "save_every": save_every, "keep": keep, "lr": lr, "focal": focal, "d_min": d_min,
-        "depth_range": depth_range, "grain": grain, "depth_factor": depth_factor, "precision": precision,
-        "compile": compiled, "checkpointing": checkpointing, "workers": workers,
+        "depth_range": depth_range, "grain": grain, "sharpen": sharpen, "depth_factor": depth_factor,
+        "precision": precision, "compile": compiled, "checkpointing": checkpointing, "workers": workers,
     }  # fmt: skip
     settings = dataclasses.replace(RECIPES[recipe], **{k: v for k, v in given.items() if v is not None})
     with _plain_warnings():

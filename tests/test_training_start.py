@@ -9,7 +9,7 @@ from training_runs import Waves, quick, small
 
 from scorereg import NetworkPrior, load_prior
 from scorereg.training import train_prior
-from scorereg.training.augment import augmented
+from scorereg.training.augment import augmented, sharpened
 from scorereg.training.checkpoint import checkpoints, ema_prior, new_state
 from scorereg.training.losses import make_card
 from scorereg.training.pyramid import Crops
@@ -75,9 +75,27 @@ def test_grain_is_in_colours_alone_and_differs_from_patch_to_patch():
     assert smooth[:, :3].flatten(2).std(-1).max() < 1e-6
     assert_close(grained[:, 3], smooth[:, 3])
     strength = grained[:, :3].flatten(1).sub(smooth[:, :3].flatten(1)).std(-1)
-    assert_close(strength.mean(), torch.tensor(0.1), rtol=0.1, atol=0.0)  # uniform in 0 .. 0.2
+    assert_close(strength.mean(), torch.tensor(0.07), rtol=0.2, atol=0.0)  # uniform in 0 .. 0.2, and smoothed
     assert strength.min() < 0.01
-    assert 0.18 < strength.max() < 0.23
+    assert 0.15 < strength.max() < 0.23
+    noise = grained[:, :3] - smooth[:, :3]
+    between_channels = (noise[:, 0] * noise[:, 1]).mean() / noise.square().mean()
+    between_neighbours = (noise[..., 1:] * noise[..., :-1]).mean() / noise.square().mean()
+    assert 0.55 < between_channels < 0.8  # the share of brightness, the square root of a uniform number, is 2/3
+    assert 0.1 < between_neighbours < 0.4
     assert grained.abs().max() <= 1
     with pytest.raises(ValueError, match=r"grain must be at least 0 and below 1, but is 1\.5"):
         small(grain=1.5)
+
+
+def test_sharpening_changes_what_is_fine_and_colours_alone():
+    generator = torch.Generator().manual_seed(0)
+    smooth = torch.full((300, 3, 8, 8), 0.5)
+    edges = smooth.clone()
+    edges[..., 4:] = 0.6
+    assert_close(sharpened(smooth, generator, most=1.2), smooth)
+    contrast = sharpened(edges, generator, most=1.2)[:, 0, :, [3, 4]].diff(dim=-1).flatten(1)[:, 2] / 0.1
+    assert_close(contrast.min(), torch.tensor(1 - 0.3 * 2 / 3), rtol=0.05, atol=0.0)  # a third is on the other side
+    assert_close(contrast.max(), torch.tensor(1 + 1.2 * 2 / 3), rtol=0.05, atol=0.0)
+    with pytest.raises(ValueError, match="sharpen must be from 0 to 4, but is -1"):
+        small(sharpen=-1.0)

@@ -1,7 +1,8 @@
 """Furniture of the Debian package `sweethome3d-furniture`: 3-D models under CC0 and CC BY, with their catalogues.
 
-The package holds five archives, `/usr/share/sweethome3d/furniture/*.sh3f`, each a zip of models (OBJ) and a catalogue that names
-their sizes, authors and licence. A folder with the archives, at any depth, or of unpacked ones, is what `--furniture` names.
+The package holds five archives, `/usr/share/sweethome3d/furniture/*.sh3f`, each a zip of models (OBJ) and a catalogue
+that names their sizes, authors and licence. A folder with the archives, at any depth, or of unpacked ones, is what
+`--furniture` names.
 """
 
 import re

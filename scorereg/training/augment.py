@@ -10,7 +10,10 @@ from torch.nn.functional import avg_pool2d
 
 from scorereg.training.pyramid import Crops
 
-__all__ = ["CHANNELS", "augmented", "channel_names", "depth_scale", "fill_holes", "grained", "jitter", "to_prior_space"]
+__all__ = [
+    "CHANNELS", "augmented", "channel_names", "depth_scale", "fill_holes", "grained", "jitter", "sharpened",
+    "to_prior_space",
+]  # fmt: skip
 
 _COLORS = ("r", "g", "b")
 
@@ -43,6 +46,7 @@ def augmented(
     channels: str | tuple[str, ...],
     depth_range: tuple[float, float],
     grain: float = 0.0,
+    sharpen: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
     """Return what a training step sees of raw crops: patches in prior space, and weights, 0 where unknown.
 
@@ -52,12 +56,15 @@ def augmented(
         channels: What a patch holds; see `channel_names`.
         depth_range: Smallest and largest factor on a patch's depth.
         grain: Largest standard deviation of the noise in a patch's colours, in prior space.
+        sharpen: Largest amount by which colours are sharpened.
     """
     names = channel_names(channels)
     if "disparity" in names:
         crops = depth_scale(crops, generator, low=depth_range[0], high=depth_range[1])
     if set(_COLORS) & set(names):
         color = jitter(crops.color, generator)
+        if sharpen > 0:
+            color = sharpened(color, generator, most=sharpen)
         crops = dataclasses.replace(crops, color=grained(color, generator, most=grain) if grain > 0 else color)
     return to_prior_space(crops, names)
 
@@ -78,10 +85,27 @@ def jitter(color: Float[Tensor, "b 3 p p"], generator: torch.Generator) -> Float
     return (color * torch.exp(0.12 * gain) + 0.08 * offset[:, :1]).clamp(0, 1)
 
 
+def sharpened(color: Float[Tensor, "b 3 p p"], generator: torch.Generator, *, most: float) -> Float[Tensor, "b 3 p p"]:
+    """Sharpen each patch as cameras do, by an amount between -`most` / 4, which softens, and `most`; stays in [0, 1].
+
+    The amount times what is finer than a mean over 3 x 3 pixels is added (unsharp masking).
+    """
+    amount = most * (1.25 * torch.rand(len(color), 1, 1, 1, generator=generator) - 0.25)
+    return (color + amount * (color - avg_pool2d(color, 3, 1, 1, count_include_pad=False))).clamp(0, 1)
+
+
 def grained(color: Float[Tensor, "b 3 p p"], generator: torch.Generator, *, most: float) -> Float[Tensor, "b 3 p p"]:
-    """Add the noise of a sensor, as strong in each patch as it happens to be; stays in [0, 1], as photos do."""
-    strength = 0.5 * most * torch.rand(len(color), 1, 1, 1, generator=generator)  # prior space is twice as wide
-    return (color + strength * torch.randn(color.shape, generator=generator)).clamp(0, 1)
+    """Add the noise of a camera, as strong in each patch as it happens to be; stays in [0, 1], as photos do.
+
+    A patch draws its noise's strength, up to `most` in prior space; how much of its variance the channels share, as
+    cameras keep colours coarser than brightness; and how far it is smoothed over 3 x 3 pixels.
+    """
+    strength, shared, soft = torch.rand(3, len(color), 1, 1, 1, generator=generator)
+    shared = shared.sqrt()
+    grey = torch.randn(color[:, :1].shape, generator=generator)
+    noise = shared.sqrt() * grey + (1 - shared).sqrt() * torch.randn(color.shape, generator=generator)
+    noise = torch.lerp(noise, avg_pool2d(noise, 3, 1, 1), soft)
+    return (color + 0.5 * most * strength * noise).clamp(0, 1)  # prior space is twice as wide
 
 
 def fill_holes(value: Float[Tensor, "b p p"], valid: Bool[Tensor, "b p p"]) -> Float[Tensor, "b p p"]:

@@ -42,7 +42,7 @@ __all__ = [
 
 HALVES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 _TABLE = 1000
-_OF_FRAMES = ("patch", "channels", "known", "focal", "d_min", "depth_range", "depth_factor", "grain")
+_OF_FRAMES = ("patch", "channels", "known", "focal", "d_min", "depth_range", "depth_factor", "grain", "sharpen")
 _KNOWN = 0.75  # the rest keeps the joint distribution, for what no photo shows
 
 

@@ -49,8 +49,9 @@ class Settings:
         focal: Shortest and longest focal length that frames are reduced to, in pixels.
         d_min: Depth at which disparity is 1, in metres.
         depth_range: Smallest and largest factor on a patch's depth.
-        grain: Largest standard deviation of white noise that is part of a patch's colours, in prior-space units; each
-            patch draws its own from 0 on. Sensors leave such in photos, and renderers do not.
+        grain: Largest standard deviation of noise that is part of a patch's colours, in prior-space units; each patch
+            draws its own from 0 on. Cameras leave such in photos, and renderers do not.
+        sharpen: Largest amount by which a patch's colours are sharpened; each draws its own, from a little softer on.
         depth_factor: Multiplies the depth unit of folders of frames to train on, where that is wrong.
     """
 
@@ -82,6 +83,7 @@ class Settings:
     d_min: float = 0.5
     depth_range: tuple[float, float] = (0.6, 1.6)
     grain: float = 0.0
+    sharpen: float = 0.0
     depth_factor: float = 1.0
 
     def __post_init__(self) -> None:
@@ -100,6 +102,7 @@ _CHOICES = {
     "schedule": ("cosine", "constant"),
     "precision": ("auto", "fp32", "bf16", "fp16"),
 }
+_SHARPEST = 4.0  # beyond, edges are little else than halos
 _LARGEST_FACTOR = 2.0  # nearer than d_min / 2 depth is not kept when frames are read
 
 
@@ -134,6 +137,8 @@ def _check(settings: Settings) -> None:
         raise ValueError(f"ema must be at least 0 and below 1, but is {settings.ema:g}.")
     if not 0 <= settings.grain < 1:
         raise ValueError(f"grain must be at least 0 and below 1, but is {settings.grain:g}.")
+    if not 0 <= settings.sharpen <= _SHARPEST:
+        raise ValueError(f"sharpen must be from 0 to {_SHARPEST:g}, but is {settings.sharpen:g}.")
     if settings.depth_range[1] > _LARGEST_FACTOR:
         raise ValueError(
             f"depth_range may not exceed {_LARGEST_FACTOR:g}, but is {settings.depth_range[1]:g}: nearer than "

@@ -25,7 +25,7 @@ class FrameSource:
     Args:
         about: What is on the card.
         sets: Frames by name: `"train"`, and what is measured on.
-        settings: The run's: `patch`, `channels`, `depth_range` and `grain` are used.
+        settings: The run's: `patch`, `channels`, `depth_range`, `grain` and `sharpen` are used.
         count: Frames to train on.
     """
 
@@ -43,7 +43,9 @@ class FrameSource:
         """Return augmented patches in prior space, and weights that are 0 where a value is unknown."""
         generator, how = seeded(seed, step, slot), self.settings
         crops = self.sets["train"].crop(count, how.patch, generator)
-        return augmented(crops, generator, channels=how.channels, depth_range=how.depth_range, grain=how.grain)
+        return augmented(
+            crops, generator, channels=how.channels, depth_range=how.depth_range, grain=how.grain, sharpen=how.sharpen
+        )
 
     def plain(self, name: str, count: int, *, seed: int) -> tuple[Tensor, Tensor]:
         """Return patches without jitter or change of depth scale."""

@@ -42,7 +42,7 @@ class ShardSource:
         about: What is on the card.
         place: Where the shards are.
         manifest: What is in them.
-        settings: The run's: `patch`, `channels`, `focal`, `d_min`, `depth_range` and `grain` are used.
+        settings: The run's: `patch`, `channels`, `focal`, `d_min`, `depth_range`, `grain` and `sharpen` are used.
         others: More to be measured on, by name: folders of frames, or of shards.
         reading: How folders of frames are read.
     """
@@ -73,7 +73,9 @@ class ShardSource:
         generator = seeded(seed, step, slot)
         crops = pool.crop(count, self.settings.patch, generator)
         how = self.settings
-        return augmented(crops, generator, channels=how.channels, depth_range=how.depth_range, grain=how.grain)
+        return augmented(
+            crops, generator, channels=how.channels, depth_range=how.depth_range, grain=how.grain, sharpen=how.sharpen
+        )
 
     def plain(self, name: str, count: int, *, seed: int) -> tuple[Tensor, Tensor]:
         """Return patches as they are, without jitter or change of depth scale."""
