@@ -51,8 +51,22 @@ def main(
 
 def _run(scene: Path, folder: Path, **settings) -> dict:
     done = folder / "metrics.json"
-    metrics = json.loads(done.read_text()) if done.exists() else run(scene, folder, video=0, **settings)
+    metrics = _read(done, settings) if done.exists() else run(scene, folder, video=0, **settings)
     return {name: value for name, value in metrics.items() if name != "views"}
+
+
+def _read(path: Path, settings: dict) -> dict:
+    metrics = json.loads(path.read_text())
+    saved = {**metrics, "views": len(metrics["train"])}
+    asked = {name: value for name, value in settings.items() if value is not None}
+    if settings["regularize"] != "prior":
+        asked = {name: value for name, value in asked.items() if name not in ("prior", "ray_prior")}
+    elif asked["ray_prior"] == "none":
+        asked["ray_prior"] = None
+    differ = [f"{name} {saved.get(name)}, not {value}" for name, value in asked.items() if saved.get(name) != value]
+    if differ:
+        raise ValueError(f"{path} is of a fit with {'; '.join(differ)}. Give another --out, or remove it.")
+    return metrics
 
 
 def table(rows: list[dict], figures: tuple[str, ...] = FIGURES) -> list[dict]:

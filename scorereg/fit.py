@@ -14,6 +14,7 @@ from torch import Tensor
 from scorereg.cameras import Rays
 from scorereg.fields import DensityGrid, HashGrid
 from scorereg.fit_loop import Extra, Loop
+from scorereg.fit_prior import known_as
 from scorereg.photo import BACKGROUND
 from scorereg.priors.network import NetworkPrior
 from scorereg.priors.wrap import WrappedPrior
@@ -125,7 +126,7 @@ def _identity(scene: Scene, prior, regularize: Regularize, recipe: Recipe, seed:
     said = {name: _name(value) for name, value in recipe.__dict__.items()}
     about = {"scene": scene.name, "views": str(scene.train), "near": str(scene.near), "far": str(scene.far)}
     about["size"] = f"{scene.cameras.width}x{scene.cameras.height}"
-    about["prior"] = str(prior.card.name if prior is not None and regularize == "prior" else None)
+    about["prior"] = known_as(prior) if prior is not None and regularize == "prior" else "None"
     return {**about, "regularize": regularize, "seed": str(seed), **said}
 
 

@@ -19,6 +19,7 @@ from scorereg.cameras import Cameras, Rays
 from scorereg.consistency import consistency, descriptors, texture
 from scorereg.estimators import by_name
 from scorereg.fields import DensityGrid, HashGrid
+from scorereg.fit_prior import patch_transform
 from scorereg.particles import Particles
 from scorereg.patches import Patches, PatchSampler
 from scorereg.photo import BACKGROUND, background
@@ -28,7 +29,6 @@ from scorereg.scenes import Scene
 from scorereg.schedules import log_linear
 from scorereg.score import ScoreLoss
 from scorereg.surface_depth import surface_depth
-from scorereg.transforms import RGBD
 
 __all__ = ["Extra", "Loop"]
 
@@ -63,6 +63,8 @@ class Loop:
         self.descriptors = descriptors(self.images) if self.geometric and recipe.consistency > 0 else None
         self.texture = 0.0 if self.descriptors is None else texture(self.descriptors)
         self.sampler, self.score, self.particles = None, None, None
+        if prior is not None:
+            self.transform = patch_transform(prior.card, recipe)
         if prior is not None or (self.geometric and recipe.geometric_patches):
             self.sampler = PatchSampler(
                 self.cameras,
@@ -74,7 +76,6 @@ class Loop:
                 known_rgb=recipe.known_rgb,
             )
         if prior is not None:
-            self.transform = RGBD.for_card(prior.card)
             self.particles = Particles(prior) if recipe.estimator == "vsd" else None
             start, end = int(recipe.prior_start * recipe.steps), max(int(recipe.prior_end * recipe.steps), 1)
             self.sigma = log_linear(*recipe.sigma, start, end)

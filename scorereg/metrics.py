@@ -17,10 +17,13 @@ __all__ = ["average", "depth_abs_rel", "lpips", "psnr", "ssim"]
 
 
 def psnr(image: Float[Tensor, "h w c"], truth: Float[Tensor, "h w c"]) -> float:
-    """Peak signal-to-noise ratio, `-10 log10(mean squared error)`, in decibels; infinite for equal images."""
+    """Peak signal-to-noise ratio, `-10 log10(mean squared error)`, in decibels; infinite for equal images.
+
+    NaN where an image holds one.
+    """
     _same_shape("psnr", image, truth)
     error = (image.double() - truth.double()).square().mean().item()
-    return -10 * math.log10(error) if error > 0 else math.inf
+    return math.inf if error == 0 else -10 * math.log10(error)
 
 
 def ssim(image: Float[Tensor, "h w c"], truth: Float[Tensor, "h w c"]) -> float:

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from scorereg.fit_prior import check_levels, known_as
 from scorereg.priors.base import Prior
 from scorereg.ray_weights import RayWeights
 from scorereg.rendering import Render, edge_depths
@@ -29,6 +30,9 @@ class RayTerm:
         sigma: Noise level when it begins and at the fit's end.
         start: When it begins, as a share of the steps.
         rays: How many of a step's rays it sees; the first, which are random ones.
+
+    Raises:
+        ValueError: If the prior was not trained for these noise levels.
     """
 
     def __init__(
@@ -46,7 +50,10 @@ class RayTerm:
     ) -> None:
         self.transform, self.near, self.far, self.rays = transform, near, far, rays
         self.first, self.weight = int(start * steps), weight
-        self._name = f"{getattr(getattr(prior, 'card', None), 'name', type(prior).__name__)}, {weight}, {sigma}, {rays}"
+        card = getattr(prior, "card", None)
+        if card is not None:
+            check_levels(card, sigma)
+        self._name = f"{known_as(prior)}, {weight}, {sigma}, {rays}"
         self.score = ScoreLoss(prior, sigma=log_linear(*sigma, self.first, max(steps, 1)), weight=torch.square)
 
     def __repr__(self) -> str:

@@ -48,7 +48,7 @@ def check_settings(
             f"{type(against).__name__} of {', '.join(getattr(against, 'channels', ())) or 'none'}."
         )
     if sigma is not None and not callable(sigma):
-        _check_level(float(sigma), noise_range(prior))
+        _check_level(_number("sigma", sigma), noise_range(prior))
     for name, value in (("weight", weight), ("budget", 0 if budget is None else budget)):
         if not callable(value):
             _check_weight(name, value)
@@ -129,8 +129,9 @@ def level_of(given: Any, step: int | None, x: Tensor, trained: tuple[float, floa
     if callable(given):
         given = given(_need_step(step, "sigma"))
     if not isinstance(given, Tensor):  # a number costs no wait for a GPU
-        _check_level(float(given), trained)
-        return float(given)
+        number = _number("sigma", given)
+        _check_level(number, trained)
+        return number
     if given.ndim and given.shape != x.shape[:1]:  # would broadcast, silently, to the wrong patches
         raise ValueError(
             f"ScoreLoss needs one sigma per patch, shape ({len(x)},), but got shape {tuple(given.shape)}. "
@@ -156,7 +157,13 @@ def weight_of(weight: Any, level: Tensor, step: int | None) -> Tensor | float:
             f"ScoreLoss needs one weight per patch, shape {tuple(level.shape)}, but the function given as `weight` "
             f"returned shape {tuple(weight.shape)}."
         )
-    return weight.detach().to(level).expand(level.shape)
+    weight = weight.detach().to(level)
+    if not (weight.isfinite() & (weight >= 0)).all():
+        raise ValueError(
+            f"ScoreLoss needs weights that are finite and at least 0, but the function given as `weight` returned "
+            f"{weight.min().item():g} to {weight.max().item():g}."
+        )
+    return weight.expand(level.shape)
 
 
 def budget_of(budget: Any, step: int | None) -> float:
@@ -215,5 +222,14 @@ def _check_level(sigma: float, trained: tuple[float, float] | None) -> None:
 
 
 def _check_weight(name: str, value: Any) -> None:
-    if not 0 <= float(value) < math.inf:
+    if not 0 <= _number(name, value) < math.inf:
         raise ValueError(f"ScoreLoss needs {name} >= 0, and finite, but got {float(value):g}.")
+
+
+def _number(name: str, value: Any) -> float:
+    try:
+        if not isinstance(value, str):
+            return float(value)
+    except (TypeError, ValueError, RuntimeError):
+        pass  # told below, as what has no number in it at all
+    raise ValueError(f"ScoreLoss needs {name} as a number, but got a {type(value).__name__}: {value!r}.")

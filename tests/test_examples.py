@@ -15,7 +15,7 @@ from PIL import Image
 from torch.testing import assert_close
 from typer.testing import CliRunner
 
-from benchmarks import score_loss
+from benchmarks import few_views, score_loss
 from examples.nerf_fewshot import demo, evaluate, pictures
 from examples.nerf_fewshot.__main__ import app
 from scorereg.cli import one_line_errors
@@ -197,10 +197,40 @@ def test_a_seed_repeats_a_run(scene, tmp_path):
 
 
 @pytest.mark.usefixtures("tiny")
-def test_a_run_may_go_into_the_same_folder_again(scene, tmp_path):
-    for seed in ("1", "2"):
-        fit(scene, tmp_path / "run", "--regularize", "none", "--seed", seed)
-    assert read(tmp_path / "run")["seed"] == 2
+def test_a_run_may_go_into_the_same_folder_again_and_leaves_nothing_of_the_one_before(scene, tmp_path):
+    out = tmp_path / "run"
+    fit(scene, out, "--regularize", "none", "--seed", "1", video=3)
+    (out / "views" / "of-another-scene.png").write_bytes(b"")
+    assert (out / "path.mp4").is_file()
+    fit(scene, out, "--regularize", "none", "--seed", "2")
+    assert read(out)["seed"] == 2
+    assert not (out / "path.mp4").exists()
+    assert sorted(path.name for path in (out / "views").iterdir()) == ["0.png", "3.png"]
+
+
+@pytest.mark.usefixtures("tiny")
+def test_an_interrupted_run_says_how_to_go_on(scene, tmp_path, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("examples.nerf_fewshot.run.render_views", interrupted)
+    told = CliRunner().invoke(
+        app, [str(scene), "--out", str(tmp_path), "--steps", "2", "--regularize", "none", "--preset", "cpu"]
+    )
+    assert told.exit_code == 130
+    assert told.stderr.splitlines()[-1].endswith("the same command with --resume goes on")
+
+
+@pytest.mark.usefixtures("tiny")
+def test_the_benchmark_takes_no_fit_of_other_settings_for_its_own(scene, tmp_path):
+    settings = {"regularize": "none", "seed": 0, "steps": 2, "views": 3, "prior": "rooms-rgbd-24", "ray_prior": "none"}
+    first = few_views._run(scene, tmp_path, **settings)
+    assert few_views._run(scene, tmp_path, **settings) == first
+    assert few_views._run(scene, tmp_path, **settings | {"steps": None, "prior": "another"}) == first
+    with pytest.raises(ValueError, match=r"metrics.json is of a fit with seed 0, not 1; steps 2, not 3\. Give another"):
+        few_views._run(scene, tmp_path, **settings | {"seed": 1, "steps": 3})
+    with pytest.raises(ValueError, match=r"regularize none, not prior; prior None, not rooms"):
+        few_views._run(scene, tmp_path, **settings | {"regularize": "prior"})
 
 
 @pytest.mark.usefixtures("tiny")
@@ -288,14 +318,21 @@ def test_a_flight_is_filmed(scene, tmp_path):
         (["--prior", "nonesuch"], "no prior is called 'nonesuch'"),
         (["--ray-prior", "nonesuch"], "no prior is called 'nonesuch'"),
         (["--ray-prior", "rooms-rgbd-24"], "not of the weights along rays. Choose rays-64"),
-        (["--out", "FILE/run"], "cannot be written (Not a directory). Choose another --out."),
+        (["--prior", "rays-64"], "--prior rays-64: RGBD makes patches with channels"),
+        (["--prior", "blocks-32"], "--prior blocks-32: RGBD makes patches with channels"),
+        (["--max-size", "4"], "photos of 4x3 pixels are too small"),
+        (["--seed", "99999999999999999999999"], "--seed must be from 0 to 2^63 - 1"),
+        (["--out", "FOLDER"], "metrics.json is a folder, where a file is to be written. Move it away"),
+        (["--out", "FILE"], "cannot be written (Not a directory). Choose another --out."),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_a_mistake_is_one_line_and_exit_code_2(more, says, scene, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "tinycudann", None)
     (tmp_path / "file").write_text("")
-    more = [item.replace("FILE", str(tmp_path / "file")) for item in more]
+    (tmp_path / "folder" / "metrics.json").mkdir(parents=True)
+    paths = {"FILE": "file/run", "FOLDER": "folder"}
+    more = [str(tmp_path / paths[item]) if item in paths else item for item in more]
     arguments = [str(scene), "--out", str(tmp_path / "run"), "--steps", "1", "--video", "0", *more]
     with pytest.raises(SystemExit) as stopped, one_line_errors():
         app(arguments, standalone_mode=False)

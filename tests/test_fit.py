@@ -343,6 +343,32 @@ def test_a_saved_fit_of_other_settings_is_refused(tmp_path):
     assert path.read_bytes() == held
 
 
+def test_a_saved_fit_of_another_prior_of_the_same_name_is_refused(prior, tmp_path):
+    path, recipe = tmp_path / "fit.pt", replace(TINY, steps=2)
+    fit_scene(wall_scene(), prior, recipe=recipe, save=path)
+    other = NetworkPrior(prior.network, replace(prior.card, steps=7))
+    with pytest.raises(ValueError, match=r"another fit: prior was untrained \(\w{8}\), now untrained \(\w{8}\)\."):
+        fit_scene(wall_scene(), other, recipe=recipe, save=path, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("card", "says"),
+    [
+        ({"sigma_min": 0.05}, r"at sigma 0\.3 to 0\.02, but it was trained for 0\.05 to 2"),
+        ({"focal": None}, "has no focal length, so nothing says what its patches see"),
+        ({"channels": ("r", "g", "b", "nx")}, "RGBD makes patches with channels"),
+    ],
+    ids=str,
+)
+def test_a_prior_that_would_stop_a_fit_in_its_midst_is_refused_before_it(card, says, prior):
+    heard = []
+    with pytest.raises(ValueError, match=says):
+        fit_scene(
+            wall_scene(), NetworkPrior(prior.network, replace(prior.card, **card)), recipe=TINY, report=heard.append
+        )
+    assert not heard
+
+
 def test_a_saved_fit_that_is_damaged_is_named(tmp_path):
     path = tmp_path / "fit.pt"
     path.write_bytes(b"half of it")

@@ -11,6 +11,7 @@ def test_psnr_in_closed_form():
     truth = torch.rand(8, 9, 3) * 0.5
     assert metrics.psnr(truth + 0.1, truth) == pytest.approx(20, abs=1e-4)
     assert metrics.psnr(truth, truth) == math.inf
+    assert math.isnan(metrics.psnr(truth * math.nan, truth))  # and not the best there is
 
 
 def test_ssim_of_constant_images_in_closed_form():

@@ -103,6 +103,15 @@ def test_score_names_mistakes(channels, sigma, says):
         score(PRIOR, torch.zeros(1, channels, 6, 6), torch.tensor(sigma))
 
 
+@pytest.mark.parametrize("shape", [(9, 9), (6, 1)], ids=str)
+def test_gaussian_is_asked_for_patches_of_its_size_alone(shape):
+    """What has one pixel along an axis would broadcast to the whole field."""
+    x = torch.zeros(2, len(NAMES), *shape)
+    for ask in (PRIOR.denoise, PRIOR.log_density):
+        with pytest.raises(ValueError, match=r"of patches of 6x6 pixels, shape \(b, c, h, w\), but got"):
+            ask(x, torch.full((2,), 0.1))
+
+
 @pytest.mark.parametrize(
     "wrong", [{"size": 0, "channels": NAMES}, {"size": 4, "channels": ()}, {"size": 4, "channels": NAMES, "std": 0.0}]
 )

@@ -260,6 +260,14 @@ def test_weights_of_another_network(folder, tmp_path):
         load_prior(folder)
 
 
+def test_card_with_another_size(folder):
+    card = json.loads((folder / "card.json").read_text())
+    side = card["size"][0]
+    (folder / "card.json").write_text(json.dumps(card | {"size": [2 * side, 2 * side]}))
+    with pytest.raises(ValueError, match=rf"has patches of {2 * side}x{2 * side}, but the network .*for {side}x{side}"):
+        load_prior(folder)
+
+
 def test_card_of_another_prior(folder):
     card = json.loads((folder / "card.json").read_text()) | {"channels": ["r", "g", "b"]}
     (folder / "card.json").write_text(json.dumps(card))

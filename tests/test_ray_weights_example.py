@@ -54,6 +54,13 @@ def test_its_name_is_that_of_its_settings_and_of_no_object():
     assert repr(term(Wall(7), weight=0.2)) != repr(term(Wall(7)))
 
 
+def test_levels_that_the_prior_does_not_know_are_refused_at_once():
+    prior = Wall(7)
+    prior.card = PriorCard("lines", ("weight",), (16,), sigma_min=0.2, sigma_max=1.0)
+    with pytest.raises(ValueError, match=r"'lines' at sigma 0\.5 to 0\.1, but it was trained for 0\.2 to 1"):
+        term(prior)
+
+
 def test_its_gradient_is_that_of_the_residual_in_prior_space():
     weights = torch.rand(5, 12, generator=torch.Generator().manual_seed(0)) / 12
     mine, plain = weights.clone().requires_grad_(), weights.clone().requires_grad_()

@@ -207,6 +207,10 @@ def test_named_splits_are_kept_and_thinned_evenly(tmp_path):
     assert load_scene(tmp_path, 3).test == (1, 0)
     edit(tmp_path, lambda table: table.pop("test_filenames"))
     assert load_scene(tmp_path, 3).test == (0, 1, 3, 5, 7)
+    edit(tmp_path, lambda table: table.pop("train_filenames"))
+    edit(tmp_path, lambda table: table.update(test_filenames=[names[0], names[1], names[9]]))
+    assert load_scene(tmp_path, 3).test == (0, 1, 9)  # what is held out is never fitted
+    assert load_scene(tmp_path, 7).train == (2, 3, 4, 5, 6, 7, 8)
 
 
 def test_depth_is_metric_and_what_is_unknown_is_zero(tmp_path):
@@ -559,6 +563,9 @@ def test_a_mirrored_pose(tmp_path):
         (lambda t: t.pop("far"), "`near` and `far` must both be numbers"),
         (lambda t: t.update(ply_file_path="points.ply"), "points.ply: the point file is missing"),
         (lambda t: t["frames"][2].update(depth_file_path="d.png"), "d.png: the depth map .* is missing; add it"),
+        (lambda t: t["frames"][2].update(depth_file_path=5), "`depth_file_path` must be the name of a file, but is 5"),
+        (lambda t: t.update(ply_file_path=7), "`ply_file_path` must be the name of a file, but is 7"),
+        (lambda t: t["frames"][2]["transform_matrix"][0].__setitem__(3, 1e39), "002.png: .*as good as infinite"),
     ],
 )
 def test_mistakes_in_transforms(tmp_path, change, match):

@@ -7,6 +7,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from scorereg import RGBD, GaussianFieldPrior, ScoreLoss, schedules, score
+from scorereg.score_inputs import level_of
 
 RGBD_NAMES = ("r", "g", "b", "disparity")
 PRIOR = GaussianFieldPrior(size=8, channels=RGBD_NAMES).double()
@@ -587,6 +588,16 @@ def test_weights_that_do_not_fit_are_named():
         ScoreLoss(PRIOR, weight=lambda s: s[:, None])(patches(), SIGMA)
     with pytest.raises(ValueError, match="weight >= 0"):
         ScoreLoss(PRIOR, weight=lambda step: -step)(patches(), SIGMA, step=1)
+    with pytest.raises(ValueError, match=r"function given as `weight` returned -"):
+        ScoreLoss(PRIOR, weight=lambda s: -s)(patches(), SIGMA)
+    with pytest.raises(ValueError, match=r"function given as `weight` returned nan to nan"):
+        ScoreLoss(PRIOR, weight=lambda s: s * float("nan"))(patches(), SIGMA)
+
+
+@pytest.mark.parametrize("sigma", ["0.1", [0.1, 0.1, 0.1], {}], ids=str)
+def test_a_sigma_that_is_no_number_is_named(sigma):
+    with pytest.raises(ValueError, match=f"sigma as a number, but got a {type(sigma).__name__}"):
+        level_of(sigma, None, patches(), None)  # as callers without type checks have it
 
 
 def test_misspelt_settings_are_refused():

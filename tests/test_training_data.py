@@ -303,6 +303,11 @@ BAD = {
         ValueError,
         r"0.depth.png has no depth at all: every pixel is 0 or 65535\. Leave the frame out",
     ),
+    "depth of 8 bits": (
+        lambda d: (rooms(d), Image.new("L", (40, 32), 200).save(d / "0.depth.png")),
+        ValueError,
+        r"0.depth.png has 8 bits a pixel, which hold no depth in millimetres\. Write it as 16-bit PNG",
+    ),
     "truncated photo": (
         lambda d: (rooms(d), (d / "1.jpg").write_bytes((d / "1.jpg").read_bytes()[:700])),
         OSError,

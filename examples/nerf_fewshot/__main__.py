@@ -57,12 +57,17 @@ def main(
         raise ValueError(f"--regularize must be one of {', '.join(get_args(Regularize))}, but is {regularize!r}.")
     if estimator not in get_args(Name):
         raise ValueError(f"--estimator must be one of {', '.join(get_args(Name))}, but is {estimator!r}.")
-    result = run(
-        scene, out, views=views, regularize=regularize, prior=prior, estimator=estimator,
-        ray_prior=ray_prior, gate=gate, steps=steps, seed=seed, preset=preset,
-        scale=scale, max_size=max_size, backend=backend, video=video,
-        resume=resume,
-    )  # fmt: skip
+    try:
+        result = run(
+            scene, out, views=views, regularize=regularize, prior=prior, estimator=estimator,
+            ray_prior=ray_prior, gate=gate, steps=steps, seed=seed, preset=preset,
+            scale=scale, max_size=max_size, backend=backend, video=video,
+            resume=resume,
+        )  # fmt: skip
+    except KeyboardInterrupt:
+        if (out / "fit.pt").is_file():
+            typer.echo(f"interrupted, saved in {out}; the same command with --resume goes on", err=True)
+        raise typer.Exit(130) from None
     typer.echo(f"{in_words(result, 'psnr', 'ssim', 'depth_abs_rel')}: {out}")
 
 

@@ -20,6 +20,7 @@ from scorereg.scenes import Scene, camera_path
 
 __all__ = [
     "View",
+    "clear",
     "render_views",
     "summary",
     "views_of",
@@ -87,12 +88,19 @@ def summary(views: list[View]) -> dict:
 
 def write(fit: Fit, views: list[View], metrics: dict, out: Path, *, video_frames: int) -> None:
     """Write metrics, history, a picture of each test view, the field and a flight; each beside, then into place."""
+    clear(out)
     write_history(fit.history, out)
     write_views(views, out, fit.scene.near, fit.scene.far)
     _save_field(fit, out / "field.pt")
     if video_frames > 0:
         save_video(_flight(fit, video_frames), out / "path.mp4")
     write_metrics(metrics, out)
+
+
+def clear(out: Path) -> None:
+    """Take away what an earlier fit left, its metrics first, so that they do not stand beside another's pictures."""
+    for old in (out / "metrics.json", out / "path.mp4", *(out / "views").glob("*.png")):
+        old.unlink(missing_ok=True)
 
 
 def write_history(history: list[dict[str, float | int]], out: Path) -> None:

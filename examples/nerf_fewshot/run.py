@@ -2,7 +2,8 @@
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,12 +13,14 @@ from examples.nerf_fewshot.setting import by_preset, facts_of, progress_of
 from scorereg import NetworkPrior, RayWeights, load_prior
 from scorereg.estimators import Name
 from scorereg.fit import CPU, GPU, Extra, Fit, Recipe, Regularize, fit_scene
+from scorereg.fit_prior import patch_transform
 from scorereg.priors import WrappedPrior
 from scorereg.ray_term import RayTerm
 from scorereg.scenes import Scene, load_scene
 
 __all__ = ["fit_to_folder", "make_writable", "ray_term", "run", "run_views"]
 
+WRITTEN = ("metrics.json", "history.jsonl", "field.pt", "fit.pt", "path.mp4")
 BACKENDS = ("auto", "compiled", "eager", "tinycudann")
 
 
@@ -66,10 +69,12 @@ def run_views(
         raise ValueError(
             f"--estimator and --gate are the prior's, so they mean nothing with --regularize {regularize}."
         )
+    if not 0 <= seed < 2**63:
+        raise ValueError(f"--seed must be from 0 to 2^63 - 1, but is {seed}.")
     recipe = replace(recipe, backend=backend, estimator=estimator, gate=gate)
     make_writable(out)
     loaded = load_scene(scene, views=views, scale=scale, max_size=max_size)
-    trained = load_prior(prior, device=device) if regularize == "prior" else None
+    trained = _patch_prior(prior, recipe, device) if regularize == "prior" else None
     lines = ray_term(ray_prior, loaded, recipe.steps, device) if trained is not None and ray_prior != "none" else None
     facts = {
         "regularize": regularize, "prior": prior if trained is not None else None,
@@ -82,11 +87,28 @@ def run_views(
     )  # fmt: skip
 
 
+def _patch_prior(name: str, recipe: Recipe, device: str) -> NetworkPrior | WrappedPrior:
+    prior = load_prior(name, device=device)
+    with _about(f"--prior {name}"):
+        patch_transform(prior.card, recipe)
+    return prior
+
+
+@contextmanager
+def _about(option: str) -> Iterator[None]:
+    """Say of an unusable value which option gave it."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{option}: {error}") from None
+
+
 def ray_term(name: str, scene: Scene, steps: int, device: str, **settings) -> RayTerm:
     """Return the term of a prior over ray weights, by its name or folder, in a fit of so many steps."""
     prior = load_prior(name, device=device)
-    transform = RayWeights.for_card(prior.card)
-    return RayTerm(prior, transform, near=scene.near, far=scene.far, steps=steps, **settings)
+    with _about(f"--ray-prior {name}"):
+        transform = RayWeights.for_card(prior.card)
+        return RayTerm(prior, transform, near=scene.near, far=scene.far, steps=steps, **settings)
 
 
 def fit_to_folder(
@@ -148,6 +170,9 @@ def make_writable(out: Path) -> None:
     Raises:
         OSError: If it cannot be written.
     """
+    taken = [out / name for name in WRITTEN if (out / name).is_dir()]
+    if taken:
+        raise OSError(f"{taken[0]} is a folder, where a file is to be written. Move it away, or choose another --out.")
     try:
         (out / "views").mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=out):

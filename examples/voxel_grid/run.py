@@ -5,7 +5,7 @@ from typing import get_args
 
 import torch
 
-from examples.nerf_fewshot.evaluate import summary, views_of, write_history, write_metrics, write_views
+from examples.nerf_fewshot.evaluate import clear, summary, views_of, write_history, write_metrics, write_views
 from examples.nerf_fewshot.run import make_writable
 from examples.nerf_fewshot.setting import by_preset, facts_of, progress_of
 from examples.voxel_grid.fit import GridFit, fit_grid
@@ -73,6 +73,7 @@ def run(
         "rgbd_prior": rgbd_prior if patches is not None else None, "preset": preset, **summary(shown),
         **_floaters(fit, loaded), "seconds": fit.seconds, "steps": recipe.steps, "seed": seed, "voxel": fit.field.voxel,
     }  # fmt: skip
+    clear(out)
     write_history(fit.history, out)
     write_views(shown, out, loaded.near, loaded.far)
     write_beside(out / "grid.pt", lambda beside: torch.save(fit.field.state_dict(), beside))

@@ -46,7 +46,12 @@ class GaussianFieldPrior(nn.Module):
         self.register_buffer("power", power * (std**2 / power.mean()))
 
     def denoise(self, x: Float[Tensor, "b c h w"], sigma: Float[Tensor, " b"]) -> Float[Tensor, "b c h w"]:
-        """Return the posterior mean; the spectrum is applied in float64 for float64 `x`, else in float32."""
+        """Return the posterior mean; the spectrum is applied in float64 for float64 `x`, else in float32.
+
+        Raises:
+            ValueError: If the patch has another size than the field.
+        """
+        self._check(x)
         power = self.power.to(x.dtype)
         noise = rearrange(sigma, "b -> b 1 1 1").to(x.dtype).square()
         return torch.fft.ifft2(power / (power + noise) * torch.fft.fft2(x)).real
@@ -58,7 +63,20 @@ class GaussianFieldPrior(nn.Module):
         return torch.fft.ifft2(self.power.sqrt() * torch.fft.fft2(white)).real
 
     def log_density(self, x: Float[Tensor, "b c h w"], sigma: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
-        """Return the log density of the noised field up to a constant; its gradient is the score."""
+        """Return the log density of the noised field up to a constant; its gradient is the score.
+
+        Raises:
+            ValueError: If the patch has another size than the field.
+        """
+        self._check(x)
         power = torch.fft.fft2(x, norm="ortho").abs().square()
         noise = rearrange(sigma, "b -> b 1 1 1").square()
         return -0.5 * (power / (self.power.to(x.dtype) + noise)).sum(dim=(1, 2, 3))
+
+    def _check(self, x: Tensor) -> None:
+        """Refuse what would broadcast, silently, or fail without a word of why."""
+        if x.ndim != 4 or x.shape[2:] != self.power.shape:
+            size = "x".join(str(side) for side in self.power.shape)
+            raise ValueError(
+                f"GaussianFieldPrior is of patches of {size} pixels, shape (b, c, h, w), but got {tuple(x.shape)}."
+            )

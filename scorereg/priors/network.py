@@ -155,6 +155,14 @@ class NetworkPrior(nn.Module):
                 f"{folder / CARD_FILE} names {len(card.channels)} channels ({', '.join(card.channels)}), but the "
                 f"network in {folder / CONFIG_FILE} takes {inside}. They do not belong together; copy both again."
             )
+        sample = network.config.get("sample_size")
+        sides = (sample,) * len(card.size) if isinstance(sample, int) else sample
+        if sides is not None and tuple(fold * side for side in sides) != card.size:
+            raise ValueError(
+                f"{folder / CARD_FILE} has patches of {'x'.join(map(str, card.size))}, but the network in "
+                f"{folder / CONFIG_FILE} was made for {'x'.join(str(fold * side) for side in sides)}. "
+                "They do not belong together; copy both again."
+            )
         prior = cls(network, card, autocast=autocast).to(device).eval()
         return prior.requires_grad_(False)
 

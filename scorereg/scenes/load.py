@@ -10,6 +10,10 @@ from scorereg.scenes.scene import Capture, Scene
 
 __all__ = ["TYPICAL_DEPTH", "load_scene"]
 
+_SMALLEST = 7  # pixels, the window of SSIM
+
+_SMALLEST = 7  # the window of SSIM
+
 TYPICAL_DEPTH = 2.4
 """Median depth in metres of the rendered rooms that the shipped indoor prior was trained on (752 frames). A scene whose
 unit is unknown is scaled so that its own typical depth becomes this: then the prior sees disparities that it knows."""
@@ -42,6 +46,12 @@ def load_scene(path: str | Path, views: int = 3, *, scale: float | None = None, 
     if max_size is not None and max_size < 1:
         raise ValueError(f"{folder}: max_size is the longest side in pixels, at least 1, but max_size={max_size}.")
     capture = _read(folder, views, max_size)
+    if min(capture.images.shape[1:3]) < _SMALLEST:
+        height, width = capture.images.shape[1:3]
+        raise ValueError(
+            f"{folder}: photos of {width}x{height} pixels are too small to say anything of; the shorter side "
+            f"needs at least {_SMALLEST}. Give larger ones, or a larger max_size."
+        )
     extent, source = _extent(capture, folder)
     factor, found = _scale(capture, extent, scale)
     pose = capture.cameras.pose.clone()

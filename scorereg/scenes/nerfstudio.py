@@ -56,7 +56,7 @@ def read_transforms(path: Path, views: int, *, max_size: int | None = None) -> C
     maps = _depth(path, file, table, frames, lenses, (width, height))
     depth = None if maps is None else torch.stack([reduce_depth(depth, step) for depth in maps])
     metric = bool(table.get("metric", depth is not None))
-    points = _points(path, table)
+    points = _points(path, table, file)
     files = tuple(str(photo.relative_to(path)) for photo in photos)
     return Capture(images, cameras, files, train, test, depth, metric, _bounds(table, file), points)
 
@@ -147,15 +147,15 @@ def _depth(
     path: Path, file: Path, table: dict[str, Any], frames: list[dict[str, Any]], lenses: list[_Lens], size: _Size
 ) -> list[Float[Tensor, "h w"]] | None:
     """Straightened depth maps, zero for a frame that names none; None where no frame does."""
-    if not any(frame.get("depth_file_path") for frame in frames):
+    names = [_path(frame, "depth_file_path", file) for frame in frames]
+    if not any(names):
         return None
     unit = table.get("depth_unit_scale_factor", _MILLIMETRES)
     if not isinstance(unit, int | float) or not 0 < unit < math.inf:
         raise ValueError(f"{file}: depth_unit_scale_factor must be a number above 0, but is {unit!r}.")
     width, height = size
     maps = []
-    for frame, (focal, center, distortion) in zip(frames, lenses, strict=True):
-        name = frame.get("depth_file_path")
+    for frame, name, (focal, center, distortion) in zip(frames, names, lenses, strict=True):
         depth = read_depth(path / name, unit) if name else torch.zeros(height, width)
         if depth.shape != (height, width):
             raise ValueError(
@@ -168,12 +168,13 @@ def _depth(
 
 
 def _split(table: dict[str, Any], names: list[str], views: int, file: Path) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    if "train_filenames" not in table:
+    if "train_filenames" not in table and "test_filenames" not in table:
         return hold_out(len(names), views, path=file)
-    train = _positions(table["train_filenames"], names, file)
-    if "test_filenames" in table:
-        test = _positions(table["test_filenames"], names, file)
-    else:
+    test = _positions(table.get("test_filenames", []), names, file)
+    train = _positions(table.get("train_filenames", []), names, file)
+    if "train_filenames" not in table:
+        train = [i for i in range(len(names)) if i not in test]
+    if "test_filenames" not in table:
         test = [i for i in range(len(names)) if i not in train]
     both = set(train) & set(test)
     if both:
@@ -201,5 +202,14 @@ def _bounds(table: dict[str, Any], file: Path) -> tuple[float, float] | None:
     return near, far
 
 
-def _points(path: Path, table: dict[str, Any]) -> Float[Tensor, "p 3"] | None:
-    return read_ply(path / table["ply_file_path"]) if table.get("ply_file_path") else None
+def _points(path: Path, table: dict[str, Any], file: Path) -> Float[Tensor, "p 3"] | None:
+    name = _path(table, "ply_file_path", file)
+    return read_ply(path / name) if name else None
+
+
+def _path(entry: dict[str, Any], key: str, file: Path) -> str | None:
+    """The name of a file that need not be named."""
+    name = entry.get(key)
+    if name is not None and not isinstance(name, str):
+        raise ValueError(f"{file}: `{key}` must be the name of a file, but is {name!r}.")
+    return name or None

@@ -21,8 +21,10 @@ def checked_pose(pose: Float[Tensor, "3 4"], name: str) -> Float[Tensor, "3 4"]:
     Raises:
         ValueError: If a number is not finite, or the 3x3 part is not a rotation within `MOST_SKEW`.
     """
-    if not pose.isfinite().all():
-        raise ValueError(f"{name}: the pose holds NaN or infinity; remove this frame or pose it again.")
+    if not pose.float().isfinite().all():
+        raise ValueError(
+            f"{name}: the pose holds NaN, infinity or what is as good as infinite; remove this frame or pose it again."
+        )
     rotation = pose[:, :3].double()
     determinant = torch.linalg.det(rotation).item()
     skew = (rotation.T @ rotation - torch.eye(3).double()).abs().max().item()

@@ -119,6 +119,10 @@ def read_frame(frame: Frame, maps: tuple[str, ...] = (COLOR, DEPTH)) -> Planes:
         raise ValueError(
             f"{frame.depth} has shape {depth.shape}{beside}. Bring both to one size, one depth value a pixel."
         )
+    if depth.dtype == np.uint8:
+        raise ValueError(
+            f"{frame.depth} has 8 bits a pixel, which hold no depth in millimetres. Write it as 16-bit PNG."
+        )
     measured = (depth > 0) & (depth != _SATURATED)
     if not measured.any():
         raise ValueError(f"{frame.depth} has no depth at all: every pixel is 0 or 65535. Leave the frame out.")

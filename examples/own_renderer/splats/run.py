@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from examples.nerf_fewshot.evaluate import View, summary, write_metrics, write_views
+from examples.nerf_fewshot.evaluate import View, clear, summary, write_metrics, write_views
 from examples.nerf_fewshot.run import make_writable
 from examples.nerf_fewshot.setting import by_preset, facts_of
 from examples.own_renderer.splats import cuda_renderer
@@ -82,6 +82,7 @@ def run(
         "renderer": "gsplat" if splats.render is cuda_renderer.render else "torch", **summary(shown),
         "seconds": seconds, "steps": recipe.steps, "count": recipe.count, "seed": seed,
     }  # fmt: skip
+    clear(out)
     write_views(shown, out, loaded.near, loaded.far)
     write_beside(out / "splats.pt", lambda beside: torch.save(splats.state_dict(), beside))
     write_metrics(metrics, out)
