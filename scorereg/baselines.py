@@ -1,6 +1,7 @@
 r"""The hand-made terms that a few-view fit needs beside a learned prior, and that a learned prior has to beat.
 
-Each takes what `render` returns and gives a scalar, the mean over the rays; a caller weighs and adds them.
+Those on rays take what `render` returns and give one value a ray; a caller takes the means, weighs and adds them.
+`total_variation` is of a voxel grid, and a scalar.
 """
 
 import torch
