@@ -1,6 +1,7 @@
 """The `scorereg` command. Every command is one library call and what it prints."""
 
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -75,6 +76,7 @@ def evaluate_command(
     count: Annotated[int, typer.Option(help="Patches to measure on.")] = 512,
     seed: Annotated[int, typer.Option(help="Seeds patches and noise.")] = 0,
     size: Annotated[int | None, typer.Option(help="Side of a patch in pixels; the card's, if not given.")] = None,
+    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave bad frames out, up to 1 %.")] = False,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
 ) -> None:
     """Measure a prior's denoising error against the best linear filter, and how far its residual can be believed."""
@@ -83,8 +85,12 @@ def evaluate_command(
     from scorereg.priors.load import load_prior
     from scorereg.tables import error_table
     from scorereg.training.evaluate import evaluate_prior
+    from scorereg.training.faults import Reading
 
-    for name, rows in evaluate_prior(load_prior(prior, device), data, out, count=count, seed=seed, size=size).items():
+    errors = evaluate_prior(
+        load_prior(prior, device), data, out, count=count, seed=seed, size=size, reading=Reading(skip_bad)
+    )
+    for name, rows in errors.items():
         Console().print(error_table(rows, title=name))
     typer.echo(f"errors: {out / 'denoising.json'}")
 
@@ -104,9 +110,19 @@ def one_line_errors(name: str = "scorereg") -> Iterator[None]:
         sys.exit(2)
 
 
+@contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Warnings as one line each."""
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_: typer.secho(
+            "scorereg: " + " ".join(str(message).split()), fg="yellow", err=True
+        )
+        yield
+
+
 def main() -> None:
     """Entry point of the `scorereg` command."""
-    with one_line_errors():
+    with one_line_errors(), plain_warnings():
         app()
 
 

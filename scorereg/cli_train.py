@@ -1,9 +1,6 @@
 """The commands that train a prior and hand it on: `train-prior`, `export` and `push`."""
 
 import dataclasses
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -70,11 +67,10 @@ def train_prior_command(
         "precision": precision, "compile": compiled, "checkpointing": checkpointing, "workers": workers,
     }  # fmt: skip
     settings = dataclasses.replace(RECIPES[recipe], **{k: v for k, v in given.items() if v is not None})
-    with _plain_warnings():
-        prior = train_prior(
-            data, out, settings, resume=resume, name=name, evaluate=evaluate, licence=licence,
-            credits=tuple(credit or ()), device=device, show=True, reading=Reading(skip_bad, tuple(exclude or ())),
-        )  # fmt: skip
+    prior = train_prior(
+        data, out, settings, resume=resume, name=name, evaluate=evaluate, licence=licence,
+        credits=tuple(credit or ()), device=device, show=True, reading=Reading(skip_bad, tuple(exclude or ())),
+    )  # fmt: skip
     if prior is None:
         typer.echo(f"interrupted, saved in {out}; the same command with --resume goes on", err=True)
         raise typer.Exit(130)
@@ -99,8 +95,7 @@ def export_command(
 
     card = export_prior(prior, out, best=best, half=not full).card
     if measure:
-        with _plain_warnings():
-            card = measure_folder(out, measure, evaluate or [], half=not full, reading=Reading(skip_bad))
+        card = measure_folder(out, measure, evaluate or [], half=not full, reading=Reading(skip_bad))
     typer.echo(f"prior: {out}, step {card.steps}")
 
 
@@ -114,15 +109,3 @@ def push_command(
     from scorereg.training import push_prior
 
     typer.echo(f"pushed: {push_prior(prior, repository, best=best, private=private)}")
-
-
-def _say(message: Warning | str) -> None:
-    typer.secho("scorereg: " + " ".join(str(message).split()), fg="yellow", err=True)
-
-
-@contextmanager
-def _plain_warnings() -> Iterator[None]:
-    """Warnings as one line each."""
-    with warnings.catch_warnings():
-        warnings.showwarning = lambda message, *_: _say(message)
-        yield

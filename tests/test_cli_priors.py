@@ -2,6 +2,7 @@
 
 import json
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -107,6 +108,20 @@ def test_evaluate_writes_to_errors_unless_told(call, rgbd, scenes, tmp_path, mon
     assert code == 0
     assert "errors: errors" in shown
     assert (tmp_path / "errors" / "denoising.json").is_file()
+
+
+def test_evaluate_leaves_a_bad_frame_out_if_it_is_told_to(call, rgbd, tmp_path):
+    data = transforms(tmp_path / "data", 120)
+    (data / "7.png").write_bytes(b"half")
+    code, _, said = call("evaluate", rgbd, data, "--count", 4, "--out", tmp_path / "out")
+    assert code == 2
+    assert "7.png cannot be read as an image" in said
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        code, _, said = call("evaluate", rgbd, data, "--count", 4, "--out", tmp_path / "out", "--skip-bad")
+    assert code == 0
+    assert "scorereg: 1 of 120 frames were left out.\n" in said
+    assert (tmp_path / "out" / "denoising.json").is_file()
 
 
 def test_filter_and_prior_are_measured_on_other_frames_than_the_filter_is_fitted_to(scenes, monkeypatch, tmp_path):

@@ -52,6 +52,8 @@ def test_a_room_is_free_within_and_solid_without():
     assert grid.solid[0, 0, 0] == 255
     volume = (grid.solid == 0).sum() * 0.05**3
     assert 1.85**3 <= volume <= 2.0**3
+    with pytest.raises(ValueError, match=r"room is 0\.002 m across, less than 4 voxels of 0\.05 m\. See that its unit"):
+        grid_of_mesh("room", *cube(0.0, 0.002), 0.05)
     with pytest.raises(ValueError, match="none of the 1 points is in free space"):
         grid_of_mesh("room", *cube(0.0, 2.0), 0.05, inside=np.array([[5.0, 5.0, 5.0]]))
 

@@ -37,6 +37,7 @@ def evaluate_prior(
     size: int | None = None,
     sigmas: tuple[float, ...] = SIGMAS,
     seed: int = 0,
+    reading: Reading | None = None,
 ) -> dict[str, list[dict[str, Any]]]:
     """Measure denoising errors and residuals on some data; write `denoising.json` and `denoising.png`.
 
@@ -53,6 +54,7 @@ def evaluate_prior(
         size: Side of a patch in pixels; the card's, if not given.
         sigmas: Noise levels; those beyond the card's range are left out.
         seed: Seeds patches and noise.
+        reading: Which frames may be left out; none, if not given.
 
     Returns:
         For each folder, by its name, the rows of `denoising_errors`, channel by channel.
@@ -67,7 +69,7 @@ def evaluate_prior(
     side = _side(prior, size)
     errors = {}
     for folder in data:
-        (clean, _), (x, weight) = _two_parts(prior, folder, fit, count, side, seed)
+        (clean, _), (x, weight) = _two_parts(prior, folder, fit, count, side, seed, reading or Reading())
         name = folder.resolve().name
         errors[name] = denoising_errors(
             prior, LinearFilter(clean), x, weight, sigmas=sigmas, separate=True, seed=seed + 3
@@ -85,12 +87,14 @@ def _side(prior: Prior, size: int | None) -> int:
     return next(iter(known)) if size is None else size
 
 
-def _two_parts(prior: Prior, folder: Path, fit: int, count: int, side: int, seed: int) -> tuple[Patches, Patches]:
+def _two_parts(
+    prior: Prior, folder: Path, fit: int, count: int, side: int, seed: int, reading: Reading
+) -> tuple[Patches, Patches]:
     """Patches of one part of a folder, to fit to, and of the other, to measure on."""
     if (folder / ARRAYS_FILE).is_file():
         return _array_parts(prior, folder, fit, count, seed)
     if has_shards(folder) or "disparity" in prior.channels or (folder.is_dir() and rgbd_folders(folder)):
-        return _frame_parts(prior, folder, fit, count, side, seed)
+        return _frame_parts(prior, folder, fit, count, side, seed, reading)
     images = find_images(folder)
     kept = max(len(images) // 4, 1)
     card: Any = getattr(prior, "card", None)
@@ -115,7 +119,9 @@ def _array_parts(prior: Prior, folder: Path, fit: int, count: int, seed: int) ->
     return train, held
 
 
-def _frame_parts(prior: Prior, folder: Path, fit: int, count: int, side: int, seed: int) -> tuple[Patches, Patches]:
+def _frame_parts(
+    prior: Prior, folder: Path, fit: int, count: int, side: int, seed: int, reading: Reading
+) -> tuple[Patches, Patches]:
     """Patches of training frames and of held-out ones, of a folder of frames or of shards."""
     card: Any = getattr(prior, "card", None)
     names = tuple(prior.channels)
@@ -132,7 +138,7 @@ def _frame_parts(prior: Prior, folder: Path, fit: int, count: int, side: int, se
         check_manifest(place, manifest, how)
         first, second = (pyramid_of_shards(place, manifest, split, how) for split in ("train", "val"))
     else:
-        frames, faults = frames_of([folder], how, Reading())
+        frames, faults = frames_of([folder], how, reading)
         train, held, _ = split_scenes(frames)
         train = train[:: -(-len(train) // MOST_FRAMES)]
         shortest = min(min(frame.focal) for frame in frames if frame.focal)

@@ -18,6 +18,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 __all__ = ["Grid", "grid_of_mesh", "read_binvox", "read_grid", "touched"]
 
 MOST_VOXELS = 400_000_000
+FEWEST_VOXELS = 4  # along the longest side of a mesh
 
 
 @dataclass(frozen=True)
@@ -57,10 +58,16 @@ def grid_of_mesh(
         inside: Points in free space, for a room seen from within. Free is else what is reached from outside.
 
     Raises:
-        ValueError: If the grid would be too large, or no point of `inside` is in free space.
+        ValueError: If the grid would be too large or too small, or no point of `inside` is in free space.
     """
     from scipy import ndimage
 
+    across = float((vertices.max(0) - vertices.min(0)).max())
+    if across < FEWEST_VOXELS * voxel:
+        raise ValueError(
+            f"{name} is {across:.3g} m across, less than {FEWEST_VOXELS} voxels of {voxel:g} m. See that its unit is "
+            "the metre, or give smaller voxels."
+        )
     origin = vertices.min(0) - 2 * voxel
     shape = tuple(np.ceil((vertices.max(0) - origin) / voxel + 2).astype(int).tolist())
     _check_size(name, shape, voxel)
