@@ -279,11 +279,14 @@ def test_test_views_of_one_name_in_two_folders_each_get_a_picture(tmp_path):
 
 
 @pytest.mark.usefixtures("tiny")
-def test_max_size_and_scale_are_heard(scene, tmp_path):
+def test_max_size_scale_and_rays_are_heard(scene, tmp_path):
     fit(scene, tmp_path / "run", "--regularize", "none", "--max-size", "16", "--scale", "1.5")
     with Image.open(tmp_path / "run" / "views" / "0.png") as picture:
         assert picture.size == (5 * WIDTH // 2, HEIGHT // 2)
     assert read(tmp_path / "run")["scale"] == 1.5
+    assert read(tmp_path / "run")["rays"] == TINY.rays
+    fit(scene, tmp_path / "run", "--regularize", "none", "--rays", "16")
+    assert read(tmp_path / "run")["rays"] == 16
 
 
 @pytest.mark.usefixtures("tiny")
@@ -312,6 +315,7 @@ def test_a_flight_is_filmed(scene, tmp_path):
         (["--backend", "cuda"], "--backend must be one of auto, compiled, eager, tinycudann, but is 'cuda'."),
         (["--backend", "tinycudann"], "--backend tinycudann needs tiny-cuda-nn, which is not installed."),
         (["--steps", "0"], "--steps must be at least 1, but is 0."),
+        (["--rays", "0"], "--rays must be at least 1, but is 0."),
         (["--views", "4"], "4 training views are asked for, but only 3"),
         (["--views", "0"], "at least 1 training view is needed, but views=0"),
         (["--scale", "-1"], "scale is metres per unit of the file and must be above 0"),

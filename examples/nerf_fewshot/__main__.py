@@ -34,6 +34,7 @@ def main(
         float | None, typer.Option(help="Weaken patches beyond this quantile of clean ones, such as 0.99.")
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Optimisation steps; the preset's, if not given.")] = None,
+    rays: Annotated[int | None, typer.Option(help="Photo rays a step; the preset's, if not given.")] = None,
     seed: Annotated[int, typer.Option(help="Seeds the field, the rays and the patches.")] = 0,
     out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("runs/nerf_fewshot"),
     preset: Annotated[str | None, typer.Option(help="cpu or gpu; by what is there, if not given.")] = None,
@@ -60,7 +61,7 @@ def main(
     try:
         result = run(
             scene, out, views=views, regularize=regularize, prior=prior, estimator=estimator,
-            ray_prior=ray_prior, gate=gate, steps=steps, seed=seed, preset=preset,
+            ray_prior=ray_prior, gate=gate, steps=steps, rays=rays, seed=seed, preset=preset,
             scale=scale, max_size=max_size, backend=backend, video=video,
             resume=resume,
         )  # fmt: skip

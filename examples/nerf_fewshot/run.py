@@ -40,6 +40,7 @@ def run_views(
     estimator: Name = "direct",
     gate: float | None = None,
     steps: int | None = None,
+    rays: int | None = None,
     seed: int = 0,
     preset: str | None = None,
     scale: float | None = None,
@@ -69,9 +70,11 @@ def run_views(
         raise ValueError(
             f"--estimator and --gate are the prior's, so they mean nothing with --regularize {regularize}."
         )
+    if rays is not None and rays < 1:
+        raise ValueError(f"--rays must be at least 1, but is {rays}.")
     if not 0 <= seed < 2**63:
         raise ValueError(f"--seed must be from 0 to 2^63 - 1, but is {seed}.")
-    recipe = replace(recipe, backend=backend, estimator=estimator, gate=gate)
+    recipe = replace(recipe, rays=rays or recipe.rays, backend=backend, estimator=estimator, gate=gate)
     make_writable(out)
     loaded = load_scene(scene, views=views, scale=scale, max_size=max_size)
     trained = _patch_prior(prior, recipe, device) if regularize == "prior" else None
@@ -79,7 +82,7 @@ def run_views(
     facts = {
         "regularize": regularize, "prior": prior if trained is not None else None,
         "ray_prior": ray_prior if lines is not None else None,
-        "estimator": None if trained is None else estimator, "gate": gate, "preset": preset,
+        "estimator": None if trained is None else estimator, "gate": gate, "preset": preset, "rays": recipe.rays,
     }  # fmt: skip
     return fit_to_folder(
         loaded, trained, out, regularize=regularize, recipe=recipe, seed=seed, device=device, facts=facts,
