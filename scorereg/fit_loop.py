@@ -77,8 +77,8 @@ class Loop:
             )
         if prior is not None:
             self.particles = Particles(prior) if recipe.estimator == "vsd" else None
-            start, end = int(recipe.prior_start * recipe.steps), max(int(recipe.prior_end * recipe.steps), 1)
-            self.sigma = log_linear(*recipe.sigma, start, end)
+            start, end = int(recipe.prior_start * recipe.steps), int(recipe.prior_end * recipe.steps)
+            self.sigma = log_linear(*recipe.sigma, start, max(end, start + 1))
             self.score = _score_loss(prior, recipe, self.sigma, self.particles)
 
     def step(self, step: int) -> dict[str, Tensor]:
@@ -209,7 +209,7 @@ class Loop:
         return index, pixel, self.images[index, row, column]
 
     def _patches(self, share: float) -> Patches | None:
-        if self.sampler is None or share < self.recipe.prior_start:
+        if self.sampler is None or not self.recipe.prior_start <= share < self.recipe.prior_end:
             return None
         return self.sampler.sample(self.recipe.patches, generator=self.generator)
 

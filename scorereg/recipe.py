@@ -48,7 +48,8 @@ class Recipe:
         known_rgb: Share of the patches that are seen by a training camera and take their colours from its photo.
         sigma: Noise level of the prior at its start and at its end.
         prior_start: When the prior begins.
-        prior_end: When sigma has arrived at its last value.
+        prior_end: When the prior ends, and sigma is at its last value; from there on the photos sharpen again what it
+            has smoothed.
         prior_disparity: Weight of the prior's pull on disparity.
         prior_rgb: Weight of its pull on colours.
         prior_band: Of `surface_depth`, through which the prior pulls on depth; 0 is the expected depth.
@@ -83,9 +84,9 @@ class Recipe:
     translation: float = 0.2
     rotation: float = 0.3
     known_rgb: float = 0.5
-    sigma: tuple[float, float] = (0.1, 0.02)
+    sigma: tuple[float, float] = (0.1, 0.038)
     prior_start: float = 0.5
-    prior_end: float = 1.0
+    prior_end: float = 0.8
     prior_disparity: float = 5e-3
     prior_rgb: float = 2e-3
     prior_band: float = 0.1

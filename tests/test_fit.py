@@ -23,7 +23,7 @@ SMALL = GridShape(levels=4, features=2, log2_slots=16, base=6, finest=36)
 TINY = Recipe(
     steps=20, rays=64, samples=12, proposal_samples=16, shape=SMALL, lr=2e-2, lr_network=1e-2, reveal=0.5, patches=1,
     falloff=1.0, opacity=1e-3, frustum=1e-2, distortion=1e-2, focal=None, known_rgb=0.25, sigma=(0.3, 0.02),
-    prior_start=0.1, prior_end=0.8, prior_disparity=1.0, prior_rgb=0.1, normalize=None,
+    prior_start=0.1, prior_end=1.0, prior_disparity=1.0, prior_rgb=0.1, normalize=None,
 )  # fmt: skip
 
 
@@ -195,6 +195,15 @@ def test_terms_by_kind(prior):
     assert began[-1] == 19
 
 
+def test_the_prior_is_there_from_its_start_to_its_end(prior, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        Loop, "_prior", lambda self, score, shown, patches, step: asked.append(step) or shown.depth.sum()
+    )
+    fit_scene(wall_scene(), prior, recipe=replace(TINY, steps=10, prior_start=0.3, prior_end=0.7))
+    assert asked == [3, 4, 5, 6]
+
+
 def test_prior_is_never_trained(prior):
     before = {name: value.clone() for name, value in prior.state_dict().items()}
     fit_scene(wall_scene(), prior, recipe=replace(TINY, steps=5, prior_start=0.0))
@@ -249,7 +258,7 @@ def test_a_prior_decides_the_depth_that_photos_leave_open(metres, prior):
     _, depth, _ = held_out(fit)
     assert abs(depth.median() - metres) < 0.1 * metres
     assert flat.levels[0] == pytest.approx(0.3)
-    assert flat.levels[-1] == pytest.approx(0.02)
+    assert flat.levels[-1] == pytest.approx(0.02, rel=0.05)  # a step before the end
     assert len(flat.levels) == 80
     assert flat.levels == sorted(flat.levels, reverse=True)
 
