@@ -50,6 +50,7 @@ PRIORS = {
 MEETING = {
     "fit",
     "fit_loop",
+    "fit_prior",
     "ray_term",
     "recipe",
     "saved_fit",
