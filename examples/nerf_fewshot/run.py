@@ -78,7 +78,10 @@ def run_views(
     make_writable(out)
     loaded = load_scene(scene, views=views, scale=scale, max_size=max_size)
     trained = _patch_prior(prior, recipe, device) if regularize == "prior" else None
-    lines = ray_term(ray_prior, loaded, recipe.steps, device) if trained is not None and ray_prior != "none" else None
+    lines = None
+    if trained is not None and ray_prior != "none":
+        with _about(f"--ray-prior {ray_prior}"):
+            lines = ray_term(ray_prior, loaded, recipe.steps, device)
     facts = {
         "regularize": regularize, "prior": prior if trained is not None else None,
         "ray_prior": ray_prior if lines is not None else None,
@@ -109,9 +112,8 @@ def _about(option: str) -> Iterator[None]:
 def ray_term(name: str, scene: Scene, steps: int, device: str, **settings) -> RayTerm:
     """Return the term of a prior over ray weights, by its name or folder, in a fit of so many steps."""
     prior = load_prior(name, device=device)
-    with _about(f"--ray-prior {name}"):
-        transform = RayWeights.for_card(prior.card)
-        return RayTerm(prior, transform, near=scene.near, far=scene.far, steps=steps, **settings)
+    transform = RayWeights.for_card(prior.card)
+    return RayTerm(prior, transform, near=scene.near, far=scene.far, steps=steps, **settings)
 
 
 def fit_to_folder(
