@@ -12,8 +12,6 @@ __all__ = ["TYPICAL_DEPTH", "load_scene"]
 
 _SMALLEST = 7  # pixels, the window of SSIM
 
-_SMALLEST = 7  # the window of SSIM
-
 TYPICAL_DEPTH = 2.4
 """Median depth in metres of the rendered rooms that the shipped indoor prior was trained on (752 frames). A scene whose
 unit is unknown is scaled so that its own typical depth becomes this: then the prior sees disparities that it knows."""
