@@ -7,12 +7,12 @@ never seen. See `scorereg.evaluation` for what is compared.
 from pathlib import Path
 from typing import Any
 
+from scorereg.data.bad_frames import Reading
+from scorereg.data.frames.load import frames_of, pyramids_of_frames
+from scorereg.data.frames.source import plain_patches
 from scorereg.evaluation import LinearFilter, denoising_errors
 from scorereg.priors.load import load_prior
-from scorereg.training.faults import Reading
-from scorereg.training.measured import frames_of, pyramids_of_frames
 from scorereg.training.settings import Settings
-from scorereg.training.source_frames import plain_patches
 
 __all__ = ["denoising"]
 

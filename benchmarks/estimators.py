@@ -24,12 +24,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from scorereg import NetworkPrior, ScoreLoss, load_prior, schedules
+from scorereg.data.frames.build import load_pyramid
+from scorereg.data.frames.discover import find_frames
+from scorereg.data.frames.split import split_scenes
 from scorereg.estimators import Name, by_name
-from scorereg.particles import Particles
-from scorereg.training.data import load_pyramid
-from scorereg.training.evaluate import plain_patches
-from scorereg.training.layouts import find_frames
-from scorereg.training.sets import split_scenes
+from scorereg.evaluation.datasets import plain_patches
+from scorereg.score_loss.vsd import Particles
 
 RATE = 0.3  # of the way to what the prior expects, in each step
 

@@ -18,8 +18,8 @@ import typer
 
 from scorereg import load_prior
 from scorereg.cli import one_line_errors
-from scorereg.fit_loop import Loop
-from scorereg.recipe import CPU
+from scorereg.fit.loop import Loop
+from scorereg.fit.recipe import CPU
 from scorereg.scenes import load_scene
 
 

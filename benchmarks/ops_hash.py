@@ -9,7 +9,7 @@ import torch
 
 from benchmarks.ops_case import Case, both_ways, measure, ratio
 from scorereg.ops import GridShape, hash_encode, tinycudann_config
-from scorereg.ops.hash_encode import Backend
+from scorereg.ops._hash_encode.op import Backend
 
 __all__ = ["rows"]
 

@@ -28,7 +28,7 @@ from scorereg import RGBD, NetworkPrior, load_prior
 from scorereg.cameras import Rays
 from scorereg.cli import one_line_errors
 from scorereg.fit import CPU, Fit, fit_scene
-from scorereg.patches import Patches, PatchSampler
+from scorereg.rendering.patches import Patches, PatchSampler
 from scorereg.scenes import load_scene
 
 SIGMAS = (0.02, 0.05, 0.1, 0.2, 0.5)

@@ -32,13 +32,13 @@ from benchmarks.denoising import denoising
 from benchmarks.memory import most_bytes
 from benchmarks.train_frames import write_frames
 from benchmarks.train_plain import plain_loop
-from scorereg.priors.architectures import build_network
+from scorereg.data.source import Source, open_source
+from scorereg.priors.networks.build import build_network
+from scorereg.training.batches import Draws, Share, batches
 from scorereg.training.checkpoint import new_state
-from scorereg.training.loader import Draws, Share, batches
 from scorereg.training.losses import make_card
 from scorereg.training.pieces import PIECE
 from scorereg.training.settings import Settings
-from scorereg.training.source import Source, open_source
 from scorereg.training.step import train_step
 
 

@@ -14,12 +14,12 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from scorereg.priors.architectures import build_network
-from scorereg.training.frame import Frame
-from scorereg.training.layouts import find_frames
+from scorereg.data.frames.discover import find_frames
+from scorereg.data.frames.frame import Frame
+from scorereg.data.source import Source
+from scorereg.priors.networks.build import build_network
 from scorereg.training.losses import HALVES, EdmLoss, make_card
 from scorereg.training.settings import Settings
-from scorereg.training.source import Source
 
 __all__ = ["plain_loop"]
 

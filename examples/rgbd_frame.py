@@ -6,8 +6,8 @@ from typing import NamedTuple
 from jaxtyping import Float
 from torch import Tensor
 
-from scorereg.training.data import load_pyramid
-from scorereg.training.layouts import find_frames
+from scorereg.data.frames.build import load_pyramid
+from scorereg.data.frames.discover import find_frames
 
 __all__ = ["D_MIN", "FOCAL", "ROOM", "RGBDFrame", "enlarged", "read_frame"]
 

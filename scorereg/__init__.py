@@ -12,25 +12,22 @@ what a differentiable renderer shows and sends the score back as a gradient. Let
 
 from scorereg import baselines, estimators, metrics, schedules
 from scorereg.cameras import Cameras, Rays
-from scorereg.densities import Density
-from scorereg.fields import Field, HashGrid
-from scorereg.fit import Recipe, fit_scene
-from scorereg.patches import Patches, PatchSampler
-from scorereg.priors.base import Prior
-from scorereg.priors.base import score as _score
+from scorereg.fit.fit import Recipe, fit_scene
+from scorereg.priors.base import Prior, score
 from scorereg.priors.card import PriorCard
 from scorereg.priors.gaussian import GaussianFieldPrior
 from scorereg.priors.load import load_prior
-from scorereg.priors.network import NetworkPrior
-from scorereg.ray_weights import RayWeights, rebin
-from scorereg.rendering import Render, render
+from scorereg.priors.networks.edm import NetworkPrior
+from scorereg.rendering.depth import surface_depth
+from scorereg.rendering.hash_grid import Field, HashGrid
+from scorereg.rendering.patches import Patches, PatchSampler
+from scorereg.rendering.volume import Render, render
+from scorereg.rendering.voxel_grid import VoxelGrid
 from scorereg.scenes import Scene, load_scene
-from scorereg.score import ScoreLoss
-from scorereg.surface_depth import surface_depth
-from scorereg.transforms import RGBD
-from scorereg.voxel_grid import VoxelGrid
-
-score = _score  # last, as importing the module of this name has bound the name to it
+from scorereg.score_loss.loss import ScoreLoss
+from scorereg.transforms.density import Density
+from scorereg.transforms.ray_weights import RayWeights, rebin
+from scorereg.transforms.rgbd import RGBD
 
 __all__ = [
     "RGBD",

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from scorereg.cameras import Cameras
 from scorereg.ops import distortion, frustum_penalty
-from scorereg.rendering import Render
+from scorereg.rendering.volume import Render
 
 __all__ = ["distortion", "frustum", "opacity", "total_variation"]
 

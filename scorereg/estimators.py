@@ -17,10 +17,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from scorereg.budget import over_space
 from scorereg.priors.base import Prior
-from scorereg.score import ScoreLoss
-from scorereg.score_inputs import weight_of
+from scorereg.score_loss.arguments import weight_of
+from scorereg.score_loss.gradient_scale import over_space
+from scorereg.score_loss.loss import ScoreLoss
 
 __all__ = [
     "Name",
@@ -148,7 +148,7 @@ def vsd(prior: Prior, particles: Prior, *, w: W = sds_weight, **settings: Unpack
     Args:
         prior: The denoiser of the data.
         particles: The denoiser of what is being fitted, of the same channels. You train it between the steps, to
-            denoise the present renders, as `scorereg.particles.Particles` does; where it equals the prior, nothing
+            denoise the present renders, as `scorereg.score_loss.vsd.Particles` does; where it equals the prior, nothing
             moves. It has to be able to become as good as the prior is: against a weaker one, such as a linear filter,
             the difference between the two denoisers never ends, and drives the renders away.
         w: Weight.
@@ -177,7 +177,7 @@ def by_name(
     if name not in get_args(Name):
         raise ValueError(f"No estimator is called {name!r}; choose one of {', '.join(get_args(Name))}.")
     if name == "vsd" and particles is None:
-        raise ValueError("The estimator 'vsd' needs `particles`, a denoiser of what is fitted: see scorereg.particles.")
+        raise ValueError("The estimator 'vsd' needs `particles`, a denoiser of what is fitted: see scorereg.Particles.")
     perturb = sdi(prior).perturb if name == "sdi" else name != "direct"
     against = {"sjc-unreduced": _Query(prior.channels), "vsd": particles}.get(name)
     return _loss(prior, settings, w, power=0, perturb=perturb, against=against)

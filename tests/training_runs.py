@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from scorereg.data.source import About, seeded
 from scorereg.training.settings import Settings
-from scorereg.training.source import About, seeded
 
 SMALL = Settings(
     patch=8, size="tiny", batch=4, focal=(15.0, 30.0), save_every=2, precision="fp32", steps=5, workers=0, keep=9
@@ -73,7 +73,7 @@ def content(out) -> dict:
 
 def quick(monkeypatch) -> None:
     """Fewer patches in the report, and no TensorBoard, which takes seconds to import."""
-    from scorereg.sampling import sample
+    from scorereg.priors.sampling import sample
     from scorereg.training import log, report
 
     full = report.measure
@@ -84,7 +84,7 @@ def quick(monkeypatch) -> None:
 
 def run_apart(out: Path, settings: dict, environment: dict) -> None:
     """A whole run, for a process of its own."""
-    from scorereg.sampling import sample
+    from scorereg.priors.sampling import sample
     from scorereg.training import log, report, train_prior
 
     os.environ.update(environment)

@@ -12,8 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from examples.nerf_fewshot.pictures import paint_depth, paint_error, save, save_video
+from scorereg._io import write_beside
 from scorereg.cameras import Rays
-from scorereg.files import write_beside
 from scorereg.fit import Fit
 from scorereg.metrics import depth_abs_rel, lpips, psnr, ssim
 from scorereg.scenes import Scene, camera_path

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from scorereg.files import write_beside
+from scorereg._io import write_beside
 
 __all__ = ["colour", "labelled_grid", "paint_depth", "paint_error", "save", "save_video"]
 

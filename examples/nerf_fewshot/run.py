@@ -13,9 +13,9 @@ from examples.nerf_fewshot.setting import by_preset, facts_of, progress_of
 from scorereg import NetworkPrior, RayWeights, load_prior
 from scorereg.estimators import Name
 from scorereg.fit import CPU, GPU, Extra, Fit, Recipe, Regularize, fit_scene
-from scorereg.fit_prior import patch_transform
+from scorereg.fit.patch_prior import patch_transform
+from scorereg.fit.ray_prior import RayTerm
 from scorereg.priors import WrappedPrior
-from scorereg.ray_term import RayTerm
 from scorereg.scenes import Scene, load_scene
 
 __all__ = ["fit_to_folder", "make_writable", "ray_term", "run", "run_views"]

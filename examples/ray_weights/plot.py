@@ -12,8 +12,8 @@ import torch
 import typer
 
 from scorereg import rebin
+from scorereg._io import write_beside
 from scorereg.cli import one_line_errors
-from scorereg.files import write_beside
 
 BINS = 60
 

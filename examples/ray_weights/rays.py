@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from scorereg.files import write_beside
+from scorereg._io import write_beside
 from scorereg.fit import Fit
 from scorereg.rendering import edge_depths, render
 

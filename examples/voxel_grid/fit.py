@@ -18,9 +18,9 @@ from scorereg.cameras import Cameras, Rays
 from scorereg.ops import frustum_count
 from scorereg.priors import WrappedPrior
 from scorereg.rendering import Render, render, render_image
+from scorereg.rendering.voxel_grid import VoxelGrid
 from scorereg.scenes import Scene
 from scorereg.schedules import log_linear
-from scorereg.voxel_grid import VoxelGrid
 
 __all__ = ["Loop", "fit_grid", "in_prior_space"]
 

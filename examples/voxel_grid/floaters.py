@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from scorereg.cameras import Cameras
-from scorereg.rendering import Density
+from scorereg.rendering import DensityFn
 
 __all__ = ["empty_points", "floaters"]
 
@@ -45,7 +45,7 @@ def empty_points(
 
 
 @torch.no_grad()
-def floaters(density: Density, points: Float[Tensor, "p 3"], voxel: float = 0.05) -> dict[str, float | None]:
+def floaters(density: DensityFn, points: Float[Tensor, "p 3"], voxel: float = 0.05) -> dict[str, float | None]:
     """Mass in m^3 and mean alpha at the points; None where there is no point.
 
     Args:

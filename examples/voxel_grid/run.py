@@ -12,7 +12,7 @@ from examples.voxel_grid.fit import GridFit, fit_grid
 from examples.voxel_grid.floaters import empty_points, floaters
 from examples.voxel_grid.recipe import CPU, GPU, Regularize
 from scorereg import load_prior
-from scorereg.files import write_beside
+from scorereg._io import write_beside
 from scorereg.scenes import Scene, load_scene
 
 __all__ = ["run"]

@@ -7,10 +7,10 @@ from typing import Any, overload
 
 import torch
 
+from scorereg.priors.adapters.wrapped import WrappedPrior
 from scorereg.priors.base import Prior
 from scorereg.priors.card import CARD_FILE
-from scorereg.priors.network import NetworkPrior
-from scorereg.priors.wrap import WrappedPrior
+from scorereg.priors.networks.edm import NetworkPrior
 
 __all__ = ["load_prior", "shipped_priors"]
 
@@ -74,7 +74,7 @@ def load_prior(
     | a pipeline of diffusers                            | the same as its folder                                  |
     | a denoiser `D(x, sigma)`                           | EDM's networks, k-diffusion's wrappers, any callable    |
 
-    What is none of these is wrapped by `scorereg.priors.wrap`. A pickle that would run code is refused.
+    What is none of these is wrapped by `scorereg.wrap`. A pickle that would run code is refused.
 
     Args:
         source: Where the prior is. A name wins over a folder of the same name; write `./name` for the folder.
@@ -101,12 +101,12 @@ def load_prior(
         return NetworkPrior.load(ZOO / name, device=device, autocast=autocast)
     folder = Path(name) if Path(name).exists() else _download(name)
     if folder.suffix in CHECKPOINTS and folder.is_file():
-        from scorereg.priors.lucidrains import load_lucidrains
+        from scorereg.priors.adapters.lucidrains import load_lucidrains
 
         _unused(f"the checkpoint {name}", autocast=autocast, prompt=prompt)
         return load_lucidrains(folder, device, channels=channels)
-    from scorereg.priors.diffusers import is_diffusers_folder, load_diffusers
-    from scorereg.priors.latent import is_text_folder, load_text_pipeline
+    from scorereg.priors.adapters.diffusers import is_diffusers_folder, load_diffusers
+    from scorereg.priors.adapters.latent import is_text_folder, load_text_pipeline
 
     if is_text_folder(folder):
         _unused(f"the latent model {name}", channels=channels, autocast=autocast)
@@ -129,9 +129,9 @@ def _from_object(
     guidance: float | int,
     negative_prompt: str,
 ) -> Any:
-    from scorereg.priors.diffusers import from_diffusers
-    from scorereg.priors.karras import from_denoiser
-    from scorereg.priors.latent import from_text_pipeline
+    from scorereg.priors.adapters.diffusers import from_diffusers
+    from scorereg.priors.adapters.karras import from_denoiser
+    from scorereg.priors.adapters.latent import from_text_pipeline
 
     name = type(source).__name__
     if isinstance(source, Prior):
@@ -152,7 +152,7 @@ def _from_object(
         return from_denoiser(source, channels=channels, device=device)
     raise ValueError(
         f"load_prior got a {name}, which does not say how its noise is made. Give a pipeline, a "
-        "folder, or a denoiser D(x, sigma); or say it: scorereg.priors.wrap(network, prediction=..., betas=..., ...)."
+        "folder, or a denoiser D(x, sigma); or say it: scorereg.wrap(network, prediction=..., betas=..., ...)."
     )
 
 

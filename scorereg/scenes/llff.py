@@ -12,9 +12,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from scorereg.cameras import Cameras
-from scorereg.scenes.files import image_size, list_images, read_image
+from scorereg.scenes.images import image_size, list_images, read_image
 from scorereg.scenes.poses import checked_pose
-from scorereg.scenes.reduce import check_sizes, reduce_image, reduction
+from scorereg.scenes.resize import check_sizes, reduce_image, reduction
 from scorereg.scenes.scene import Capture
 from scorereg.scenes.split import hold_out
 

@@ -17,11 +17,11 @@ from typing import Any
 import torch
 from torch.optim.swa_utils import AveragedModel
 
-from scorereg.averaging import make_average
-from scorereg.files import write_beside
+from scorereg._ema import make_average
+from scorereg._io import write_beside
+from scorereg.priors.adapters.wrapped import WrappedPrior
 from scorereg.priors.card import PriorCard
-from scorereg.priors.network import NetworkPrior
-from scorereg.priors.wrap import WrappedPrior
+from scorereg.priors.networks.edm import NetworkPrior
 from scorereg.training.losses import EdmLoss, EpsLoss, as_prior, make_loss, network_for
 from scorereg.training.optimizer import make_optimizer
 from scorereg.training.settings import Settings, differences

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from scorereg.files import write_beside
+from scorereg._io import write_beside
+from scorereg.priors.adapters.wrapped import WrappedPrior
 from scorereg.priors.card import PriorCard
-from scorereg.priors.folder import write_folder
 from scorereg.priors.load import load_prior
-from scorereg.priors.network import NetworkPrior
-from scorereg.priors.wrap import WrappedPrior
+from scorereg.priors.networks.edm import NetworkPrior
+from scorereg.priors.networks.storage import write_folder
 from scorereg.training.checkpoint import CHECKPOINT_FOLDER, ema_prior
 from scorereg.training.losses import scheduler_of
 

@@ -13,8 +13,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from scorereg.files import write_beside
-from scorereg.sampling import patch_grid, sample
+from scorereg._io import write_beside
+from scorereg.priors.sampling import patch_grid, sample
 from scorereg.training.checkpoint import State
 from scorereg.training.step import Told
 

@@ -17,15 +17,15 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from scorereg.priors.architectures import build_network, network_settings
+from scorereg.data.frames.augment import channel_names
+from scorereg.data.source import About
+from scorereg.priors.adapters.conversions import cosine_betas, noise_of
+from scorereg.priors.adapters.wrapped import WrappedPrior, wrap
 from scorereg.priors.card import PriorCard
-from scorereg.priors.conversions import cosine_betas, noise_of
-from scorereg.priors.folder import SIGMA_DATA, edm_scheduler
-from scorereg.priors.network import NetworkPrior
-from scorereg.priors.wrap import WrappedPrior, wrap
-from scorereg.training.augment import channel_names
+from scorereg.priors.networks.build import build_network, network_settings
+from scorereg.priors.networks.edm import NetworkPrior
+from scorereg.priors.networks.storage import SIGMA_DATA, edm_scheduler
 from scorereg.training.settings import Settings
-from scorereg.training.source import About
 
 __all__ = [
     "EdmLoss",

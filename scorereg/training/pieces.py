@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from scorereg.training.loader import Batch
+from scorereg.training.batches import Batch
 from scorereg.training.losses import counted
 from scorereg.training.settings import Settings
 

@@ -6,17 +6,17 @@ import math
 from pathlib import Path
 from typing import Any
 
-from scorereg.evaluation import LinearFilter, denoising_errors, residual_quantiles, save_errors
-from scorereg.files import write_beside
+from scorereg._io import write_beside
+from scorereg.data.bad_frames import Reading
+from scorereg.data.source import Source, open_source
+from scorereg.evaluation.denoising import LinearFilter, denoising_errors, residual_quantiles, save_errors
 from scorereg.priors.base import Prior
 from scorereg.priors.card import PriorCard
 from scorereg.priors.load import load_prior
-from scorereg.sampling import sample, save_grid
+from scorereg.priors.sampling import sample, save_grid
 from scorereg.training.checkpoint import ema_prior
 from scorereg.training.export import save_prior
-from scorereg.training.faults import Reading
 from scorereg.training.settings import Settings
-from scorereg.training.source import Source, open_source
 
 __all__ = ["clean_residuals", "measure", "measure_folder", "write_report"]
 

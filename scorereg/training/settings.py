@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from scorereg.priors.architectures import NETWORK_SIZES
+from scorereg.priors.networks.build import NETWORK_SIZES
 
 __all__ = ["RECIPES", "Settings", "check_file", "check_folder", "differences", "has_bf16"]
 

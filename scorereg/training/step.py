@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from scorereg.training.batches import Batch
 from scorereg.training.checkpoint import State
-from scorereg.training.loader import Batch
 from scorereg.training.optimizer import learning_rate
 from scorereg.training.pieces import at_once, pieces
 

@@ -11,16 +11,16 @@ from typing import Any
 
 import torch
 
-from scorereg.files import write_beside
+from scorereg._io import write_beside
+from scorereg.data.bad_frames import Reading
+from scorereg.data.source import Source, open_source
+from scorereg.training.batches import Batch, Draws, Share, batches
 from scorereg.training.checkpoint import State, checkpoints, new_state, resume_state, save_state
-from scorereg.training.faults import Reading
-from scorereg.training.loader import Batch, Draws, Share, batches
 from scorereg.training.log import Log, interrupts
 from scorereg.training.losses import make_card
 from scorereg.training.pieces import at_once
 from scorereg.training.report import write_report
 from scorereg.training.settings import Settings, check_folder, has_bf16
-from scorereg.training.source import Source, open_source
 from scorereg.training.start import start_from
 from scorereg.training.step import NotFiniteError, is_out_of_memory, largest_part, train_step
 from scorereg.training.validation import Validation

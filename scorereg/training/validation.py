@@ -2,8 +2,8 @@
 
 import torch
 
+from scorereg.data.source import Source, seeded
 from scorereg.priors.base import Prior
-from scorereg.training.source import Source, seeded
 
 __all__ = ["Validation"]
 

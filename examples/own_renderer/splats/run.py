@@ -17,10 +17,10 @@ from examples.own_renderer.splats.fit import fit, image, random_splats
 from examples.own_renderer.splats.recipe import CPU, GPU, Recipe
 from examples.own_renderer.splats.renderer import Splats
 from scorereg import RGBD, NetworkPrior, ScoreLoss, load_prior
+from scorereg._io import write_beside
 from scorereg.cameras import Cameras
-from scorereg.files import write_beside
-from scorereg.patches import PatchSampler
 from scorereg.priors import WrappedPrior
+from scorereg.rendering.patches import PatchSampler
 from scorereg.scenes import Scene, load_scene
 from scorereg.schedules import log_linear
 

@@ -1,0 +1,1 @@
+"""Training data: files on disk become patches in prior space."""

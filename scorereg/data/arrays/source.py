@@ -1,0 +1,164 @@
+"""Folders of ready-made patches of any rank as the source of a run: weights along rays, voxel blocks, images.
+
+    arrays.json        {"channels": ["weight"], "range": [-1, 1], "licence": "...", "credits": ["..."], ...}
+    train-*.npy        patches to train on, of shape [N, C, *size]
+    held-*.npy         patches to measure on
+
+Values are float16 or float32 in prior space, or uint8, of which 0 to 255 are the two ends of `range`. Any other mapping
+is `value = stored * scale + offset` with both in the JSON. Further entries, all optional: `transform` (how raw values
+became prior space, for the card), `data` (in words), `mirror` (spatial axes that may be mirrored, from 0), `held_out`
+(names), `d_min` and `depth`; others are ignored. The files are mapped into memory, not read: they may be larger than
+it.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from scorereg.data.source import About, seeded
+
+__all__ = ["ARRAYS_FILE", "ArraySource", "open_arrays"]
+
+ARRAYS_FILE = "arrays.json"
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """Mapped files that together are one long array, with the mapping of their values to prior space."""
+
+    files: tuple[np.ndarray, ...]
+    scale: float
+    offset: float
+
+    def __len__(self) -> int:
+        return sum(len(file) for file in self.files)
+
+    def take(self, index: np.ndarray) -> Tensor:
+        """Return the patches of these numbers, in prior space, as float32."""
+        ends = np.cumsum([len(file) for file in self.files])
+        which = np.searchsorted(ends, index, side="right")
+        out = np.empty((len(index), *self.files[0].shape[1:]), np.float32)
+        for i in np.unique(which):
+            rows = which == i
+            out[rows] = self.files[i][index[rows] - (ends[i] - len(self.files[i]))]
+        return torch.from_numpy(out * np.float32(self.scale) + np.float32(self.offset))
+
+
+@dataclass(frozen=True)
+class ArraySource:
+    """Patches out of arrays, each drawn with equal chance, some of their axes mirrored at random.
+
+    Args:
+        about: What is on the card.
+        sets: Arrays by name: `"train"`, and what is measured on.
+        mirror: Spatial axes that may be mirrored.
+    """
+
+    about: About
+    sets: dict[str, Arrays]
+    mirror: tuple[int, ...] = ()
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """Names of the sets to be measured on."""
+        return tuple(name for name in self.sets if name != "train")
+
+    def batch(self, count: int, *, seed: int, step: int, slot: int) -> tuple[Tensor, Tensor]:
+        """Return patches, and weights of 1."""
+        generator = seeded(seed, step, slot)
+        train = self.sets["train"]
+        x = train.take(torch.randint(len(train), (count,), generator=generator).numpy())
+        for axis in self.mirror:
+            turned = torch.rand(count, generator=generator) < 0.5
+            x[turned] = x[turned].flip(axis + 2)
+        return x, torch.ones_like(x)
+
+    def plain(self, name: str, count: int, *, seed: int) -> tuple[Tensor, Tensor]:
+        """Return patches as they are, each at most once: fewer than `count` where there are not as many."""
+        chosen = torch.randperm(len(self.sets[name]), generator=seeded(seed))[:count]
+        x = self.sets[name].take(chosen.numpy())
+        return x, torch.ones_like(x)
+
+
+def open_arrays(folder: Path, evaluate: list[Path]) -> ArraySource:
+    """Map the arrays of a folder, and the held-out ones of further folders.
+
+    Raises:
+        OSError: If a file cannot be read.
+        ValueError: If `arrays.json` is not understood, or the arrays contradict it or each other.
+    """
+    facts = _facts(folder)
+    channels = len(facts["channels"])
+    sets = {"train": _read(folder, "train", facts), "held-out": _read(folder, "held", facts)}
+    sets |= {other.resolve().name: _read(other, "held", _facts(other)) for other in evaluate}
+    shape = sets["train"].files[0].shape[1:]
+    for name, arrays in sets.items():
+        if arrays.files[0].shape[1:] != shape:
+            raise ValueError(
+                f"patches of {name} have shape {arrays.files[0].shape[1:]}, but those of train {shape}. "
+                "Cut all to one size."
+            )
+    size = shape[1:]
+    if shape[0] != channels or not 1 <= len(size) <= 3:
+        raise ValueError(
+            f"{folder} has patches of shape {shape}, but {ARRAYS_FILE} names {channels} channels "
+            f"({', '.join(facts['channels'])}). Patches are [C, *size] with one, two or three axes of space."
+        )
+    about = About(
+        channels=tuple(facts["channels"]),
+        size=tuple(int(n) for n in size),
+        data=facts.get("data") or f"{len(sets['train'])} patches of {folder.resolve().name}",
+        depth=facts.get("depth"),
+        d_min=float(facts["d_min"]) if "d_min" in facts else None,
+        held_out=tuple(facts.get("held_out", ())) or ("held-*.npy",),
+        licence=facts.get("licence", ""),
+        credits=tuple(facts.get("credits", ())),
+        transform=facts.get("transform", {}),
+        range=(float(facts["range"][0]), float(facts["range"][1])),
+    )
+    return ArraySource(about, sets, tuple(facts.get("mirror", ())))
+
+
+def _facts(folder: Path) -> dict[str, Any]:
+    path = folder / ARRAYS_FILE
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is no valid JSON ({error}). Make the arrays anew.") from None
+    if not isinstance(facts, dict) or not facts.get("channels"):
+        raise ValueError(f'{path} names no channels. It needs at least {{"channels": ["NAME", ...]}}.')
+    return {"range": [-1.0, 1.0], **facts}
+
+
+def _read(folder: Path, kind: str, facts: dict[str, Any]) -> Arrays:
+    paths = sorted(folder.glob(f"{kind}-*.npy"))
+    if not paths:
+        raise FileNotFoundError(f"{folder} has no {kind}-*.npy. Expected are train-*.npy and held-*.npy beside it.")
+    files = tuple(_map(path) for path in paths)
+    for path, file in zip(paths, files, strict=True):
+        if file.shape[1:] != files[0].shape[1:] or file.dtype != files[0].dtype or not len(file):
+            raise ValueError(
+                f"{path} holds {file.dtype} of shape {file.shape}, but {paths[0].name} {files[0].dtype} of "
+                f"{files[0].shape}. All arrays must have patches of one shape and kind, and at least one."
+            )
+    low, high = facts["range"]
+    given = "scale" in facts or "offset" in facts or files[0].dtype != np.uint8
+    scale, offset = (facts.get("scale", 1.0), facts.get("offset", 0.0)) if given else ((high - low) / 255, low)
+    return Arrays(files, float(scale), float(offset))
+
+
+def _map(path: Path) -> np.ndarray:
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except ValueError as error:
+        raise ValueError(f"{path} is no array that can be read ({error}). Make it anew.") from None
+    if array.dtype not in (np.uint8, np.float16, np.float32) or array.ndim < 3:
+        raise ValueError(
+            f"{path} holds {array.dtype} with {array.ndim} axes; expected are uint8, float16 or float32, [N, C, *size]."
+        )
+    return array

@@ -1,0 +1,1 @@
+"""Voxel blocks for training, cut out of meshes, grids and depth maps."""

@@ -1,0 +1,119 @@
+"""Free and occupied space out of posed depth maps: what the cameras looked through, what they saw, what is unknown.
+
+depth   planar z in metres, 0 unknown
+pose    world from camera, OpenCV axes
+gap     how far before the surface, as the camera sees it, the middle of a voxel lies, metres
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from scorereg.data.blocks.voxels import Grid
+
+__all__ = ["View", "fuse_depth", "read_views"]
+
+_SATURATED = 65535
+
+
+@dataclass(frozen=True)
+class View:
+    """A depth map and its camera.
+
+    Args:
+        depth: In metres, 0 where unknown.
+        focal: fx, fy in pixels.
+        center: cx, cy in pixels.
+        pose: World from camera.
+    """
+
+    depth: Float[np.ndarray, "h w"]
+    focal: tuple[float, float]
+    center: tuple[float, float]
+    pose: Float[np.ndarray, "3 4"]
+
+
+def read_views(folder: Path) -> list[View]:
+    """Read the depth maps and cameras of a folder with `transforms.json` (nerfstudio's, OpenGL axes).
+
+    Raises:
+        OSError: If a file cannot be read.
+        ValueError: If the file names no depth, or lacks a pose or a focal length.
+    """
+    from PIL import Image
+
+    path = folder / "transforms.json"
+    views = []
+    try:
+        meta = json.loads(path.read_text(encoding="utf-8"))
+        unit = float(meta.get("depth_unit_scale_factor", 0.001))
+        for entry in meta["frames"]:
+            if "depth_file_path" not in entry:
+                continue
+            with Image.open(folder / entry["depth_file_path"]) as image:
+                raw = np.asarray(image)
+            facts = {**meta, **entry}
+            pose = np.array(facts["transform_matrix"], np.float64)[:3] @ np.diag([1.0, -1, -1, 1])
+            depth = np.where(raw == _SATURATED, 0, raw).astype(np.float32) * np.float32(unit)
+            focal = float(facts["fl_x"]), float(facts.get("fl_y", facts["fl_x"]))
+            center = float(facts.get("cx", raw.shape[1] / 2)), float(facts.get("cy", raw.shape[0] / 2))
+            views.append(View(depth, focal, center, pose))
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise ValueError(f"{path} has no depth maps with poses that can be read ({error!r}). Mend the file.") from None
+    if not views:
+        raise ValueError(f"{path} names no depth (`depth_file_path`), so there is nothing to fuse. Leave it out.")
+    return views
+
+
+def fuse_depth(name: str, views: list[View], voxel: float) -> Grid:
+    """Fuse depth maps on a grid around all that they see.
+
+    A voxel is free where the views that it is not hidden from see, on average, more than half a voxel behind it; solid
+    where they do not; unknown, and solid too, where it is hidden from all or seen by none (space carving with the
+    truncated distance of Curless and Levoy, 1996).
+
+    Args:
+        name: Of the scene.
+        views: At least one.
+        voxel: Edge of a voxel, metres; also the distance at which gaps are truncated.
+    """
+    points = np.concatenate([_points(view) for view in views])
+    low, high = np.percentile(points, [0.5, 99.5], axis=0)
+    origin, shape = low - 2 * voxel, np.ceil((high - low) / voxel + 4).astype(int)
+    total = np.zeros(shape, np.float32)
+    seen = np.zeros(shape, np.uint16)
+    for x in range(shape[0]):  # a slab at a time
+        middle = np.stack(np.meshgrid([x], *(np.arange(n) for n in shape[1:]), indexing="ij"), -1)[0]
+        world = origin + (middle + 0.5) * voxel
+        for view in views:
+            gap = _gap(view, world)
+            visible = gap > -voxel
+            total[x] += np.where(visible, np.clip(gap / voxel, -1, 1), 0)
+            seen[x] += visible
+    known = seen > 0
+    free = known & (total > 0.5 * seen)
+    return Grid(name, np.where(free, 0, 255).astype(np.uint8), voxel, 255, known)
+
+
+def _gap(view: View, world: np.ndarray) -> np.ndarray:
+    """Of points [y, z, 3]; minus infinity where the view does not see or know."""
+    camera = (world - view.pose[:, 3]) @ view.pose[:, :3]
+    z = np.maximum(camera[..., 2], 1e-6)
+    column = np.floor(view.focal[0] * camera[..., 0] / z + view.center[0])
+    row = np.floor(view.focal[1] * camera[..., 1] / z + view.center[1])
+    height, width = view.depth.shape
+    inside = (camera[..., 2] > 0.01) & (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    depth = view.depth[np.where(inside, row, 0).astype(int), np.where(inside, column, 0).astype(int)]
+    return np.where(inside & (depth > 0), depth - camera[..., 2], -np.inf)
+
+
+def _points(view: View) -> np.ndarray:
+    """World coordinates of every seventh pixel whose depth is known."""
+    row, column = (index[::7] for index in (view.depth > 0).nonzero())
+    z = view.depth[row, column]
+    x = (column + 0.5 - view.center[0]) / view.focal[0] * z
+    y = (row + 0.5 - view.center[1]) / view.focal[1] * z
+    return np.stack([x, y, z], -1) @ view.pose[:, :3].T + view.pose[:, 3]

@@ -1,0 +1,251 @@
+"""Blocks of voxels as training data, cut out of meshes, grids and fused depth: `scorereg make-blocks`.
+
+A block's axes are the scene's x, y and z. Most blocks are cut at a random place near a surface, some anywhere in free
+space: a prior has to know what nothing looks like. Several voxels of the grid make one of the block, with their mean as
+its value, so blocks come in several voxel sizes and their surfaces are not jagged.
+"""
+
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from scorereg.data.arrays.write import check_new, write_arrays
+from scorereg.data.blocks.sources import BlockSource, find_sources, load_grid
+from scorereg.data.blocks.voxels import Grid
+from scorereg.transforms.density import Density
+
+__all__ = ["BlockMix", "cut_blocks", "make_blocks"]
+
+_AXES = {"x": 0, "y": 1, "z": 2}
+_TRIES = 20
+REACH = 4.0  # voxels of a block; what is farther from a surface is as far as this
+
+
+@dataclass(frozen=True)
+class BlockMix:
+    """What blocks are cut.
+
+    Args:
+        size: Voxels along an edge of a block.
+        factors: How many voxels of a grid make one of the block, along an edge; each block draws one of them.
+        anywhere: Share of the blocks whose middle is anywhere in free space, not near a surface.
+        open: Blocks less free than this are drawn again, four times in five: behind walls all is solid and alike.
+        known: Share of a block that must be known, where a grid is not known everywhere.
+        kind: `"occupancy"`, the occupied share, or `"sdf"`, the distance to the surface, negative within, in units of
+            `REACH` voxels of the block, and cut there.
+        up: The axis that gravity acts along, `"x"`, `"y"` or `"z"`: blocks are turned about it at random; `"any"` turns
+            them in any of the 24 ways.
+    """
+
+    size: int = 32
+    factors: tuple[int, ...] = (1, 2, 3)
+    anywhere: float = 0.08
+    open: float = 0.35
+    known: float = 0.6
+    kind: str = "occupancy"
+    up: str = "y"
+
+
+def cut_blocks(
+    grid: Grid, count: int, generator: np.random.Generator, *, mix: BlockMix | None = None
+) -> UInt8[np.ndarray, "n s s s"]:
+    """Cut blocks, 8 bits a voxel: 0 to 255 is from -1 to 1 in prior space. Fewer where too little is known.
+
+    Args:
+        grid: What to cut from.
+        count: How many.
+        generator: Draws places, factors and turns.
+        mix: Sizes and places.
+    """
+    mix = mix or BlockMix()
+    surface = _surface(grid)
+    if not len(surface):
+        return np.empty((0, *[mix.size] * 3), np.uint8)
+    blocks = []
+    for _ in range(count):
+        for _ in range(_TRIES):
+            anywhere = generator.random() < mix.anywhere
+            place = _free(grid, generator) if anywhere else surface[generator.integers(len(surface))]
+            edge = mix.size * int(generator.choice(mix.factors))
+            middle = place + generator.uniform(-0.35, 0.35, 3) * edge
+            start = np.rint(middle - edge / 2).astype(int)
+            solid = _piece(grid.solid, start, edge, grid.outside)
+            closed = solid.mean() > 255 * (1 - mix.open) and generator.random() < 0.8
+            if not closed and (grid.known is None or _piece(grid.known, start, edge, False).mean() >= mix.known):
+                blocks.append(_turned(_block(grid, solid, start, mix), mix, generator))
+                break
+    return np.stack(blocks) if blocks else np.empty((0, *[mix.size] * 3), np.uint8)
+
+
+def make_blocks(
+    data: list[Path],
+    out: Path,
+    *,
+    count: int = 6000,
+    seed: int = 0,
+    voxel: tuple[float, float] = (0.02, 0.04),
+    mix: BlockMix | None = None,
+    licence: str = "",
+    credits: tuple[str, ...] = (),
+    show: bool = False,
+) -> dict[str, int]:
+    """Make a folder of arrays from meshes, grids and posed depth maps, one source in sixteen held out.
+
+    The blocks of a source depend on its name and the seed alone.
+
+    Args:
+        data: Files (meshes, `.npy`, `.binvox`), or folders of them, or of RGB-D frames with `transforms.json`.
+        out: A folder, new or without arrays.
+        count: Blocks in all, spread evenly over the sources.
+        seed: Seeds all that is random.
+        voxel: Smallest and largest edge of a grid's voxel, metres; each source draws one. A grid in a file has the
+            smallest.
+        mix: What blocks are cut.
+        licence: Of the data, for the cards of what is trained on it.
+        credits: Whom to name there.
+        show: Show progress on standard error.
+
+    Returns:
+        The number of blocks in each part.
+
+    Raises:
+        OSError: If a file cannot be read or written.
+        ValueError: If there is nothing to cut from, a file is not what it should be, or `out` holds arrays already.
+    """
+    mix = mix or BlockMix()
+    _check(count, voxel, mix)
+    sources = find_sources(data)
+    held = _held(sources)
+    check_new(out)
+    each = -(-count // len(sources))
+    parts: dict[str, list[np.ndarray]] = {"train": [], "held": []}
+    for source in _progress(sources, show):
+        generator = np.random.default_rng((seed, zlib.crc32(source.name.encode())))
+        size = float(np.exp(generator.uniform(*np.log(voxel))))
+        grid = load_grid(source, size if source.kind in ("mesh", "depth") else voxel[0], mix.up, generator)
+        parts["held" if source.name in held else "train"].append(cut_blocks(grid, each, generator, mix=mix))
+    arrays = {name: np.concatenate(blocks)[:, None] for name, blocks in parts.items()}
+    facts = {
+        "channels": [mix.kind],
+        "range": [-1.0, 1.0],
+        "transform": _transform(mix, voxel),
+        "data": f"blocks of {mix.size}^3 voxels of {voxel[0] * min(mix.factors):g} to "
+        f"{voxel[1] * max(mix.factors):g} m from {len(sources)} sources",
+        "mirror": [axis for name, axis in _AXES.items() if name != mix.up],
+        "licence": licence,
+        "credits": list(credits),
+        "seed": seed,
+        "held_out": sorted(held),
+    }
+    write_arrays(out, arrays, facts)
+    return {name: len(array) for name, array in arrays.items()}
+
+
+def _check(count: int, voxel: tuple[float, float], mix: BlockMix) -> None:
+    if count < 1 or not 0 < voxel[0] <= voxel[1] < float("inf"):
+        raise ValueError(f"blocks need count >= 1 and 0 < smallest voxel <= largest; got {count} and {voxel}.")
+    if mix.size < 1 or not mix.factors or min(mix.factors) < 1:
+        raise ValueError(f"blocks need size >= 1 and factors >= 1; got {mix.size} and {mix.factors}.")
+    if mix.up not in (*_AXES, "any") or mix.kind not in ("occupancy", "sdf"):
+        raise ValueError(f"up must be x, y, z or any, and kind occupancy or sdf; got {mix.up!r} and {mix.kind!r}.")
+
+
+def _transform(mix: BlockMix, voxel: tuple[float, float]) -> dict[str, Any]:
+    if mix.kind == "occupancy":
+        return Density(voxel[0] * min(mix.factors)).to_json()
+    return {
+        "kind": "sdf",
+        "reach": REACH,
+        "formula": "x = clip(distance / (reach * voxel), -1, 1), negative within; voxel is the distance of the points",
+    }
+
+
+def _held(sources: list[BlockSource]) -> set[str]:
+    """One source in sixteen, by its name alone; at least one, and never all."""
+    if len(sources) < 2:
+        raise ValueError(f"{sources[0].path} is all there is; at least two sources are needed, one to be held out.")
+    order = {source.name: zlib.crc32(source.name.encode()) for source in sources}
+    held = {name for name, value in order.items() if value % 16 == 0}
+    return held if 0 < len(held) < len(order) else {min(order, key=lambda name: order[name])}
+
+
+def _progress(sources: list[BlockSource], show: bool) -> Iterator[BlockSource]:
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    yield from track(sources, "cutting blocks", console=console, disable=not (show and console.is_terminal))
+
+
+def _free(grid: Grid, generator: np.random.Generator) -> np.ndarray:
+    """A free voxel; after many tries, any."""
+    place = np.zeros(3, int)
+    for _ in range(1000):
+        place = generator.integers(grid.solid.shape)
+        if grid.solid[tuple(place)] < 128:
+            break
+    return place
+
+
+def _surface(grid: Grid) -> np.ndarray:
+    """Numbers [n, 3] of the free voxels that have a solid neighbour, known both."""
+    solid = grid.solid >= 128
+    if grid.known is not None:
+        solid &= grid.known
+    near = np.zeros_like(solid)
+    for axis in range(3):
+        ahead, back = [slice(None)] * 3, [slice(None)] * 3
+        ahead[axis], back[axis] = slice(1, None), slice(None, -1)
+        near[tuple(ahead)] |= solid[tuple(back)]
+        near[tuple(back)] |= solid[tuple(ahead)]
+    return np.argwhere(near & (grid.solid < 128))
+
+
+def _piece(array: np.ndarray, start: np.ndarray, edge: int, outside: int) -> np.ndarray:
+    """A cube out of an array; what lies beyond it has the value `outside`."""
+    out = np.full((edge,) * 3, outside, array.dtype)
+    low, high = np.maximum(start, 0), np.minimum(start + edge, array.shape)
+    if (low < high).all():
+        here = tuple(slice(a, b) for a, b in zip(low - start, high - start, strict=True))
+        out[here] = array[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
+    return out
+
+
+def _block(grid: Grid, solid: np.ndarray, start: np.ndarray, mix: BlockMix) -> np.ndarray:
+    """What is stored of a piece of a grid; a distance looks beyond the piece."""
+    if mix.kind == "occupancy":
+        return _pooled(solid, mix.size)
+    from scipy import ndimage
+
+    edge = len(solid)
+    factor = edge // mix.size
+    margin = int(np.ceil(REACH)) * factor  # what lies just beyond the block counts
+    solid = _piece(grid.solid, start - margin, edge + 2 * margin, grid.outside) >= 128
+    inner = (slice(margin, -margin),) * 3
+    if solid.all() or not solid.any():  # there is no surface to be far from
+        distance = np.full((edge,) * 3, -np.inf if solid.all() else np.inf)
+    else:  # half a voxel less, as the surface is where the two sides meet
+        outside, within = (np.asarray(ndimage.distance_transform_edt(side)) for side in (~solid, solid))
+        distance = np.where(solid, 0.5 - within, outside - 0.5)[inner]
+    cut = np.clip(distance / factor / REACH, -1, 1)
+    return _pooled(np.rint((cut + 1) / 2 * 255).astype(np.uint8), mix.size)
+
+
+def _pooled(piece: UInt8[np.ndarray, "e e e"], size: int) -> UInt8[np.ndarray, "s s s"]:
+    k = len(piece) // size
+    mean: Float[np.ndarray, "s s s"] = piece.reshape(size, k, size, k, size, k).mean((1, 3, 5), dtype=np.float32)
+    return np.rint(mean).astype(np.uint8)
+
+
+def _turned(block: np.ndarray, mix: BlockMix, generator: np.random.Generator) -> np.ndarray:
+    """Turn a block about the axis that points up, or any way at all."""
+    flat = [axis for name, axis in _AXES.items() if name != mix.up]
+    if mix.up == "any":
+        block = block.transpose(generator.permutation(3))
+        flat = [0, 1]
+    return np.rot90(block, int(generator.integers(4)), (flat[0], flat[1]))

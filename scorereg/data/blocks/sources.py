@@ -1,0 +1,132 @@
+"""What blocks are cut out of: files and folders, and how each becomes a grid.
+
+    mesh     .ply .obj .stl .off .glb .gltf, in metres, read by trimesh
+    grid     .npy, .binvox
+    depth    a folder with `transforms.json` that names depth maps
+
+A mesh beside a `transforms.json` is a room seen from within: its cameras stand in free space, and the mesh is used, not
+the depth maps.
+"""
+# pyright: reportMissingImports=false
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from scorereg.data.blocks.fusion import fuse_depth, read_views
+from scorereg.data.blocks.voxels import Grid, grid_of_mesh, read_grid
+
+__all__ = ["BlockSource", "find_sources", "load_grid"]
+
+_MESHES = (".ply", ".obj", ".stl", ".off", ".glb", ".gltf")
+_GRIDS = (".npy", ".binvox")
+
+
+@dataclass(frozen=True)
+class BlockSource:
+    """One thing to cut from.
+
+    Args:
+        name: Folder and file, as they decide on which side of the split it is.
+        path: The file, or the folder of depth maps.
+        kind: Which of the three.
+    """
+
+    name: str
+    path: Path
+    kind: Literal["mesh", "grid", "depth"]
+
+
+def find_sources(data: list[Path]) -> list[BlockSource]:
+    """Return everything at or below some paths that blocks can be cut from, in order of names.
+
+    Raises:
+        FileNotFoundError: If a path is not there.
+        ValueError: If there is nothing at one.
+    """
+    sources = []
+    for path in data:
+        if not path.exists():
+            raise FileNotFoundError(f"{path} is not there. Name meshes, .npy, .binvox, or folders of them or of depth.")
+        found = _below(path) if path.is_dir() else [s for s in [_source(path)] if s]
+        if not found:
+            raise ValueError(
+                f"{path} holds nothing to cut blocks from. Expected: meshes ({', '.join(_MESHES)}), .npy, .binvox, or "
+                "folders with transforms.json that names depth maps."
+            )
+        sources += found
+    return sources
+
+
+def load_grid(source: BlockSource, voxel: float, up: str, generator: np.random.Generator) -> Grid:
+    """Make the grid of a source. Meshes are turned about the axis that points up, half of them, by any angle.
+
+    Raises:
+        OSError: If a file cannot be read.
+        ValueError: If it holds something else than its name says.
+    """
+    if source.kind == "depth":
+        return fuse_depth(source.name, read_views(source.path), voxel)
+    if source.kind == "grid":
+        return read_grid(source.path, voxel)
+    vertices, faces = _read_mesh(source.path)
+    turn = _turn(generator.uniform(0, 2 * np.pi) if generator.random() < 0.5 else 0.0, "xyz".find(up))
+    beside = source.path.parent / "transforms.json"
+    inside = _cameras(beside) @ turn.T if beside.is_file() else None
+    return grid_of_mesh(source.name, vertices @ turn.T, faces, voxel, inside=inside)
+
+
+def _source(path: Path) -> BlockSource | None:
+    kind = "mesh" if path.suffix.lower() in _MESHES else "grid" if path.suffix.lower() in _GRIDS else None
+    return kind and BlockSource(f"{path.resolve().parent.name}/{path.name}", path, kind)
+
+
+def _below(root: Path) -> list[BlockSource]:
+    sources = []
+    for here, folders, files in os.walk(root):
+        folders.sort()
+        found = [s for s in (_source(Path(here) / name) for name in sorted(files)) if s]
+        if not found and "transforms.json" in files:
+            folder = Path(here)
+            found = [BlockSource(f"{folder.resolve().parent.name}/{folder.resolve().name}", folder, "depth")]
+        sources += found
+    return sources
+
+
+def _read_mesh(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    try:
+        import trimesh
+    except ImportError:
+        raise ValueError(
+            f"{path} is read by trimesh, which is not installed: pip install 'scorereg[voxels]'."
+        ) from None
+    try:
+        mesh = trimesh.load_mesh(path, process=False)
+    except Exception as error:  # whatever a reader of a dozen formats raises
+        raise ValueError(f"{path} cannot be read as a mesh ({error}). Restore it or leave it out.") from None
+    vertices, faces = np.asarray(mesh.vertices, np.float64), np.asarray(mesh.faces, np.int64)
+    if not len(faces) or not np.isfinite(vertices).all():
+        raise ValueError(f"{path} has no triangles, or vertices that are not finite. Leave it out.")
+    return vertices, faces
+
+
+def _cameras(path: Path) -> np.ndarray:
+    try:
+        frames = json.loads(path.read_text(encoding="utf-8"))["frames"]
+        return np.array([frame["transform_matrix"] for frame in frames], np.float64)[:, :3, 3]
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise ValueError(f"{path} has no poses that can be read ({error!r}). Mend or remove the file.") from None
+
+
+def _turn(angle: float, axis: int) -> np.ndarray:
+    """A rotation about an axis; about none (-1) it is the identity."""
+    turn = np.eye(3)
+    if axis >= 0:
+        a, b = (axis + 1) % 3, (axis + 2) % 3
+        turn[a, a] = turn[b, b] = np.cos(angle)
+        turn[a, b], turn[b, a] = -np.sin(angle), np.sin(angle)
+    return turn

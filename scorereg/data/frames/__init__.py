@@ -1,0 +1,1 @@
+"""Training data as frames: photos, depth and further maps, found, read, reduced and cut into patches."""

@@ -1,0 +1,190 @@
+"""Find RGB-D frames on disk: which image belongs to which depth map, with what focal length and depth unit.
+
+Layouts are told apart by what a folder holds; a root that holds many such folders is searched:
+
+    transforms.json                     nerfstudio: frames with `file_path`, `depth_file_path`, `fl_x`
+    frames.json                         rooms as rendered: frames with `image`, `depth`, `fx`
+    rgb.txt and depth.txt               TUM RGB-D, or associations.txt
+    color/ and depth/                   ScanNet, with intrinsic/intrinsic_depth.txt
+    rgb/ and depth/                     `rgb/NAME.jpg` and `depth/NAME.png`, one camera in intrinsics.json; or one alone
+    NAME.color.jpg and NAME.depth.png   7-Scenes, one camera in camera-intrinsics.txt
+    scene_cam_XX_final_hdf5/            Hypersim
+    images                              of any name, where colour alone is asked for and nothing above is found
+
+Depth is planar z in integer units of `unit` metres; 0 and 65535 mean that nothing was measured.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Callable
+from fnmatch import fnmatch
+from pathlib import Path
+
+from scorereg.data.bad_frames import Faults
+from scorereg.data.frames.formats.hypersim import find_hypersim
+from scorereg.data.frames.formats.listed import find_rooms, find_transforms
+from scorereg.data.frames.formats.pairs import find_kinect, find_pairs, find_photos, find_scannet
+from scorereg.data.frames.formats.tum import ASSOCIATIONS, find_tum
+from scorereg.data.frames.frame import COLOR, DEPTH, Frame, maps_of
+
+__all__ = ["Frame", "find_frames", "rgbd_folders"]
+
+_RGBD = ("r", "g", "b", "disparity")
+
+
+def find_frames(
+    paths: list[Path],
+    *,
+    channels: tuple[str, ...] = _RGBD,
+    faults: Faults | None = None,
+    exclude: tuple[str, ...] = (),
+) -> list[Frame]:
+    """Return the frames of all RGB-D folders at or below `paths`, in order of their names.
+
+    Args:
+        paths: Folders with frames, or folders of such folders.
+        channels: What a patch is to hold; frames without it are an error.
+        faults: Counts frames that lack a file, where these are to be skipped; without it they are an error.
+        exclude: Patterns (`ai_037_*`) of folders that are left out.
+
+    Raises:
+        FileNotFoundError: If a path or a file that belongs to a frame is not there.
+        ValueError: If a folder holds no RGB-D frames, or its description is broken.
+    """
+    faults = faults or Faults()
+    frames: list[Frame] = []
+    for path in paths:
+        if not path.is_dir():
+            raise FileNotFoundError(
+                f"{path} is no folder. Name folders with RGB-D frames, or a folder of such folders."
+            )
+        folders = [folder for folder in rgbd_folders(path) if not _matches(folder, exclude)]
+        left_out = len(faults.left_out)
+        found = [frame for folder in folders for frame in _read_folder(folder, channels, faults)]
+        if not folders and maps_of(channels) == (COLOR,):
+            found = [frame for frame in find_photos(path) if not _matches(frame.file.parent, exclude)]
+        if not found:
+            raise _nothing(path, faults.left_out[left_out:])
+        frames += found
+    _check_sizes(frames, faults)
+    return frames
+
+
+def rgbd_folders(root: Path) -> list[Path]:
+    """Return the folders that some layout claims; nothing inside such a folder is searched."""
+    claimed = []
+    for here, folders, files in os.walk(root):
+        folders.sort()
+        if _reader(set(files), set(folders)):
+            claimed.append(Path(here))
+            folders.clear()
+    return claimed
+
+
+def _nothing(path: Path, left_out: list[str]) -> ValueError:
+    why = f" ({'; '.join(left_out[:3])})" if left_out else ""
+    return ValueError(
+        f"{path} holds no RGB-D frames{why}. Expected below it: transforms.json with depth_file_path, frames.json, "
+        "rgb/ and depth/ with intrinsics.json, *.color.jpg and *.depth.png with camera-intrinsics.txt, the layouts of "
+        "TUM RGB-D, ScanNet or Hypersim, or, for --channels rgb, images of any name."
+    )
+
+
+def _reader(files: set[str], folders: set[str]) -> Callable[[Path, Faults], list[Frame]] | None:
+    if "transforms.json" in files:
+        return find_transforms
+    if "frames.json" in files:
+        return find_rooms
+    if {"rgb.txt", "depth.txt"} <= files or files & set(ASSOCIATIONS):
+        return find_tum
+    if {"color", "depth"} <= folders:
+        return find_scannet
+    if {"rgb", "depth"} <= folders or ({"rgb", "depth"} & folders and "intrinsics.json" in files):
+        return find_pairs
+    if "camera-intrinsics.txt" in files or any(name.endswith((".color.jpg", ".color.png")) for name in files):
+        return find_kinect
+    if any(name.startswith("scene_cam_") and name.endswith("_final_hdf5") for name in folders):
+        return find_hypersim
+    return None
+
+
+def _matches(folder: Path, patterns: tuple[str, ...]) -> bool:
+    names = [folder.name, folder.parent.name if folder.name == "images" else folder.name]
+    return any(fnmatch(name, pattern) for name in names for pattern in patterns)
+
+
+def _read_folder(folder: Path, channels: tuple[str, ...], faults: Faults) -> list[Frame]:
+    entries = list(os.scandir(folder))
+    reader = _reader({e.name for e in entries if e.is_file()}, {e.name for e in entries if e.is_dir()})
+    frames = reader(folder, faults) if reader else []
+    needed = maps_of(channels)
+    for name in needed:
+        if frames and not any(_file(frame, name) for frame in frames):
+            raise ValueError(f"{_lack(folder, name)}. Leave it out, or choose other --channels.")
+    return [frame for frame in frames if _is_whole(frame, needed, faults)]
+
+
+def _is_whole(frame: Frame, needed: tuple[str, ...], faults: Faults) -> bool:
+    """Say whether a frame has what is needed; what is not named for it, or not there, is a fault."""
+    for name in needed:
+        path = _file(frame, name)
+        if path is None:
+            what = "depth map" if name == DEPTH else "photo" if name == COLOR else f"map {name}"
+            faults.add(
+                ValueError(
+                    f"{frame.file} has no {what}, which other frames of its folder have. Name it, or drop the frame."
+                )
+            )
+            return False
+        if not path.is_file():
+            faults.add(
+                FileNotFoundError(
+                    f"{path} is missing: photo and depth must come in pairs. Restore it or drop the frame."
+                )
+            )
+            return False
+    return True
+
+
+def _file(frame: Frame, name: str) -> Path | None:
+    """Where a frame has a map from; normals can be had from depth."""
+    files = {COLOR: frame.color, DEPTH: frame.depth, "normal": frame.depth}
+    return (files | dict(frame.maps)).get(name)
+
+
+def _lack(folder: Path, name: str) -> str:
+    if name == DEPTH and (folder / "transforms.json").is_file():
+        return f"{folder / 'transforms.json'} names no depth (`depth_file_path`), so no prior can learn depth from it"
+    what = {COLOR: "no photos", DEPTH: "no depth maps", "normal": "neither a map normal nor depth"}
+    return f"{folder} has {what.get(name, f'no map {name}')}, which the channels need"
+
+
+def _check_sizes(frames: list[Frame], faults: Faults) -> None:
+    """Find photos of another size than the others of their folder, where one focal length is given for all."""
+    from PIL import Image
+
+    groups: dict[str, list[Frame]] = {}
+    for frame in frames:
+        if frame.shared:
+            groups.setdefault(frame.scene, []).append(frame)
+    odd = set()
+    for group in groups.values():
+        sizes = {}
+        for frame in group:
+            try:
+                with Image.open(frame.file) as image:
+                    sizes[frame] = image.size
+            except (OSError, SyntaxError):
+                continue  # reading it will say so
+        common = Counter(sizes.values()).most_common(1)
+        for frame in (f for f, size in sizes.items() if size != common[0][0]):
+            here, there = ("{}x{}".format(*size) for size in (sizes[frame], common[0][0]))
+            faults.add(
+                ValueError(
+                    f"{frame.file} has {here} pixels, but the others of its folder have {there}, and one focal length "
+                    "is given for all. Remove it, or put it into a folder with its own camera."
+                )
+            )
+            odd.add(frame)
+    if odd:
+        frames[:] = [frame for frame in frames if frame not in odd]

@@ -1,0 +1,201 @@
+r"""Hypersim (Roberts et al. 2021): HDF5 colour without tone mapping, and distances along rays instead of depth.
+
+    ai_VVV_NNN/images/scene_cam_XX_final_hdf5/frame.IIII.color.hdf5                  float16 [h, w, 3], radiance
+    ai_VVV_NNN/images/scene_cam_XX_geometry_hdf5/frame.IIII.depth_meters.hdf5        float16 [h, w], distance
+                                                 frame.IIII.render_entity_id.hdf5    int [h, w], -1: nothing was hit
+                                                 frame.IIII.normal_cam.hdf5          float16 [h, w, 3]
+
+The camera is `M_cam_from_uv` of the authors' `metadata_camera_parameters.csv`: a pixel's ray is r = M (u, v, 1), with u
+from -1 to 1 to the right, v upwards, x right, y up, and z towards the viewer. With the image plane's normal
+n = M_0 x M_1 (cross product of the first two columns), distance d becomes planar depth
+
+    z = d |n . r| / (|n| |r|)
+
+Scenes whose lens is tilted, n being off the axis, are left out: the third row of M is then not (0, 0, -1).
+"""
+
+import csv
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from scorereg.data.bad_frames import Faults
+from scorereg.data.frames.formats.parsing import scene_name
+from scorereg.data.frames.frame import COLOR, DEPTH, Frame, Planes
+
+__all__ = ["CAMERAS", "SPLIT", "find_hypersim", "is_tilted", "planar_depth", "read_hypersim_frame", "tone_map"]
+
+CAMERAS = "metadata_camera_parameters.csv"
+SPLIT = "metadata_images_split_scene_v1.csv"
+_TILT = 0.01  # depth of a wall parallel to the image may vary by this share across half of the image
+_WIDTH = 1024
+_BESIDE = ("", "contrib/mikeroberts3000", "evermotion_dataset/analysis", "analysis")
+
+
+def find_hypersim(folder: Path, faults: Faults) -> list[Frame]:
+    """Frames of a scene, by its folder `images`.
+
+    Raises:
+        FileNotFoundError: If the authors' table of cameras is not beside the scenes.
+        ValueError: If that does not know the scene.
+    """
+    scene = folder.resolve().parent
+    table = _find(scene, CAMERAS)
+    if table is None:
+        raise FileNotFoundError(
+            f"{scene.parent / CAMERAS} is missing. Each scene has its own lens, and some are tilted: put the table "
+            "from contrib/mikeroberts3000 of apple/ml-hypersim there."
+        )
+    cameras = _cameras(table)
+    if scene.name not in cameras:
+        raise ValueError(f"{table} does not know the scene {scene.name}. Leave it out, or restore the table.")
+    lens = cameras[scene.name]
+    if is_tilted(lens):
+        faults.left_out.append(f"{scene_name(scene)}: its lens is tilted")
+        return []
+    listed = _find(scene, SPLIT)
+    split = _split(listed).get(scene.name) if listed else None
+    frames = []
+    for color in sorted(folder.glob("scene_cam_*_final_hdf5/frame.*.color.hdf5")):
+        camera = color.parent.name.removeprefix("scene_").removesuffix("_final_hdf5")
+        number = color.name.split(".")[1]
+        if split is not None and (camera, int(number)) not in split:
+            continue  # its authors withdrew it
+        geometry = color.parent.with_name(f"scene_{camera}_geometry_hdf5")
+        frames.append(
+            Frame(
+                scene_name(scene), color, geometry / f"frame.{number}.depth_meters.hdf5", _focal(lens), 1.0, lens=lens,
+                split=split[camera, int(number)] if split else None,
+                maps=(("normal", geometry / f"frame.{number}.normal_cam.hdf5"),),
+            )
+        )  # fmt: skip
+    return frames
+
+
+def is_tilted(lens: tuple[float, ...]) -> bool:
+    """Say whether the image plane of `M_cam_from_uv` is not at right angles to the camera's axis."""
+    return max(abs(lens[6]), abs(lens[7])) > _TILT * abs(lens[8])
+
+
+def planar_depth(distance: np.ndarray, lens: tuple[float, ...]) -> np.ndarray:
+    """Turn distances along rays, `[h, w]`, into planar depth."""
+    matrix = np.array(lens, dtype=np.float64).reshape(3, 3)
+    height, width = distance.shape
+    u = (np.arange(width) + 0.5) * 2 / width - 1
+    v = 1 - (np.arange(height) + 0.5) * 2 / height
+    uv = np.stack([*np.broadcast_arrays(u, v[:, None]), np.ones((height, width))], -1)
+    rays = uv @ matrix.T
+    normal = np.cross(matrix[:, 0], matrix[:, 1])
+    cosine = np.abs(rays @ normal) / (np.linalg.norm(rays, axis=-1) * np.linalg.norm(normal))
+    return distance * cosine.astype(np.float32)
+
+
+def tone_map(radiance: np.ndarray, entity: np.ndarray) -> np.ndarray:
+    r"""The authors' tone mapping: c = clip((s L)^{1/2.2}, 0, 1), with s such that the 90th percentile becomes 0.8.
+
+    The percentile is of the brightness .3 R + .59 G + .11 B over the pixels at which something was hit
+    (`render_entity_id` other than -1); s is 1 where there are none, and 0 where it is below 1e-4.
+
+    Args:
+        radiance: `[h, w, 3]`; what is not finite becomes black.
+        entity: `[h, w]`, `render_entity_id`.
+
+    Returns:
+        `[h, w, 3]` in [0, 1].
+    """
+    radiance = np.nan_to_num(radiance.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+    hit = entity != -1
+    scale = 1.0
+    if hit.any():
+        bright = float(np.percentile((radiance @ np.array([0.3, 0.59, 0.11], np.float32))[hit], 90))
+        scale = 0.8**2.2 / bright if bright >= 1e-4 else 0.0
+    return np.clip(np.maximum(scale * radiance, 0) ** (1 / 2.2), 0, 1)
+
+
+def read_hypersim_frame(frame: Frame, maps: tuple[str, ...]) -> Planes:
+    """Read a frame that `find_hypersim` found.
+
+    Raises:
+        OSError: If a file cannot be read.
+        ValueError: If it is black, has no depth, or its parts differ in size.
+    """
+    assert frame.color is not None
+    assert frame.depth is not None
+    assert frame.lens is not None
+    color = metres = None
+    distance = _dataset(frame.depth, 2)
+    if COLOR in maps:
+        radiance = _dataset(frame.color, 3)
+        entity = _dataset(Path(str(frame.depth).replace(".depth_meters.", ".render_entity_id.")), 2)
+        if not radiance.shape[:2] == entity.shape == distance.shape:
+            raise ValueError(
+                f"{frame.color} has shape {radiance.shape}, render_entity_id {entity.shape}, depth_meters "
+                f"{distance.shape}: all must have one size. Download the frame again."
+            )
+        color = tone_map(radiance, entity) * 255
+        if not color.any():
+            raise ValueError(f"{frame.color} is black: no light reaches what it sees. Leave the frame out.")
+    if DEPTH in maps:
+        known = np.isfinite(distance) & (distance > 0)
+        if not known.any():
+            raise ValueError(f"{frame.depth} has no depth at all: no pixel is finite and > 0. Leave the frame out.")
+        metres = planar_depth(np.where(known, distance.astype(np.float32), np.float32(np.nan)), frame.lens)
+    others = {}
+    if "normal" in maps:
+        normal = _dataset(dict(frame.maps)["normal"], 3).astype(np.float32)
+        others["normal"] = normal * np.array([1, -1, -1], np.float32)  # y down and z forwards, as everywhere here
+    return Planes(color, metres, others)
+
+
+def _dataset(path: Path, dims: int) -> np.ndarray:
+    try:
+        import h5py
+    except ImportError:
+        raise ValueError("Hypersim's files are HDF5, which needs h5py: pip install 'scorereg[hypersim]'") from None
+    try:
+        with h5py.File(path, "r") as file:
+            value = np.asarray(file["dataset"])
+    except (OSError, KeyError) as error:
+        raise OSError(f"{path} cannot be read as HDF5 ({error}). Download it again or leave the frame out.") from None
+    if value.ndim != dims:
+        raise ValueError(f"{path} has shape {value.shape}, but {dims} dimensions were expected.")
+    return value
+
+
+def _focal(lens: tuple[float, ...]) -> tuple[float, float]:
+    """Focal lengths in pixels of the full size; only images of that size were published."""
+    depth = abs(lens[8])
+    return _WIDTH / 2 * depth / lens[0], _WIDTH * 3 / 8 * depth / lens[4]
+
+
+def _find(scene: Path, name: str) -> Path | None:
+    """A table of the authors' repository, beside the scene or above it, or in a checkout there."""
+    for above in (scene, *list(scene.parents)[:3]):
+        for sub in _BESIDE:
+            if (above / sub / name).is_file():
+                return above / sub / name
+    return None
+
+
+@lru_cache(maxsize=4)
+def _cameras(path: Path) -> dict[str, tuple[float, ...]]:
+    names = [f"M_cam_from_uv_{row}{column}" for row in range(3) for column in range(3)]
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    try:
+        return {row["scene_name"]: tuple(float(row[name]) for name in names) for row in rows}
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is no table of Hypersim's cameras ({error}). Download it again.") from None
+
+
+@lru_cache(maxsize=4)
+def _split(path: Path) -> dict[str, dict[tuple[str, int], str]]:
+    """Scene to camera and frame to `train`, `val` or `test`; only what was published."""
+    split: dict[str, dict[tuple[str, int], str]] = {}
+    with path.open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            frames = split.setdefault(row["scene_name"], {})
+            if row["included_in_public_release"] == "True":
+                frames[row["camera_name"], int(row["frame_id"])] = row["split_partition_name"]
+    return split

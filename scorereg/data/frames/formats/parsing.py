@@ -1,0 +1,81 @@
+"""What the readers of layouts share: descriptions in JSON and text, pairs of files, errors that name the file."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from scorereg.data.bad_frames import Faults
+
+__all__ = ["IMAGES", "MILLIMETRE", "entries", "load_json", "number", "paired", "read_matrix", "scene_name", "text"]
+
+IMAGES = (".jpg", ".jpeg", ".png")
+MILLIMETRE = 0.001
+
+
+def scene_name(folder: Path) -> str:
+    """Name of a folder, with its parent's."""
+    folder = folder.resolve()
+    return f"{folder.parent.name}/{folder.name}"
+
+
+def load_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object."""
+    try:
+        meta = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is no valid JSON ({error}). Restore the file or leave its folder out.") from None
+    if not isinstance(meta, dict):
+        raise ValueError(f"{path} must hold one JSON object. Restore the file or leave its folder out.")
+    return meta
+
+
+def entries(meta: dict[str, Any], path: Path) -> list[dict[str, Any]]:
+    """Return the list `frames` of a description."""
+    frames = meta.get("frames")
+    if not isinstance(frames, list) or not frames or not all(isinstance(f, dict) for f in frames):
+        raise ValueError(f"{path} lists no frames. Restore the file or leave its folder out.")
+    return frames
+
+
+def number(value: Any, name: str, path: Path) -> float:
+    """Return a value that must be a number > 0."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+        raise ValueError(f"{path}: `{name}` must be a number > 0, not {value!r}. Add it to the file.")
+    return float(value)
+
+
+def text(entry: dict[str, Any], name: str, path: Path) -> str:
+    """Return a value that must be a text."""
+    value = entry.get(name)
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"{path}: each frame needs `{name}`, but one has {value!r}. Mend the file.")
+    return value
+
+
+def read_matrix(path: Path, missing: str) -> tuple[float, float]:
+    """Return the focal lengths of a camera matrix, 3x3 or 4x4, in a text file."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing: {missing}")
+    try:
+        matrix = [
+            [float(v) for v in line.split()] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()
+        ]
+        return number(matrix[0][0], "fx", path), number(matrix[1][1], "fy", path)
+    except (ValueError, IndexError):
+        raise ValueError(
+            f"{path} must hold a 3x3 camera matrix with focal lengths > 0, in pixels. Mend the file."
+        ) from None
+
+
+def paired(folder: Path, colors: dict[str, Path], depths: dict[str, Path], faults: Faults) -> list[str]:
+    """Return the names that have both; the others are faults."""
+    for here, there, what in ((colors, depths, "depth map"), (depths, colors, "photo")):
+        lonely = sorted(set(here) - set(there))
+        for name in lonely:
+            faults.add(
+                ValueError(
+                    f"{here[name]} has no {what} of the same name in {folder} ({len(lonely)} such). "
+                    "Add the missing files or remove the lonely ones."
+                )
+            )
+    return sorted(set(colors) & set(depths))

@@ -1,0 +1,1 @@
+"""Weights along rays for training, made out of depth maps."""

@@ -1,0 +1,223 @@
+"""The weights along rays as training data, made from depth maps: `scorereg make-rays`.
+
+A ray of a renderer sees a footprint, not a point. Sixteen sub-rays are drawn around a pixel, normal in the image plane,
+and each meets the surface that the depth map has at its pixel: one surface in the middle of things, several at
+silhouettes. Around each surface the weight lies as one of the distributions of `ray_spreads`. Some rays meet nothing,
+some go on behind a translucent surface, and depth is scaled a little, as nobody knows the next scene's scale exactly.
+"""
+
+import warnings
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from scorereg.data.arrays.write import check_new, write_arrays
+from scorereg.data.bad_frames import Faults
+from scorereg.data.frames.depth_unit import DepthRange
+from scorereg.data.frames.discover import find_frames
+from scorereg.data.frames.frame import DEPTH, Frame, read_frame
+from scorereg.data.frames.split import split_scenes
+from scorereg.data.rays.spread import bin_surfaces, draw_spread
+from scorereg.transforms.ray_weights import RayWeights
+
+__all__ = ["RayMix", "make_rays", "rays_of_depth"]
+
+SUB_RAYS = 16
+_JUMP = 1.05  # ratio of neighbouring depths from which a pixel counts as a silhouette
+
+
+@dataclass(frozen=True)
+class RayMix:
+    """How often something is the case, and within what range.
+
+    Args:
+        silhouette: Share of the rays that are aimed at jumps of the depth.
+        empty: Share of the rays that meet nothing.
+        translucent: Share whose first surface lets some light through.
+        open: Share whose background is empty, where they see more than one surface: a silhouette before the sky.
+        footprint: Smallest and largest radius (standard deviation) of a footprint, in pixels of the depth map.
+        scale: Smallest and largest factor on a ray's depth.
+    """
+
+    silhouette: float = 0.4
+    empty: float = 0.04
+    translucent: float = 0.08
+    open: float = 0.1
+    footprint: tuple[float, float] = (0.3, 4.0)
+    scale: tuple[float, float] = (0.35, 1.6)
+
+
+def rays_of_depth(
+    depth: Float[Tensor, "h w"],
+    count: int,
+    edges: Float[Tensor, " k"],
+    generator: torch.Generator,
+    *,
+    mix: RayMix | None = None,
+) -> Float[Tensor, "{count} k-1"]:
+    """Draw rays through a depth map and return the weights in bins. Each ray's sum, its opacity, is at most 1.
+
+    Args:
+        depth: Planar, in metres; 0 is unknown. At least one pixel is known.
+        count: Number of rays.
+        edges: Planar depths of the bins' ends, in metres.
+        generator: Draws everything.
+        mix: What kinds of rays.
+    """
+    mix = mix or RayMix()
+    surfaces, known = _footprints(depth, _aim(depth, count, mix.silhouette, generator), mix.footprint, generator)
+    shares = known / known.sum(-1, keepdim=True)
+    surfaces = surfaces * _between(mix.scale, count, generator)[:, None]
+    nearest = torch.where(known > 0, surfaces, torch.inf).amin(-1, keepdim=True)
+    background = surfaces > 1.15 * nearest
+    shares = torch.where(_chance(mix.open, count, generator)[:, None] & background, 0, shares)
+    shares = torch.where(_chance(mix.empty, count, generator)[:, None], 0, shares)
+    surfaces, shares = _see_through(surfaces, shares, mix.translucent, generator)
+    return bin_surfaces(surfaces, shares, draw_spread(count, generator), edges)
+
+
+def make_rays(
+    data: list[Path],
+    out: Path,
+    *,
+    count: int = 40_000,
+    seed: int = 0,
+    transform: RayWeights | None = None,
+    mix: RayMix | None = None,
+    licence: str = "",
+    credits: tuple[str, ...] = (),
+    skip_bad: bool = False,
+) -> dict[str, int]:
+    """Make a folder of arrays from RGB-D frames, one scene in sixteen held out.
+
+    A frame's rays depend on its scene's name, its number there and the seed alone.
+
+    Args:
+        data: Folders with RGB-D frames, or folders of such folders.
+        out: A folder, new or without arrays.
+        count: Rays in all, spread evenly over the frames.
+        seed: Seeds all that is random.
+        transform: Bins and what their weights become in prior space.
+        mix: What kinds of rays.
+        licence: Of the data, for the cards of what is trained on it.
+        credits: Whom to name there.
+        skip_bad: Leave frames out that cannot be read, up to one in a hundred; each is warned of.
+
+    Returns:
+        The number of rays in each part.
+
+    Raises:
+        OSError: If a file cannot be read or written.
+        ValueError: If there are no frames, too few, their depth cannot be in metres, or `out` holds arrays already.
+    """
+    transform = transform or RayWeights()
+    if count < 1:
+        raise ValueError(f"count must be at least 1, but is {count}.")
+    frames = find_frames(data, channels=("disparity",))
+    train, held, held_names = split_scenes(frames)
+    check_new(out)
+    each = -(-count // len(frames))
+    faults, ranges = Faults(skip_bad), DepthRange()
+    parts = (("train", train), ("held", held))
+    arrays = {name: _all(some, each, seed, transform, mix, faults, ranges) for name, some in parts}
+    ranges.check()
+    faults.check(len(frames))
+    for line in faults.bad:
+        warnings.warn(f"left out: {line}", stacklevel=2)
+    facts = {
+        "channels": ["weight"],
+        "range": [-1.0, 1.0],
+        "transform": transform.to_json(),
+        "data": f"weights along rays of {len(frames) - len(faults.bad)} depth maps, {each} of each",
+        "licence": licence,
+        "credits": list(credits),
+        "seed": seed,
+        "held_out": list(held_names),
+    }
+    write_arrays(out, arrays, facts)
+    return {name: len(array) for name, array in arrays.items()}
+
+
+def _all(
+    frames: list[Frame],
+    each: int,
+    seed: int,
+    transform: RayWeights,
+    mix: RayMix | None,
+    faults: Faults,
+    ranges: DepthRange,
+) -> np.ndarray:
+    numbers: dict[str, int] = {}
+    parts = []
+    for frame in frames:
+        number = numbers[frame.scene] = numbers.get(frame.scene, -1) + 1
+        state = np.random.SeedSequence((seed, zlib.crc32(frame.scene.encode()), number)).generate_state(1, np.uint64)
+        generator = torch.Generator().manual_seed(int(state[0]) >> 1)
+        try:
+            metres = read_frame(frame, (DEPTH,)).metres
+        except (OSError, ValueError) as error:
+            faults.add(error)
+            continue
+        assert metres is not None, "find_frames gives frames with depth only"
+        ranges.see(frame.scene, float(np.nanmedian(metres)))
+        depth = torch.from_numpy(np.nan_to_num(metres, nan=0.0))
+        weights = rays_of_depth(depth, each, transform.edges, generator, mix=mix)
+        parts.append(transform.encode(weights)[:, None].numpy().astype(np.float16))
+    if not parts:
+        return np.zeros((0, 1, transform.bins), np.float16)
+    return np.concatenate(parts)
+
+
+def _aim(depth: Tensor, count: int, silhouette: float, generator: torch.Generator) -> Tensor:
+    """Flat numbers of the pixels that rays go through: known ones, a share of them at jumps of the depth."""
+    known = depth > 0
+    logs = torch.where(known, depth, 1).log()
+    jump = torch.zeros_like(known)
+    step = np.log(_JUMP)
+    jump[:, 1:] |= ((logs[:, 1:] - logs[:, :-1]).abs() > step) & known[:, 1:] & known[:, :-1]
+    jump[1:] |= ((logs[1:] - logs[:-1]).abs() > step) & known[1:] & known[:-1]
+    anywhere, jumps = known.flatten().nonzero()[:, 0], jump.flatten().nonzero()[:, 0]
+    pixels = anywhere[torch.randint(len(anywhere), (count,), generator=generator)]
+    if not len(jumps):
+        return pixels
+    aimed = jumps[torch.randint(len(jumps), (count,), generator=generator)]
+    return torch.where(_chance(silhouette, count, generator), aimed, pixels)
+
+
+def _footprints(
+    depth: Tensor, pixels: Tensor, radii: tuple[float, float], generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Depths [n, s] that the sub-rays meet, and whether they are known, as 0 or 1. The first is the pixel's own."""
+    height, width = depth.shape
+    count = len(pixels)
+    offset = torch.randn(2, count, SUB_RAYS, generator=generator) * _between(radii, count, generator)[:, None]
+    offset[:, :, 0] = 0
+    row = (pixels[:, None] // width + offset[0].round().long()).clamp(0, height - 1)
+    column = (pixels[:, None] % width + offset[1].round().long()).clamp(0, width - 1)
+    met = depth[row, column]
+    return torch.where(met > 0, met, 1), (met > 0).to(depth)
+
+
+def _see_through(surfaces: Tensor, shares: Tensor, chance: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Let a share of the rays pass in part: what is left goes on to a second surface, or to nothing."""
+    count = len(surfaces)
+    stopped = torch.where(_chance(chance, count, generator), 0.3 + 0.7 * torch.rand(count, generator=generator), 1)
+    goes_on = _chance(0.7, count, generator).to(shares)
+    behind = surfaces * _between((1.1, 2.5), count, generator)[:, None]
+    rest = (1 - stopped) * goes_on
+    return torch.cat([surfaces, behind], 1), torch.cat([shares * stopped[:, None], shares * rest[:, None]], 1)
+
+
+def _between(limits: tuple[float, float], count: int, generator: torch.Generator) -> Tensor:
+    """Numbers between two limits, even in their logarithm."""
+    low, high = np.log(limits[0]), np.log(limits[1])
+    return (low + (high - low) * torch.rand(count, generator=generator)).exp()
+
+
+def _chance(share: float, count: int, generator: torch.Generator) -> Tensor:
+    return torch.rand(count, generator=generator) < share

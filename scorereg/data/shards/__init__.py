@@ -1,0 +1,1 @@
+"""Training data as WebDataset shards: packed, and streamed from a folder or a URL."""

@@ -1,0 +1,96 @@
+"""A frame as bytes: 8-bit colour as lossless WebP, inverse depth and further maps as 16-bit PNG.
+
+rgb.webp     colour
+depth.png    inverse depth: 0 is unknown, q in 1 .. 65535 is (q - 1) / 65534 * inverse_max, in 1/m
+NAME.png     a map: 0 is unknown, q is (q - 1) / 65534 * 2 - 1; several values a pixel lie one above the other
+json         scene, file, focal length (null where unknown) and size in pixels
+"""
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+
+from scorereg.data.frames.frame import COLOR, DEPTH, Frame, Planes
+from scorereg.data.frames.resample import reduce_known, reduce_plane
+
+__all__ = ["decode", "encode"]
+
+_STEPS = 65534
+
+
+def encode(frame: Frame, planes: Planes, *, focal: float, inverse_max: float) -> dict[str, bytes]:
+    """Reduce a frame to a focal length and return its files by what they are called.
+
+    Args:
+        frame: Whose it is.
+        planes: What was read of it.
+        focal: Focal length to reduce to, in pixels; a shorter or unknown one is kept as it is.
+        inverse_max: Largest inverse depth, in 1/m; nearer is stored as this.
+    """
+    down, across = frame.factors(focal)
+    small = (frame.focal[0] * across, frame.focal[1] * down) if frame.focal else None
+    size = [int(n * f + 1e-6) for n, f in zip(planes.size, (down, across), strict=True)]
+    files = {}
+    if planes.color is not None:
+        color = np.clip(np.rint(reduce_plane(planes.color, down, across)), 0, 255).astype(np.uint8)
+        files["rgb.webp"] = _image(color, "WEBP", lossless=True, quality=50, method=4)
+    if planes.metres is not None:
+        inverse = reduce_known(np.minimum(1 / planes.metres, np.float32(inverse_max)), down, across)
+        files["depth.png"] = _image(_steps(inverse / inverse_max), "PNG")
+    for name, value in planes.maps.items():
+        parts = [reduce_known(np.ascontiguousarray(value[..., k]), down, across) for k in range(value.shape[2])]
+        files[f"{name}.png"] = _image(_steps((np.concatenate(parts) + 1) / 2), "PNG")
+    meta = {"scene": frame.scene, "file": f"{frame.file.parent.name}/{frame.file.name}", "focal": small, "size": size}
+    return {**files, "json": json.dumps(meta).encode()}
+
+
+def decode(key: str, files: dict[str, bytes], *, inverse_max: float, maps: tuple[str, ...]) -> tuple[Frame, Planes]:
+    """Return what `encode` stored, but for the quantisation.
+
+    Args:
+        key: Name of the frame in its shard.
+        files: Its files by what they are called.
+        inverse_max: As it was for `encode`.
+        maps: Which maps to decode.
+    """
+    meta = json.loads(files["json"])
+    color = metres = None
+    if COLOR in maps and "rgb.webp" in files:
+        color = _array(files["rgb.webp"]).astype(np.float32)
+    if DEPTH in maps and "depth.png" in files:
+        inverse = _values(_array(files["depth.png"])) * np.float32(inverse_max)
+        with np.errstate(divide="ignore"):  # 0 is infinitely far
+            metres = 1 / inverse
+    others = {}
+    for name in maps:
+        if name not in (COLOR, DEPTH) and f"{name}.png" in files:
+            value = _values(_array(files[f"{name}.png"])) * 2 - 1
+            others[name] = value.reshape(-1, *meta["size"]).transpose(1, 2, 0)
+    frame = Frame(meta["scene"], Path(meta["file"]), Path(key), tuple(meta["focal"]) if meta["focal"] else None, 1.0)
+    return frame, Planes(color, metres, others)
+
+
+def _image(value: np.ndarray, kind: str, **how: object) -> bytes:
+    from PIL import Image
+
+    out = io.BytesIO()
+    Image.fromarray(value).save(out, format=kind, **how)
+    return out.getvalue()
+
+
+def _array(data: bytes) -> np.ndarray:
+    from PIL import Image
+
+    with Image.open(io.BytesIO(data)) as image:
+        return np.asarray(image)
+
+
+def _steps(share: np.ndarray) -> np.ndarray:
+    """[0, 1] as 1 .. 65535, NaN as 0."""
+    return np.where(np.isfinite(share), 1 + np.rint(np.clip(share, 0, 1) * _STEPS), 0).astype(np.uint16)
+
+
+def _values(stored: np.ndarray) -> np.ndarray:
+    return np.where(stored > 0, (stored.astype(np.float32) - 1) / np.float32(_STEPS), np.float32(np.nan))

@@ -1,0 +1,249 @@
+"""From raw frames to shards, once: `scorereg prepare`.
+
+Frames are split by scene, mixed, and dealt out to shards by a plan that depends on the data and the settings alone. A
+shard that is there already, with the plan and the checksum that it should have, is kept: what was interrupted goes on.
+"""
+
+import dataclasses
+import hashlib
+import io
+import json
+import math
+import multiprocessing
+import tarfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from scorereg._io import write_beside
+from scorereg.data.bad_frames import Faults
+from scorereg.data.frames.build import maps_to_read
+from scorereg.data.frames.depth_unit import DepthRange
+from scorereg.data.frames.discover import find_frames
+from scorereg.data.frames.frame import DEPTH, Frame, maps_of, read_frame
+from scorereg.data.frames.pyramid import RAW_MAX, RGBD
+from scorereg.data.frames.split import split_scenes
+from scorereg.data.shards.codec import encode
+from scorereg.data.shards.manifest import MANIFEST, Manifest, Shard
+from scorereg.data.shards.remote import Place, checksum
+from scorereg.training.settings import check_folder
+
+__all__ = ["Job", "prepare"]
+
+_CONVENTION = {
+    "rgb.webp": "8-bit colour, lossless, as stored in the photo",
+    "depth.png": "inverse planar depth: 0 unknown, q = 1 .. 65535 is (q - 1) / 65534 * inverse_max, in 1/m",
+    "NAME.png": "a further map: 0 unknown, q is (q - 1) / 65534 * 2 - 1; its values one image above the other",
+    "normal": "camera axes, x right, y down, z forwards; of length 1, pointing to the camera",
+    "focal": "pixels; frames were reduced by exact area averages to `focal`, and never enlarged",
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One shard that is to be written."""
+
+    path: Path
+    split: str
+    first: int
+    frames: tuple[Frame, ...]
+    channels: tuple[str, ...]
+    focal: float
+    inverse_max: float
+    skip: bool
+
+    @property
+    def plan(self) -> str:
+        """A key that changes with anything that the shard depends on."""
+        facts = (self.first, self.frames, self.channels, self.focal, self.inverse_max)
+        return hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
+
+
+def prepare(
+    data: list[Path],
+    out: Path,
+    *,
+    focal: float = 180.0,
+    d_min: float = 0.5,
+    channels: tuple[str, ...] = RGBD,
+    shard_frames: int = 128,
+    workers: int = 1,
+    skip_bad: bool = False,
+    exclude: tuple[str, ...] = (),
+    depth_factor: float = 1.0,
+    licence: str = "",
+    credits: tuple[str, ...] = (),
+    name: str | None = None,
+    progress: Callable[[int, int, int], None] = lambda done, total, written: None,
+) -> Manifest:
+    """Write frames as shards; the same call goes on with what was interrupted.
+
+    Args:
+        data: Folders with frames, or folders of such folders.
+        out: Folder for the shards.
+        focal: Longest focal length that a run will want, in pixels; frames are reduced to it.
+        d_min: Smallest depth at which disparity is to be 1, in metres; nearer than half of it depth is cut off.
+        channels: What to keep: `r`, `g`, `b`, `disparity`, `nx`, `ny`, `nz`, or names of further maps.
+        shard_frames: Frames a shard, at most.
+        workers: Processes.
+        skip_bad: Leave bad frames out, up to 1 %, instead of stopping at the first.
+        exclude: Patterns of folders that are left out.
+        depth_factor: Multiplies the depth unit of the data.
+        licence: Licence of the data.
+        credits: Whom to name.
+        name: Name of the data; that of its first folder, if not given.
+        progress: Called with frames done, frames in all and bytes written after each shard.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        OSError: If a file cannot be read or written.
+        ValueError: If the data are not usable, more than 1 % of the frames are bad, or `out` holds other shards.
+    """
+    for value, what in ((focal, "focal"), (d_min, "d_min"), (depth_factor, "depth_factor")):
+        if not 0 < value < math.inf:
+            raise ValueError(f"{what} must be > 0, but is {value:g}.")
+    faults = Faults(skip=skip_bad)
+    data = [folder.absolute() for folder in data]  # a plan must not change with the folder one calls from
+    frames = find_frames(data, channels=channels, faults=faults, exclude=exclude)
+    frames = [dataclasses.replace(frame, unit=frame.unit * depth_factor) for frame in frames]
+    total = len(frames) + len(faults.bad)
+    faults.check(total)
+    _check_units(frames, channels)
+    splits = _splits(frames)
+    jobs = _jobs(splits, out, channels, focal, RAW_MAX / d_min, shard_frames, skip_bad)
+    check_folder(out)
+    known = _known(out, jobs)
+    shards: dict[Path, Shard] = {}
+    unpaired = tuple(faults.bad)
+    for job, shard in _run(jobs, known, workers):
+        shards[job.path] = shard
+        faults.bad += shard.skipped
+        faults.check(total)
+        progress(sum(s.frames for s in shards.values()), total, sum(s.bytes for s in shards.values()))
+    manifest = Manifest(
+        name or data[0].resolve().name, channels, focal, d_min, RAW_MAX / d_min,
+        tuple(shards[job.path] for job in jobs),
+        {split: tuple(sorted({frame.scene for frame in part})) for split, part in splits.items()},
+        licence, credits, unpaired, tuple(faults.left_out), _CONVENTION,
+    )  # fmt: skip
+    write_beside(out / MANIFEST, lambda path: path.write_text(manifest.to_json(), encoding="utf-8"))
+    for job in jobs:
+        _note(job.path).unlink(missing_ok=True)
+    return manifest
+
+
+def write_shard(job: Job) -> Shard:
+    """Write one shard, and a note beside it that says so."""
+    faults = Faults(skip=job.skip)
+    buffer, count = io.BytesIO(), 0
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for key, frame in enumerate(job.frames, job.first):
+            try:
+                planes = read_frame(frame, maps_to_read(frame, job.channels))
+                files = encode(frame, planes, focal=job.focal, inverse_max=job.inverse_max)
+            except (OSError, ValueError) as error:
+                faults.add(error)
+                continue
+            count += 1
+            for kind, content in files.items():
+                info = tarfile.TarInfo(f"{key:08d}.{kind}")
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content))
+    content = buffer.getvalue()
+    sha256 = hashlib.sha256(content).hexdigest()
+    shard = Shard(job.path.name, job.split, count, len(content), sha256, job.plan, tuple(faults.bad))
+    write_beside(job.path, lambda path: path.write_bytes(content))
+    note = json.dumps(dataclasses.asdict(shard))
+    write_beside(_note(job.path), lambda path: path.write_text(note, encoding="utf-8"))
+    return shard
+
+
+def _run(jobs: list[Job], known: dict[str, Shard], workers: int) -> Iterator[tuple[Job, Shard]]:
+    """Yield each shard when it is done; those that are there come first."""
+    missing = []
+    for job in jobs:
+        kept = known.get(job.path.name)
+        if kept and kept.plan == job.plan and job.path.is_file() and checksum(job.path) == kept.sha256:
+            yield job, kept
+        else:
+            missing.append(job)
+    if workers <= 1 or len(missing) <= 1:
+        for job in missing:
+            yield job, write_shard(job)
+        return
+    pool = ProcessPoolExecutor(min(workers, len(missing)), mp_context=multiprocessing.get_context("spawn"))
+    try:
+        futures = {pool.submit(write_shard, job): job for job in missing}
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _known(out: Path, jobs: list[Job]) -> dict[str, Shard]:
+    """Shards that are there, by name, by the manifest or by the notes of a call that was interrupted."""
+    known: dict[str, Shard] = {}
+    if (out / MANIFEST).is_file():
+        manifest = Manifest.read(Place(out))
+        plans = {job.path.name: job.plan for job in jobs}
+        if any(plans.get(shard.name) != shard.plan for shard in manifest.shards):
+            raise ValueError(f"{out} holds shards of other data or other settings. Choose another --out.")
+        known = {shard.name: shard for shard in manifest.shards}
+    for job in jobs:
+        if _note(job.path).is_file():
+            try:
+                known[job.path.name] = Shard.of(json.loads(_note(job.path).read_text(encoding="utf-8")))
+            except (ValueError, KeyError, TypeError):
+                continue  # written by a machine that died; the shard is made again
+    return known
+
+
+def _note(path: Path) -> Path:
+    return path.with_name(f".{path.name}.json")
+
+
+def _splits(frames: list[Frame]) -> dict[str, list[Frame]]:
+    train, held, _ = split_scenes(frames)
+    test = [frame for frame in frames if frame.split == "test"]
+    return {name: part for name, part in (("train", train), ("val", held), ("test", test)) if part}
+
+
+def _jobs(
+    splits: dict[str, list[Frame]],
+    out: Path,
+    channels: tuple[str, ...],
+    focal: float,
+    inverse_max: float,
+    shard_frames: int,
+    skip: bool,
+) -> list[Job]:
+    jobs, first = [], 0
+    for split, part in splits.items():
+        order = np.random.default_rng(0).permutation(len(part))
+        for number, chosen in enumerate(np.array_split(order, -(-len(part) // shard_frames))):
+            path = out / f"{split}-{number:05d}.tar"
+            mixed = tuple(part[i] for i in chosen)
+            jobs.append(Job(path, split, first, mixed, channels, focal, inverse_max, skip))
+            first += len(mixed)
+    return jobs
+
+
+def _check_units(frames: list[Frame], channels: tuple[str, ...]) -> None:
+    """Look at the depth of some frames, one in each of up to 64 scenes, before hours are spent."""
+    if DEPTH not in maps_of(channels):
+        return
+    scenes = {frame.scene: frame for frame in reversed(frames)}
+    ranges = DepthRange()
+    for scene in sorted(scenes)[:: -(-len(scenes) // 64)]:
+        try:
+            metres = read_frame(scenes[scene], (DEPTH,)).metres
+        except (OSError, ValueError):
+            continue  # counted when its shard is written
+        if metres is not None:
+            ranges.see(scene, float(np.nanmedian(metres)))
+    ranges.check()

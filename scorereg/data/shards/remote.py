@@ -1,0 +1,89 @@
+"""Files behind a URL, fetched once into a folder on this machine."""
+
+import hashlib
+import os
+import re
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from scorereg._io import write_beside
+
+__all__ = ["Place", "checksum"]
+
+_TRIES = 4
+_SECONDS = 60
+
+
+class Place:
+    """A folder here, or behind http, https or file.
+
+    Args:
+        where: A path, or a URL; one that went through `Path`, which takes a slash of `https://`, is mended.
+        cache: Where files behind a URL are kept; `SCOREREG_CACHE`, else `~/.cache/scorereg`, if not given.
+    """
+
+    def __init__(self, where: str | Path, cache: Path | None = None) -> None:
+        found = re.match(r"(https?|file):/+", str(where))
+        self.url = None
+        self.folder = Path(where)
+        if found:
+            self.url = f"{found[1]}://{'/' if found[1] == 'file' else ''}{str(where)[found.end() :]}".rstrip("/")
+            base = cache or Path(os.environ.get("SCOREREG_CACHE", Path.home() / ".cache" / "scorereg"))
+            self.folder = base / hashlib.sha256(self.url.encode()).hexdigest()[:16]
+
+    def __str__(self) -> str:
+        return self.url or str(self.folder)
+
+    def has(self, name: str) -> bool:
+        """Say whether there is such a file, without fetching it from a URL."""
+        return self.url is not None or (self.folder / name).is_file()
+
+    def file(self, name: str, sha256: str | None = None) -> Path:
+        """Return a file, fetched if it is not here.
+
+        Args:
+            name: Its name in the folder.
+            sha256: What it must be; without it, a file behind a URL is fetched anew each time.
+
+        Raises:
+            OSError: If it is not there, or is damaged, behind a URL also when fetched again.
+        """
+        path = self.folder / name
+        if self.url is None:
+            if sha256 is not None and checksum(path) != sha256:
+                raise OSError(
+                    f"{path} is damaged: its checksum is not the manifest's. Remove it and prepare or fetch it again."
+                )
+            return path
+        if sha256 is not None and path.is_file() and checksum(path) == sha256:
+            return path
+        self.folder.mkdir(parents=True, exist_ok=True)
+        reason = ""
+        for attempt in range(_TRIES):
+            try:
+                data = self._fetch(name)
+            except urllib.error.HTTPError as error:
+                if error.code < 500:
+                    raise OSError(f"{self.url}/{name} cannot be fetched ({error}). Is the address right?") from None
+                reason = str(error)
+            except OSError as error:
+                reason = str(error)
+            else:
+                if sha256 is None or hashlib.sha256(data).hexdigest() == sha256:
+                    write_beside(path, lambda beside, data=data: beside.write_bytes(data))
+                    return path
+                reason = "its checksum is not the manifest's"
+            time.sleep(0.2 * 4**attempt if attempt < _TRIES - 1 else 0)
+        raise OSError(f"{self.url}/{name} cannot be fetched ({reason}), {_TRIES} times. Try again later.")
+
+    def _fetch(self, name: str) -> bytes:
+        with urllib.request.urlopen(f"{self.url}/{name}", timeout=_SECONDS) as answer:
+            return answer.read()
+
+
+def checksum(path: Path) -> str:
+    """Return a file's SHA-256."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

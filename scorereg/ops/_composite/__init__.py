@@ -1,0 +1,1 @@
+"""Compositing along rays: the operation, its definition in plain torch, and its Triton kernels."""

@@ -1,0 +1,107 @@
+r"""How many cameras look at a point, and the weight that lies where too few do.
+
+A point p is in a camera's frustum if four planes through its centre o have it inside and it is deep enough, which needs
+no division: `N (p - o) >= 0` for the rows of N of left, right, top and bottom, and `z > near` for the fifth.
+"""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from scorereg.cameras import Cameras
+from scorereg.ops.dispatch import use_triton
+
+__all__ = ["frustum_count", "frustum_count_reference", "frustum_penalty", "frustum_penalty_reference"]
+
+
+def frustum_count(
+    points: Float[Tensor, "*p 3"], cameras: Cameras, *, near: float = 0.0, margin: float = 0.0
+) -> Int[Tensor, "*p"]:
+    """Count the cameras that see each point, as `Cameras.visible` has it. No gradient.
+
+    Args:
+        points: In world coordinates.
+        cameras: Any number of them.
+        near: Depth that a point must be beyond, >= 0, in the unit of the poses.
+        margin: Pixels that it must lie inside the image.
+    """
+    planes, points = _planes(cameras, near, margin), points.detach()
+    if use_triton(points, planes):
+        from scorereg.ops._frustum_count.kernels import frustum_count_triton  # imported only where it can run
+
+        return frustum_count_triton(points, planes, near)
+    return _count(points, planes, near)
+
+
+def frustum_penalty(
+    weights: Float[Tensor, "*rays n"],
+    points: Float[Tensor, "*rays n 3"],
+    cameras: Cameras,
+    *,
+    views: int = 2,
+    near: float = 0.0,
+    margin: float = 0.0,
+) -> Float[Tensor, "*rays"]:
+    r"""Sum $\sum_i w_i \max(0, \mathrm{views} - \mathrm{count}_i)$ along each ray (DiffusioNeRF, section 3.4).
+
+    Differentiable once, to the weights alone. The kernel keeps one byte a sample for the way back.
+
+    Args:
+        weights: Of the samples; sums are float32, also of half precision.
+        points: Of the samples, in world coordinates.
+        cameras: The training cameras.
+        views: How many of them a point should be seen by, at most 255.
+        near: As in `frustum_count`.
+        margin: As in `frustum_count`.
+    """
+    planes, points = _planes(cameras, near, margin), points.detach()
+    if use_triton(weights, points, planes):
+        from scorereg.ops._frustum_count.kernels import frustum_penalty_triton  # imported only where it can run
+
+        return frustum_penalty_triton(weights, points, planes, near, views)
+    missing = (views - _count(points, planes, near)).clamp_min(0)
+    return torch.linalg.vecdot(weights if weights.dtype == torch.float64 else weights.float(), missing.to(planes.dtype))
+
+
+def frustum_count_reference(
+    points: Float[Tensor, "*p 3"], cameras: Cameras, *, near: float = 0.0, margin: float = 0.0
+) -> Int[Tensor, "*p"]:
+    """The definition: what the others are tested against."""
+    return cameras.visible(points.detach(), near=near, margin=margin).sum(0)
+
+
+def frustum_penalty_reference(
+    weights: Float[Tensor, "*rays n"],
+    points: Float[Tensor, "*rays n 3"],
+    cameras: Cameras,
+    *,
+    views: int = 2,
+    near: float = 0.0,
+    margin: float = 0.0,
+) -> Float[Tensor, "*rays"]:
+    """The definition, with torch's own gradient."""
+    count = frustum_count_reference(points, cameras, near=near, margin=margin)
+    return (weights * (views - count).clamp_min(0)).sum(-1)
+
+
+def _planes(cameras: Cameras, near: float, margin: float) -> Float[Tensor, "k 6 3"]:
+    """Rows of N of each camera, and its centre: nothing here depends on the points."""
+    right, down, forward = cameras.pose[:, :, :3].unbind(2)
+    low = margin - cameras.center
+    high = low.new_tensor([cameras.width, cameras.height]) - margin - cameras.center
+    sides = [
+        sign * (cameras.focal[:, axis, None] * along - bound[:, axis, None] * forward)
+        for axis, along in enumerate((right, down))
+        for sign, bound in ((1, low), (-1, high))
+    ]
+    return torch.stack([*sides, forward, cameras.pose[:, :, 3]], 1).contiguous()
+
+
+def _count(points: Float[Tensor, "*p 3"], planes: Float[Tensor, "k 6 3"], near: float) -> Int[Tensor, "*p"]:
+    """Camera by camera: nothing of the size of points times cameras is written."""
+    flat = points.reshape(-1, 3).t().to(planes.dtype).contiguous()
+    count = torch.zeros(flat.shape[1], dtype=torch.long, device=points.device)
+    for camera in planes:
+        inside = camera[:5] @ (flat - camera[5, :, None])
+        count += (inside[:4].amin(0) >= 0) & (inside[4] > near)
+    return count.reshape(points.shape[:-1])

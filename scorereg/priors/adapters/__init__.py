@@ -1,0 +1,1 @@
+"""Foreign networks as priors: diffusers, k-diffusion, lucidrains, latent models, DeepInverse."""

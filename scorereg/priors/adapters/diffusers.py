@@ -1,0 +1,244 @@
+"""Unconditional models of the diffusers library as priors: pipelines, model folders, what a scheduler says about noise.
+
+A scheduler is read for how the network was trained: its betas, what is predicted, how time is counted. What it says
+about sampling (`timestep_spacing`, `clip_sample`, `thresholding`, `steps_offset`, karras sigmas, `shift`) does not
+touch the network, and is ignored. An entry without signal, as after `rescale_betas_zero_snr`, is out of the range.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from scorereg.priors.adapters.wrapped import WrappedPrior, wrap
+from scorereg.priors.card import CARD_FILE, PriorCard
+
+__all__ = ["channel_names", "from_diffusers", "is_diffusers_folder", "load_diffusers", "scheduler_settings"]
+
+MODELS = ("UNet2DModel", "UNet1DModel")
+TABLES = (
+    "DDPMScheduler",
+    "DDIMScheduler",
+    "PNDMScheduler",
+    "EulerDiscreteScheduler",
+    "EulerAncestralDiscreteScheduler",
+    "HeunDiscreteScheduler",
+    "LMSDiscreteScheduler",
+    "DPMSolverMultistepScheduler",
+    "DPMSolverSinglestepScheduler",
+    "UniPCMultistepScheduler",
+)
+SCHEDULERS = (*TABLES, "EDMEulerScheduler", "FlowMatchEulerDiscreteScheduler")
+PREDICTIONS = ("epsilon", "sample", "v_prediction")
+MODEL_INDEX, CONFIG, SCHEDULER = "model_index.json", "config.json", "scheduler_config.json"
+
+
+def scheduler_settings(scheduler: Any) -> dict[str, Any]:
+    """Return the arguments of `wrap` that a diffusers scheduler stands for.
+
+    For a network that is no `UNet2DModel`, too: `wrap(network, channels=..., **scheduler_settings(scheduler))`.
+
+    Args:
+        scheduler: One of `SCHEDULERS`, as an object.
+
+    Raises:
+        ValueError: If the scheduler, or its prediction or kind of time, is not understood.
+    """
+    name, config = type(scheduler).__name__, scheduler.config
+    if name == "FlowMatchEulerDiscreteScheduler":
+        steps = config.num_train_timesteps
+        if config.get("invert_sigmas"):
+            raise ValueError(f"{name} with invert_sigmas counts time backwards, which is not understood. Use wrap().")
+        edges = (1 / (steps - 1), float(steps - 1))  # t = 1 / steps, and 1 - 1 / steps, as sigma = t / (1 - t)
+        return {"prediction": "velocity", "flow": True, "time": lambda t: steps * t, "sigma_range": edges}
+    if name not in SCHEDULERS:
+        raise ValueError(
+            f"the scheduler {name} is not understood; understood are {', '.join(SCHEDULERS)}. Use one of them with the "
+            "same betas, or wrap the network by hand with scorereg.wrap."
+        )
+    prediction = config.prediction_type
+    if prediction not in PREDICTIONS or config.get("use_flow_sigmas"):
+        raise ValueError(
+            f"{name} with prediction_type={prediction!r} is not understood; understood are {', '.join(PREDICTIONS)}. "
+            "Wrap the network by hand with scorereg.wrap."
+        )
+    if name == "EDMEulerScheduler":
+        if prediction == "sample":
+            raise ValueError(f"{name} knows prediction_type 'epsilon' and 'v_prediction', but got 'sample'.")
+        return {  # its "epsilon" is EDM's F, and its "v_prediction" is -F
+            "prediction": "edm" if prediction == "epsilon" else "v_prediction",
+            "sigma_data": config.sigma_data,
+            "sigma_range": (config.sigma_min, config.sigma_max),
+        }
+    if config.get("timestep_type", "discrete") == "continuous" and prediction == "v_prediction":
+        edges = (config.sigma_min or 0.002, config.sigma_max or 700.0)
+        return {"prediction": prediction, "sigma_data": 1.0, "sigma_range": edges}  # time is ln(sigma) / 4
+    return {"prediction": prediction, "betas": scheduler.betas}
+
+
+def from_diffusers(
+    network: Any,
+    scheduler: Any,
+    *,
+    name: str,
+    channels: tuple[str, ...] | None = None,
+    card: PriorCard | None = None,
+    device: str | torch.device = "cpu",
+    autocast: bool = False,
+) -> WrappedPrior:
+    """Make a prior of a U-Net and its scheduler; the network is put into evaluation mode and moved.
+
+    Args:
+        network: A `UNet2DModel` or `UNet1DModel`.
+        scheduler: The scheduler that it was trained with.
+        name: For the card and for errors.
+        channels: Channel names; for 1 and 3 channels they are known.
+        card: A card that came with the model.
+        device: Where the network goes.
+        autocast: Run the network in bfloat16 where torch finds that safe.
+
+    Raises:
+        ValueError: If network or scheduler are not understood, or the channels have no names.
+    """
+    kind = type(network).__name__
+    if kind not in MODELS:
+        raise ValueError(f"{name} holds a {kind}, but understood are {', '.join(MODELS)}. Use scorereg.wrap.")
+    config = network.config
+    if config.get("class_embed_type") or config.get("num_class_embeds"):
+        raise ValueError(
+            f"{name} is conditioned on a class. Choose one: wrap(functools.partial(unet, class_labels=...), "
+            "channels=..., **scheduler_settings(scheduler)), both from scorereg.priors."
+        )
+    if card is not None and channels not in (None, card.channels):
+        raise ValueError(f"channels={channels} contradict the card of {name}, which says {card.channels}.")
+    names = card.channels if card else channel_names(config.in_channels, channels, name)
+    network = network.to(device).eval().requires_grad_(False)
+    prior = wrap(
+        _Autocast(network) if autocast else network,
+        channels=names,
+        size=_size(config.sample_size, 1 if kind == "UNet1DModel" else 2),
+        card=card,
+        **scheduler_settings(scheduler),
+    )
+    if card is None:
+        prior.card = dataclasses.replace(prior.card, name=name)
+    return prior
+
+
+def channel_names(count: int, given: tuple[str, ...] | None, name: str) -> tuple[str, ...]:
+    """Return the channels' names: those given, or the usual ones of 1 (gray) and 3 (r, g, b) channels.
+
+    Raises:
+        ValueError: If the number of names is wrong, or nobody knows them.
+    """
+    names = given or {1: ("gray",), 3: ("r", "g", "b")}.get(count)
+    if names is None:
+        raise ValueError(
+            f"{name} has {count} channels and nothing says which. Name them: load_prior(..., channels=('r', 'g', ...))."
+        )
+    if len(names) != count:
+        raise ValueError(f"{name} has {count} channels, but channels={tuple(names)} names {len(names)}.")
+    return tuple(names)
+
+
+def is_diffusers_folder(folder: Path) -> bool:
+    """Tell a folder of diffusers from scorereg's own, which lies flat, with a card and EDM noise."""
+    if (folder / MODEL_INDEX).is_file():
+        return True
+    path = folder / SCHEDULER
+    if path.is_file():
+        return _read_json(path).get("_class_name") != "EDMEulerScheduler"
+    return (folder / CONFIG).is_file() and not (folder / CARD_FILE).is_file()
+
+
+def load_diffusers(
+    folder: Path,
+    *,
+    channels: tuple[str, ...] | None = None,
+    device: str | torch.device = "cpu",
+    autocast: bool = False,
+) -> WrappedPrior:
+    """Read a folder with `model_index.json` (`unet/` and `scheduler/` in it), or a model's with a scheduler beside it.
+
+    Only JSON and weights are read: no code of the folder runs, and a pickle with code in it is refused.
+
+    Args:
+        folder: The folder.
+        channels: Channel names; not needed for 1 and 3 channels, or with a card.
+        device: Where the network goes.
+        autocast: Run the network in bfloat16 where torch finds that safe.
+
+    Raises:
+        FileNotFoundError: If a file is missing.
+        ValueError: If a file cannot be read, or is of a kind that is not understood.
+    """
+    pipeline = (folder / MODEL_INDEX).is_file()
+    model, plan = (folder / "unet", folder / "scheduler") if pipeline else (folder, folder)
+    if not pipeline and not (plan / SCHEDULER).is_file():
+        plan = folder.parent / "scheduler"  # the model is one part of a pipeline's folder
+    card = PriorCard.load(folder) if (folder / CARD_FILE).is_file() else None
+    network = read_part(model, CONFIG, MODELS)
+    scheduler = read_part(plan, SCHEDULER, SCHEDULERS)
+    return from_diffusers(
+        network, scheduler, name=folder.name, channels=channels, card=card, device=device, autocast=autocast
+    )
+
+
+def read_part(folder: Path, config: str, understood: tuple[str, ...]) -> Any:
+    """Make a model or scheduler of its folder; its class must be one of those understood.
+
+    Raises:
+        FileNotFoundError: If its configuration or weights are missing.
+        ValueError: If they cannot be read.
+    """
+    import diffusers
+
+    settings = _read_json(folder / config)
+    name = settings.get("_class_name")
+    if name not in understood:
+        raise ValueError(f"{folder / config} is of a {name}, but understood are {', '.join(understood)}.")
+    try:
+        if config == SCHEDULER:
+            return getattr(diffusers, name).from_config(settings)
+        safe = any(folder.glob("*.safetensors"))  # else a pickle, of which torch reads nothing but tensors
+        return getattr(diffusers, name).from_pretrained(
+            folder, local_files_only=True, low_cpu_mem_usage=False, use_safetensors=safe
+        )
+    except Exception as error:  # whatever diffusers, safetensors, torch or the unpickler make of a broken file
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        kind = FileNotFoundError if "no file named" in reason else ValueError
+        raise kind(f"{folder} cannot be read as a {name} ({reason}). Copy or download the folder again.") from None
+
+
+def _read_json(path: Path) -> Mapping[str, Any]:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing. Copy the whole folder of the pipeline or model again.")
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is no valid JSON ({error}). Copy or download it again.") from None
+    if not isinstance(entries, dict):
+        raise ValueError(f"{path} must hold one JSON object, not a {type(entries).__name__}. Copy it again.")
+    return entries
+
+
+def _size(sample_size: Any, dimensions: int) -> tuple[int, ...]:
+    if sample_size is None:
+        return ()
+    return (sample_size,) * dimensions if isinstance(sample_size, int) else tuple(sample_size)
+
+
+class _Autocast(nn.Module):
+    """A network that runs in bfloat16 where torch finds that safe."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, z: torch.Tensor, time: torch.Tensor) -> Any:
+        with torch.autocast(z.device.type, torch.bfloat16):
+            return self.network(z, time)

@@ -1,0 +1,1 @@
+"""The networks that this library trains, and how they lie on disk."""

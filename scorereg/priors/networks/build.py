@@ -1,0 +1,98 @@
+"""Untrained networks of named sizes: diffusers' `UNet2DModel` for images, `UNetND` for lines and volumes."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+__all__ = ["NETWORK_SIZES", "build_network", "network_settings"]
+
+NETWORK_SIZES: dict[str, dict[str, Any]] = {
+    "tiny": {"patchify": 2, "block_out_channels": (32, 64), "layers_per_block": 1, "add_attention": False},
+    "small": {"patchify": 2, "block_out_channels": (64, 128, 160), "layers_per_block": 1, "add_attention": False},
+    "base": {"patchify": 1, "block_out_channels": (64, 128, 256, 512), "layers_per_block": 1, "add_attention": True},
+}
+
+
+_SIZES_ND: dict[int, dict[str, dict[str, Any]]] = {
+    1: {
+        "tiny": {"patchify": 1, "block_out_channels": (32, 64)},
+        "small": {"patchify": 1, "block_out_channels": (64, 128, 192)},
+        "base": {"patchify": 1, "block_out_channels": (128, 256, 384), "layers_per_block": 2, "add_attention": True},
+    },
+    3: {
+        "tiny": {"patchify": 2, "block_out_channels": (16, 32, 64)},
+        "small": {"patchify": 2, "block_out_channels": (32, 64, 128)},
+        "base": {"patchify": 2, "block_out_channels": (64, 128, 256), "layers_per_block": 2, "add_attention": True},
+    },
+}
+
+
+def network_settings(size: str, dimensions: int = 2) -> dict[str, Any]:
+    """Return the arguments of a named network, `patchify` among them: side of the block that it sees as one pixel.
+
+    Raises:
+        ValueError: If there is no such name.
+    """
+    named = NETWORK_SIZES if dimensions == 2 else _SIZES_ND[dimensions]
+    if size not in named:
+        raise ValueError(f"no network is called {size!r}; choose one of {', '.join(named)}.")
+    return dict(named[size])
+
+
+def build_network(
+    size: str,
+    *,
+    patch: int | tuple[int, ...],
+    channels: int,
+    patchify: int | None = None,
+    conditional: bool = False,
+) -> nn.Module:
+    """Return an untrained network of a named size: `UNet2DModel` in two dimensions, else `UNetND`.
+
+    Where `patchify` is more than 1, blocks of that side are seen as one pixel with more channels (`NetworkPrior` folds
+    and unfolds them): on a CPU a patch then costs a third of what a network of equal size on single pixels takes.
+
+    Args:
+        size: tiny, small or base.
+        patch: Spatial shape of a patch, or the side of a square one, in pixels; each must halve evenly once for each
+            level but the first.
+        channels: Number of channels in and out.
+        patchify: In place of the size's own.
+        conditional: It is also told which values are known, in as many channels again; in two dimensions.
+
+    Raises:
+        ValueError: If the size is unknown, or the patch does not halve that often.
+    """
+    shape = (patch, patch) if isinstance(patch, int) else patch
+    settings = network_settings(size, len(shape))
+    own = settings.pop("patchify")
+    fold = own if patchify is None else patchify
+    levels = len(settings["block_out_channels"])
+    stride = fold * 2 ** (levels - 1)
+    if any(side < stride or side % stride for side in shape):
+        raise ValueError(
+            f"network {size!r} reduces a patch {stride} times, so patch={patch} must be a multiple of that."
+        )
+    folded = channels * fold ** len(shape)
+    if len(shape) != 2:
+        from scorereg.priors.networks.unet_nd import UNetND
+
+        return UNetND(dimensions=len(shape), in_channels=folded, **settings)
+    from diffusers import UNet2DModel
+
+    sides: Any = tuple(side // fold for side in shape)
+    network: nn.Module = UNet2DModel(
+        sample_size=sides[0] if len(set(sides)) == 1 else sides,
+        in_channels=folded * (1 + conditional),
+        out_channels=folded,
+        down_block_types=("DownBlock2D",) * levels,
+        up_block_types=("UpBlock2D",) * levels,
+        norm_num_groups=8,
+        attention_head_dim=32,
+        **settings,
+    )
+    for name in ("conv_out.weight", "conv_out.bias"):  # the untrained prior is then the best pixel-wise linear denoiser
+        nn.init.zeros_(network.get_parameter(name))
+    # Convolutions are faster so, on CPUs too; torch's overloads lack this one.
+    return network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]

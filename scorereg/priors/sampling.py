@@ -1,0 +1,172 @@
+r"""Draw from a prior, and a picture of what was drawn: the quickest look at what it has learned.
+
+The sampler follows the probability flow of variance-exploding noise, from noise alone down to sigma = 0,
+
+    dx / dsigma = (x - D(x, sigma)) / sigma
+
+Source: Karras et al. 2022, "Elucidating the Design Space of Diffusion-Based Generative Models", eq. 3 and algorithm 1.
+"""
+
+import itertools
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from scorereg.priors.base import Prior
+
+__all__ = ["heun", "noise_levels", "patch_grid", "sample", "save_grid"]
+
+
+def noise_levels(low: float, high: float, steps: int, *, rho: float = 7.0) -> Float[Tensor, " n"]:
+    """Noise levels from high to low, evenly spaced in `sigma ** (1 / rho)`, then 0.
+
+    Source: Karras et al. 2022, eq. 5.
+    """
+    ramp = torch.linspace(0, 1, steps, dtype=torch.float64)
+    levels = (high ** (1 / rho) + ramp * (low ** (1 / rho) - high ** (1 / rho))) ** rho
+    return torch.cat([levels.clamp(low, high), levels.new_zeros(1)])
+
+
+def heun(prior: Prior, x: Float[Tensor, "b c *space"], levels: Float[Tensor, " n"]) -> Float[Tensor, "b c *space"]:
+    """Carry samples of the noised prior from the first noise level to the last, without adding noise.
+
+    Second order in the step; a last step to 0 is an Euler step, which lands on the denoised patch.
+
+    Source: Karras et al. 2022, algorithm 1; algorithm 2 without churn.
+
+    Args:
+        prior: The denoiser; called twice a step, once in a step to 0.
+        x: Samples at level `levels[0]`, in prior space.
+        levels: Noise levels in prior-space units, falling; only the last may be 0.
+    """
+    for here, there in itertools.pairwise(levels.tolist()):
+        slope = (x - prior.denoise(x, x.new_full((len(x),), here))) / here
+        ahead = x + (there - here) * slope
+        if there > 0:
+            later = (ahead - prior.denoise(ahead, x.new_full((len(x),), there))) / there
+            ahead = x + (there - here) * (slope + later) / 2
+        x = ahead
+    return x
+
+
+@torch.no_grad()
+def sample(
+    prior: Prior,
+    count: int,
+    *,
+    steps: int = 30,
+    seed: int = 0,
+    size: tuple[int, ...] | None = None,
+    sigmas: tuple[float, float] | None = None,
+    device: str | torch.device | None = None,
+) -> Float[Tensor, "n c *space"]:
+    """Draw patches from a prior: noise of its largest sigma, carried to 0 by `heun` along `noise_levels`.
+
+    Args:
+        prior: The denoiser.
+        count: Number of patches.
+        steps: Noise levels; the prior is called twice for each but the last.
+        seed: Seeds the initial noise, which is drawn on the CPU and so is the same on every device.
+        size: Spatial shape; the card's, if not given.
+        sigmas: Smallest and largest noise level; the card's, if not given. The largest must drown the data.
+        device: Where to compute; where the prior's weights are, if not given.
+
+    Returns:
+        Patches in prior space; what lies outside its range is not clipped.
+
+    Raises:
+        ValueError: If `count` or `steps` is below 1, or neither the arguments nor a card give size and noise levels.
+
+    Example:
+        >>> from scorereg import GaussianFieldPrior
+        >>> from scorereg.priors.sampling import sample
+        >>> prior = GaussianFieldPrior(size=8, channels=("disparity",))
+        >>> sample(prior, 2, size=(8, 8), sigmas=(0.01, 50.0)).shape
+        torch.Size([2, 1, 8, 8])
+    """
+    if count < 1 or steps < 1:
+        raise ValueError(f"sampling needs at least 1 patch and 1 step, but got {count} patches and {steps} steps.")
+    card = getattr(prior, "card", None)
+    size = size or tuple(getattr(card, "size", ()))
+    low, high = sigmas or (getattr(card, "sigma_min", 0.0), getattr(card, "sigma_max", 0.0))
+    if not size:
+        raise ValueError(f"no card says how large this {type(prior).__name__}'s patches are. Give size, in pixels.")
+    if not 0 < low < high < math.inf:
+        raise ValueError(
+            f"sampling needs noise levels 0 < smallest < largest, but has {low:g} and {high:g}. "
+            "Give sigmas=(low, high)."
+        )
+    noise = torch.randn(count, len(prior.channels), *size, generator=torch.Generator().manual_seed(seed))
+    return heun(prior, noise.to(device or device_of(prior)) * high, noise_levels(low, high, steps))
+
+
+def device_of(prior: Prior) -> torch.device:
+    """Return where a prior's weights are; a prior without any computes on the CPU."""
+    held = itertools.chain(prior.parameters(), prior.buffers()) if isinstance(prior, nn.Module) else iter(())
+    first = next(held, None)
+    return torch.device("cpu") if first is None else first.device
+
+
+def patch_grid(
+    x: Float[Tensor, "n c *space"],
+    channels: tuple[str, ...],
+    *,
+    span: tuple[float, float] = (-1.0, 1.0),
+    zoom: int = 3,
+) -> np.ndarray:
+    """Return an 8-bit picture: each patch's colour, with its other channels (near is bright) to the right of it.
+
+    A line of one dimension is drawn as a band, a volume by its middle slice.
+
+    Args:
+        x: Patches.
+        channels: Their names; r, g and b are shown together.
+        span: The values that are black and white.
+        zoom: Side of a pixel in the picture.
+    """
+    tiles, parts = [], []
+    grey = (_flat(x).detach().cpu().to(torch.float32) - span[0]) / (span[1] - span[0])
+    for patch in (grey.clamp(0, 1) * 255).numpy():
+        planes = dict(zip(channels, patch, strict=True))
+        color = {"r", "g", "b"} <= set(planes)
+        parts = [np.stack([planes[c] for c in "rgb"], -1)] if color else []
+        parts += [p[..., None].repeat(3, -1) for name, p in planes.items() if not (color and name in "rgb")]
+        tiles.append(np.pad(np.concatenate(parts, 1), ((1, 1), (1, 1), (0, 0))))
+    columns = max(math.isqrt(len(tiles) // max(len(parts), 1)), 1)
+    tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
+    rows = [np.concatenate(tiles[i : i + columns], 1) for i in range(0, len(tiles), columns)]
+    return np.concatenate(rows).round().astype(np.uint8).repeat(zoom, 0).repeat(zoom, 1)
+
+
+def _flat(x: Tensor) -> Float[Tensor, "n c h w"]:
+    if x.ndim == 3:
+        return x[:, :, None].expand(-1, -1, 8, -1)
+    return x[:, :, x.shape[2] // 2] if x.ndim == 5 else x
+
+
+def save_grid(
+    path: str | os.PathLike[str],
+    x: Float[Tensor, "n c *space"],
+    channels: tuple[str, ...],
+    *,
+    span: tuple[float, float] = (-1.0, 1.0),
+) -> None:
+    """Write `patch_grid` as a PNG, renamed into place when complete.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    from PIL import Image
+
+    path = Path(path)
+    beside = path.with_name(f".{path.name}.new")
+    try:
+        Image.fromarray(patch_grid(x, channels, span=span)).save(beside, format="PNG")
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)

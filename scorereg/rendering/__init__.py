@@ -1,0 +1,44 @@
+"""Radiance fields and volume rendering: fields, renders, patches of nearby views, depth, background, stereo."""
+
+from scorereg.rendering.background import BACKGROUND, background_variance
+from scorereg.rendering.depth import surface_depth
+from scorereg.rendering.hash_grid import DensityGrid, Field, HashGrid, contract
+from scorereg.rendering.patches import Patches, PatchSampler
+from scorereg.rendering.stereo import consistency, descriptors, texture
+from scorereg.rendering.volume import (
+    DensityFn,
+    Render,
+    edge_depths,
+    midpoints,
+    proposal_loss,
+    render,
+    render_image,
+    render_weights,
+    resample,
+)
+from scorereg.rendering.voxel_grid import VoxelGrid
+
+__all__ = [
+    "BACKGROUND",
+    "DensityFn",
+    "DensityGrid",
+    "Field",
+    "HashGrid",
+    "PatchSampler",
+    "Patches",
+    "Render",
+    "VoxelGrid",
+    "background_variance",
+    "consistency",
+    "contract",
+    "descriptors",
+    "edge_depths",
+    "midpoints",
+    "proposal_loss",
+    "render",
+    "render_image",
+    "render_weights",
+    "resample",
+    "surface_depth",
+    "texture",
+]

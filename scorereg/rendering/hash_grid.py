@@ -1,0 +1,209 @@
+r"""Radiance fields: from points and directions to density and colour.
+
+    points       world coordinates, in metres
+    density      per metre of planar depth along the ray, >= 0
+    rgb          in [0, 1]
+
+All of space is mapped into the unit cube: the ball of `radius` around `center` linearly, what lies outside ever more
+tightly (the contraction of mip-NeRF 360, Barron 2022, eq. 10, taken per axis so that the cube is filled).
+"""
+
+from itertools import pairwise
+from typing import Literal, Protocol, runtime_checkable
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from scorereg.ops import GridShape, hash_encode
+from scorereg.ops._hash_encode.op import Backend
+from scorereg.ops._hash_encode.tinycudann import tinycudann_config
+
+__all__ = ["DensityGrid", "Field", "HashGrid", "contract"]
+
+# Points that the networks see at once on a CPU: what they write then stays in the cache, and memory is used again
+# instead of asked for anew. Of 135,000 points at once, forward and backward took 2.7 times as long.
+_PIECE = 8192
+
+
+@runtime_checkable
+class Field(Protocol):
+    """Anything that can be rendered."""
+
+    def __call__(
+        self, points: Float[Tensor, "n 3"], directions: Float[Tensor, "n 3"]
+    ) -> tuple[Float[Tensor, " n"], Float[Tensor, "n 3"]]:
+        """Return density and colour."""
+        ...
+
+
+def contract(
+    points: Float[Tensor, "n 3"], center: Float[Tensor, " 3"], radius: Float[Tensor, ""]
+) -> Float[Tensor, "n 3"]:
+    """Map all of space into the unit cube; a coordinate within `radius` of the centre goes to [1/4, 3/4] linearly."""
+    x = (points - center) / radius
+    size = x.abs().clamp_min(1)
+    return (x / size * (2 - 1 / size) + 2) / 4
+
+
+class HashGrid(nn.Module):
+    """A multiresolution hash grid with two small networks (Mueller 2022, Instant NGP).
+
+    Args:
+        center: Middle of what the cameras look at.
+        radius: Size of it; resolution falls off outside.
+        shape: Sizes of the grid.
+        hidden: Width of the networks.
+        view_degree: Degree of the spherical harmonics that the colour depends on the direction by, 0 to 2; 0 is a
+            colour that looks the same from everywhere.
+        falloff: What the finest level's features are multiplied by, the coarsest's being 1. As Adam moves all features
+            by equal steps, fine detail then comes slower than coarse shape.
+        backend: `"auto"`, `"triton"`, `"compiled"` and `"eager"` are `ops.hash_encode`'s; `"tinycudann"` encodes with
+            tiny-cuda-nn, on CUDA.
+        seed: Of the initial parameters.
+
+    Raises:
+        ValueError: If `view_degree` is not 0, 1 or 2.
+        RuntimeError: If the backend cannot run here.
+    """
+
+    center: Tensor
+    radius: Tensor
+    level_weights: Tensor
+
+    def __init__(
+        self,
+        center: Float[Tensor, " 3"],
+        radius: float,
+        *,
+        shape: GridShape | None = None,
+        hidden: int = 64,
+        view_degree: int = 1,
+        falloff: float = 1.0,
+        backend: Backend | Literal["tinycudann"] = "auto",
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if view_degree not in (0, 1, 2):
+            raise ValueError(f"HashGrid knows spherical harmonics of degree 0, 1 and 2, got view_degree={view_degree}.")
+        self.shape = shape or GridShape()
+        self.view_degree = view_degree
+        self.falloff = falloff
+        self.register_buffer("center", center.clone())
+        self.register_buffer("radius", torch.tensor(float(radius)))
+        self.register_buffer("level_weights", torch.ones(self.shape.levels), persistent=False)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            if backend == "tinycudann":
+                self.encoder: nn.Module = _TinyCudaEncoder(self.shape)
+            else:
+                self.encoder = _TorchEncoder(self.shape, backend)
+            self.geometry = _mlp(self.shape.levels * self.shape.features, hidden, 16)
+            self.colour = _mlp(15 + (view_degree + 1) ** 2, hidden, 3, layers=2)
+        self.show_levels(1.0)
+
+    def forward(
+        self, points: Float[Tensor, "n 3"], directions: Float[Tensor, "n 3"]
+    ) -> tuple[Float[Tensor, " n"], Float[Tensor, "n 3"]]:
+        """Return density and colour. Differentiable once to the parameters, and to nothing else."""
+        code = self.encoder(contract(points, self.center, self.radius))
+        size = len(code) if code.is_cuda else _PIECE
+        pieces = zip(code.split(max(size, 1)), directions.split(max(size, 1)), strict=True)
+        density, rgb = zip(*(self._decode(*piece) for piece in pieces), strict=True)
+        return torch.cat(density), torch.cat(rgb)
+
+    def _decode(self, code: Float[Tensor, "n lf"], directions: Float[Tensor, "n 3"]) -> tuple[Tensor, Tensor]:
+        """Density and colour of some of the points."""
+        latent = self.geometry(code * self.level_weights.repeat_interleave(self.shape.features))
+        view = spherical_harmonics(directions, self.view_degree)
+        rgb = self.colour(torch.cat([latent[:, 1:], view], -1)).sigmoid()
+        return _density(latent[:, 0]), rgb
+
+    def show_levels(self, share: float) -> None:
+        """Let the finer levels in one after the other: `share` 0 shows the two coarsest, 1 shows all.
+
+        The field then cannot explain the few photos by detail before it has a coarse shape (FreeNeRF, Yang 2023).
+        """
+        shown = 2 + share * (self.shape.levels - 2)
+        level = torch.arange(self.shape.levels, device=self.level_weights.device)
+        falling = self.falloff ** (level / max(self.shape.levels - 1, 1))
+        self.level_weights.copy_((shown - level).clamp(0, 1) * falling)
+
+
+class DensityGrid(nn.Module):
+    """A coarse grid of densities that says where on a ray to sample; trained by `rendering.proposal_loss` alone.
+
+    Args:
+        center: As the field's.
+        radius: As the field's.
+        size: Vertices along each axis.
+    """
+
+    center: Tensor
+    radius: Tensor
+
+    def __init__(self, center: Float[Tensor, " 3"], radius: float, *, size: int = 64) -> None:
+        super().__init__()
+        self.register_buffer("center", center.clone())
+        self.register_buffer("radius", torch.tensor(float(radius)))
+        self.grid = nn.Parameter(torch.zeros(1, 1, size, size, size))
+
+    def forward(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
+        """Return the density. Differentiable to the grid."""
+        x = 2 * contract(points, self.center, self.radius) - 1
+        grid = rearrange(x, "n c -> 1 n 1 1 c")
+        raw = torch.nn.functional.grid_sample(self.grid, grid, align_corners=True, padding_mode="border")
+        # a cell is small beside a network's output: a larger step makes it learn as fast
+        return _density(10 * raw.flatten())
+
+
+def spherical_harmonics(directions: Float[Tensor, "n 3"], degree: int) -> Float[Tensor, "n k"]:
+    """Real spherical harmonics up to `degree` of the unit directions, each up to a constant factor."""
+    x, y, z = torch.nn.functional.normalize(directions, dim=-1).unbind(-1)
+    terms = [torch.ones_like(x)]
+    if degree >= 1:
+        terms += [y, z, x]
+    if degree >= 2:
+        terms += [x * y, y * z, (3 * z * z - 1) / 2, x * z, (x * x - y * y) / 2]
+    return torch.stack(terms, -1)
+
+
+def _density(raw: Tensor) -> Tensor:
+    """Exponential, started low enough that space is nearly clear; bounded so that a step cannot overflow it."""
+    return torch.exp((raw - 1).clamp(max=12))
+
+
+def _mlp(inputs: int, hidden: int, outputs: int, *, layers: int = 1) -> nn.Sequential:
+    sizes = [inputs] + [hidden] * layers
+    blocks = [nn.Sequential(nn.Linear(a, b), nn.ReLU()) for a, b in pairwise(sizes)]
+    return nn.Sequential(*blocks, nn.Linear(hidden, outputs))
+
+
+class _TorchEncoder(nn.Module):
+    def __init__(self, shape: GridShape, backend: Backend) -> None:
+        super().__init__()
+        self.shape = shape
+        self.backend: Backend = backend
+        self.table = nn.Parameter((2 * torch.rand(sum(shape.rows), shape.features) - 1) * 1e-4)
+
+    def forward(self, x: Float[Tensor, "n 3"]) -> Float[Tensor, "n lf"]:
+        return hash_encode(x, self.table, self.shape, backend=self.backend)
+
+
+class _TinyCudaEncoder(nn.Module):
+    """The same grid by tiny-cuda-nn. It returns half precision; float32 leaves here."""
+
+    def __init__(self, shape: GridShape) -> None:
+        super().__init__()
+        try:
+            import tinycudann as tcnn  # pyright: ignore[reportMissingImports]
+        except (ImportError, OSError) as error:
+            raise RuntimeError(
+                "backend='tinycudann' needs tiny-cuda-nn's torch bindings and CUDA; it could not be imported "
+                f"({error}). Install it, or use backend='auto'."
+            ) from error
+        self.encoding = tcnn.Encoding(3, tinycudann_config(shape))
+
+    def forward(self, x: Float[Tensor, "n 3"]) -> Float[Tensor, "n lf"]:
+        return self.encoding(x).float()

@@ -1,0 +1,168 @@
+"""The `scorereg` command: a run from the shell, its exit codes, and one line for each mistake."""
+
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+from rgbd_folders import rooms, transforms
+from training_runs import quick, small
+
+from scorereg import load_prior
+from scorereg.cli import command as cli
+from scorereg.training import train_prior
+
+SMALL = [
+    "--patch",
+    "8",
+    "--size",
+    "tiny",
+    "--batch",
+    "2",
+    "--focal",
+    "15",
+    "30",
+    "--precision",
+    "fp32",
+    "--threads",
+    "1",
+]
+
+
+@pytest.fixture
+def scenes(tmp_path):
+    transforms(tmp_path / "data" / "a", 2)
+    rooms(tmp_path / "data" / "b", 2)
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """Run the entry point; return exit code, standard output and standard error."""
+
+    def run(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["scorereg", *map(str, words)])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        shown = capsys.readouterr()
+        return int(caught.value.code or 0), shown.out, shown.err
+
+    return run
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    quick(monkeypatch)
+
+
+def test_train_and_resume(call, scenes, tmp_path):
+    out = tmp_path / "run"
+    code, shown, progress = call("train-prior", scenes, "--out", out, "--steps", 1, "--name", "mine", *SMALL)
+    assert code == 0
+    assert str(out / "prior") in shown
+    assert "images/s" in progress
+    code, *_ = call("train-prior", scenes, "--out", out, "--steps", 2, "--name", "mine", "--resume", *SMALL)
+    assert code == 0
+    card = load_prior(out / "prior").card
+    assert (card.name, card.steps) == ("mine", 2)
+
+
+@pytest.mark.filterwarnings("default")
+def test_an_interrupted_run_says_how_to_go_on(call, scenes, tmp_path, monkeypatch):
+    monkeypatch.setattr("scorereg.training.train_prior", lambda *a, **k: warnings.warn("a\nb", stacklevel=2))
+    code, _, said = call("train-prior", scenes, "--out", tmp_path / "run")
+    assert code == 130
+    assert said.startswith("scorereg: a b\ninterrupted, saved in")
+    assert "--resume goes on" in said
+
+
+def one_line(said: str) -> str:
+    assert said.count("\n") == 1, said
+    return said
+
+
+def test_mistakes_are_one_line_and_exit_2(call, scenes, tmp_path):
+    out = tmp_path / "run"
+    code, shown, said = call("train-prior", scenes, "--out", out, "--steps", 0, *SMALL)
+    assert (code, shown) == (2, "")
+    assert one_line(said).startswith("scorereg: steps must be at least 1")
+    code, _, said = call("train-prior", tmp_path / "no\nwhere", "--out", out, "--steps", 1, *SMALL)
+    assert code == 2
+    assert "no where is no folder" in one_line(said)
+    (scenes / "b" / "1.depth.png").unlink()
+    code, _, said = call("train-prior", scenes, "--out", out, "--steps", 1, *SMALL)
+    assert code == 2
+    assert "1.depth.png is missing" in one_line(said)
+    assert not (out / "checkpoints").exists()
+    code, _, said = call("train-prior", scenes, "--out", out, "--recipe", "magic")
+    assert code == 2
+    assert "no recipe is called 'magic'; choose one of edm, diffusionerf" in one_line(said)
+
+
+def test_usage_errors_exit_2(call, scenes):
+    code, _, said = call("train-prior", scenes)
+    assert code == 2
+    assert "--out" in said
+    code, _, said = call("nonsense")
+    assert code == 2
+
+
+def test_the_one_command_keeps_its_name(call):
+    code, shown, _ = call("--help")
+    assert code == 0
+    assert "train-prior" in shown
+
+
+def test_other_faults_keep_their_traceback(monkeypatch, scenes, tmp_path):
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr("scorereg.training.train_prior", fail)
+    monkeypatch.setattr(sys, "argv", ["scorereg", "train-prior", str(scenes), "--out", str(tmp_path / "run")])
+    with pytest.raises(RuntimeError, match="a fault of ours"):
+        cli.main()
+
+
+def test_a_recipe_and_what_is_changed_of_it(call, tmp_path, monkeypatch):
+    given = []
+    monkeypatch.setattr("scorereg.training.train_prior", lambda *a, **k: given.append(a) or tmp_path)
+    code, *_ = call("train-prior", "DATA", "--out", tmp_path, "--recipe", "diffusionerf", "--batch", 8, "--compile")
+    assert code == 0
+    ((data, out, settings),) = given
+    assert (data, out) == ([Path("DATA")], tmp_path)
+    assert (settings.steps, settings.batch, settings.lr, settings.ema) == (650_000, 8, 1e-4, 0.995)
+    assert (settings.compile, settings.checkpointing) == (True, False)
+
+
+def test_export(call, scenes, tmp_path):
+    """Of a run's newest checkpoint or its best, with errors measured where data is named."""
+    train_prior([scenes], tmp_path / "run", small(steps=1, batch=2))
+    code, shown, _ = call("export", tmp_path / "run", "--out", tmp_path / "snap", "--best")
+    assert (code, shown) == (0, f"prior: {tmp_path / 'snap'}, step 1\n")
+    assert load_prior(tmp_path / "snap").card.steps == 1
+    words = ("--measure", scenes, "--evaluate", scenes / "b", "--full")
+    assert call("export", tmp_path / "run", "--out", tmp_path / "more", *words)[0] == 0
+    assert set(load_prior(tmp_path / "more").card.denoising) == {"held-out", "b"}
+    assert (tmp_path / "more" / "denoising.json").is_file()
+    weights = "diffusion_pytorch_model.safetensors"
+    assert (tmp_path / "more" / weights).stat().st_size > 1.9 * (tmp_path / "snap" / weights).stat().st_size
+    code, _, said = call("export", tmp_path / "nothing", "--out", tmp_path / "x")
+    assert code == 2
+    assert "nothing" in one_line(said)
+
+
+def test_push(call, tmp_path, monkeypatch):
+    given = []
+    monkeypatch.setattr("scorereg.training.push_prior", lambda *a, **k: given.append((a, k)) or "https://x/y")
+    code, shown, _ = call("push", "runs/a", "me/mine", "--private")
+    assert (code, shown) == (0, "pushed: https://x/y\n")
+    assert given == [(("runs/a", "me/mine"), {"best": False, "private": True})]
+
+
+def test_from_the_shell(tmp_path):
+    root = Path(cli.__file__).parent.parent.parent
+    command = [sys.executable, "-m", "scorereg.cli", "export", tmp_path, "--out", tmp_path / "x"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=root, check=False)
+    assert done.returncode == 2
+    assert "card.json is missing" in one_line(done.stderr)
