@@ -33,14 +33,14 @@ def inspect_command(
     """Print a prior's card: what it must be used with, where it is from, what was measured."""
     from rich.console import Console
 
-    from scorereg.evaluation.tables import prior_table
+    from scorereg.evaluation.tables import card_table
     from scorereg.priors.load import load_prior
 
     loaded = load_prior(prior)
     if as_json:
         typer.echo(loaded.card.to_json(), nl=False)
     else:
-        Console().print(prior_table(loaded))
+        Console().print(card_table(loaded.card))
 
 
 @app.command("sample")

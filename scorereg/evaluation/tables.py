@@ -7,22 +7,21 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 
 from scorereg.evaluation.denoising import groups_of
-from scorereg.priors.base import Prior
 from scorereg.priors.card import PriorCard
 
-__all__ = ["error_table", "prior_table"]
+__all__ = ["card_table", "error_table"]
 
 
-def prior_table(prior: Prior) -> RenderableType:
-    """Return what a prior's card says, and what was measured; of a prior without a card its kind and channels."""
-    card: PriorCard | None = getattr(prior, "card", None)
+def card_table(card: PriorCard, parameters: int | None = None) -> RenderableType:
+    """Return a card as a table, and one more for each of its measurements.
+
+    Args:
+        card: The card of a prior.
+        parameters: Number of the network's weights; no row, if not given.
+    """
     table = Table("field", "value", box=None, show_header=False, pad_edge=False)
     table.columns[0].style = "bold"
-    if card is None:
-        table.add_row("kind", type(prior).__name__)
-        table.add_row("channels", ", ".join(prior.channels))
-        return table
-    for name, text in _facts(card).items():
+    for name, text in _facts(card, parameters).items():
         if text:
             table.add_row(name, text)
     errors = [error_table(rows, title=f"denoising error, {data}") for data, rows in card.denoising.items()]
@@ -53,7 +52,7 @@ def error_table(rows: list[dict[str, Any]], *, title: str) -> Table:
     return table
 
 
-def _facts(card: PriorCard) -> dict[str, str]:
+def _facts(card: PriorCard, parameters: int | None) -> dict[str, str]:
     """The card's plain fields, in words."""
     focal = card.focal and f"{card.focal[0]:g} to {card.focal[1]:g} pixels"
     return {
@@ -65,6 +64,7 @@ def _facts(card: PriorCard) -> dict[str, str]:
         "depth": f"{card.depth or ''}{f', disparity = {card.d_min:g} m / depth' if card.d_min else ''}",
         "focal length": focal or "",
         "network": _pairs(card.network),
+        "parameters": f"{parameters:,}" if parameters else "",
         "data": card.data,
         "licence": card.licence,
         "credits": "\n".join(card.credits),

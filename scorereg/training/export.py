@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import torch
+
 from scorereg._io import write_beside
 from scorereg.priors.adapters.wrapped import WrappedPrior
 from scorereg.priors.card import PriorCard
@@ -11,7 +13,28 @@ from scorereg.priors.networks.storage import write_folder
 from scorereg.training.checkpoint import CHECKPOINT_FOLDER, ema_prior
 from scorereg.training.losses import scheduler_of
 
-__all__ = ["export_prior", "push_prior", "save_prior"]
+__all__ = ["export_prior", "open_prior", "push_prior", "save_prior"]
+
+
+def open_prior(
+    source: str | Path, device: str | torch.device = "cpu", *, best: bool = False
+) -> NetworkPrior | WrappedPrior:
+    """Load the averaged prior of a run's checkpoint, or any prior that `load_prior` reads.
+
+    Args:
+        source: Folder of a run, whose newest checkpoint is taken, or what `load_prior` takes.
+        device: Where the weights go.
+        best: Take the run's checkpoint with the smallest error on held-out data.
+
+    Raises:
+        FileNotFoundError: If the run has no checkpoint yet.
+        ValueError: If there is no such prior, or `best` is set and `source` is no run.
+    """
+    if (Path(source) / CHECKPOINT_FOLDER).is_dir():
+        return ema_prior(Path(source), best=best).to(device)
+    if best:
+        raise ValueError(f"{source} is no run, so it has no best checkpoint. Leave --best out.")
+    return load_prior(source, device)
 
 
 def export_prior(
@@ -34,10 +57,7 @@ def export_prior(
         ValueError: If there is no such prior, or it is of a kind that cannot be written.
         OSError: If the folder cannot be written.
     """
-    run = (Path(source) / CHECKPOINT_FOLDER).is_dir()
-    if best and not run:
-        raise ValueError(f"{source} is no run, so it has no best checkpoint. Leave --best out.")
-    prior = ema_prior(Path(source), best=best) if run else load_prior(source)
+    prior = open_prior(source, best=best)
     save_prior(prior, folder, half=half)
     return prior
 
