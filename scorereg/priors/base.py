@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-__all__ = ["Prior", "check_known", "check_patch", "is_conditional", "residual", "score", "told", "without_autocast"]
+__all__ = ["Prior", "check_known", "check_patch", "conditioning_args", "residual", "score", "without_autocast"]
 
 
 @runtime_checkable
@@ -89,14 +89,14 @@ def check_patch(prior: Prior, x: Tensor, sigma: Tensor) -> tuple[float, float]:
     return low, max(levels)
 
 
-def is_conditional(prior: Prior) -> bool:
-    """Whether a prior's `denoise` can be told which values are known."""
-    return getattr(prior, "conditional", False)
+def conditioning_args(prior: Prior, known: Bool[Tensor, "..."] | None) -> tuple[Tensor, ...]:
+    """Return the arguments of `prior.denoise` after x and sigma: `(known,)` if the prior is conditional, else `()`.
 
-
-def told(prior: Prior, known: Bool[Tensor, "..."] | None) -> tuple[Tensor, ...]:
-    """What a prior's `denoise` takes after x and sigma: the mask of known values, if the prior is conditional."""
-    return (known,) if known is not None and is_conditional(prior) else ()
+    Args:
+        prior: Conditional if it has an attribute `conditional` that is true.
+        known: Mask of the values that have no noise; None where there is none.
+    """
+    return (known,) if known is not None and getattr(prior, "conditional", False) else ()
 
 
 def check_known(prior: Prior, known: Bool[Tensor, "..."] | None) -> None:
@@ -105,7 +105,7 @@ def check_known(prior: Prior, known: Bool[Tensor, "..."] | None) -> None:
     Raises:
         ValueError: If there is a mask, and the prior is not conditional.
     """
-    if known is not None and not is_conditional(prior):
+    if known is not None and not conditioning_args(prior, known):
         card = getattr(prior, "card", None)
         who = f"a {type(prior).__name__}" if card is None else f"prior {card.name!r}"
         raise ValueError(

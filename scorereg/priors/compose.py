@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from scorereg.priors.base import Prior, check_known, is_conditional, told
+from scorereg.priors.base import Prior, check_known, conditioning_args
 from scorereg.priors.card import PriorCard
 
 __all__ = ["ChannelPrior", "MarginalPrior", "ProductPrior", "TemperedPrior", "derived_card"]
@@ -61,7 +61,7 @@ class ProductPrior(nn.Module):
                 )
         self.channels = tuple(self.priors[0].channels)
         self.card = _common_card([c for c in (getattr(p, "card", None) for p in self.priors) if c is not None])
-        self.conditional = any(is_conditional(p) for p in self.priors)
+        self.conditional = any(getattr(p, "conditional", False) for p in self.priors)
         self.modules_inside = nn.ModuleList(p for p in self.priors if isinstance(p, nn.Module))  # moved with the whole
 
     def denoise(
@@ -71,7 +71,7 @@ class ProductPrior(nn.Module):
         check_known(self, known)
         out = x
         for prior, weight in zip(self.priors, self.weights, strict=True):
-            out = out + weight * (prior.denoise(x, sigma, *told(prior, known)) - x)
+            out = out + weight * (prior.denoise(x, sigma, *conditioning_args(prior, known)) - x)
         return out if known is None else torch.where(known, x, out)
 
 
@@ -100,7 +100,7 @@ class TemperedPrior(nn.Module):
             raise ValueError(f"a temperature must be positive and finite, but is {temperature:g}; 1 changes nothing.")
         self.prior = prior
         self.temperature = float(temperature)
-        self.conditional = is_conditional(prior)
+        self.conditional = getattr(prior, "conditional", False)
         self.channels = tuple(prior.channels)
         card, root = getattr(prior, "card", None), self.temperature**0.5
         self.card = card and derived_card(
@@ -115,7 +115,7 @@ class TemperedPrior(nn.Module):
     ) -> Float[Tensor, "b c *space"]:
         """Return `D(x, sigma / sqrt(T))`; that level must be in the prior's range."""
         check_known(self, known)
-        return self.prior.denoise(x, sigma / self.temperature**0.5, *told(self.prior, known))
+        return self.prior.denoise(x, sigma / self.temperature**0.5, *conditioning_args(self.prior, known))
 
 
 class ChannelPrior(nn.Module):
@@ -138,7 +138,7 @@ class ChannelPrior(nn.Module):
         super().__init__()
         self.prior = prior
         self.channels = tuple(channels)
-        self.conditional = is_conditional(prior)
+        self.conditional = getattr(prior, "conditional", False)
         self.register_buffer("index", _places(prior.channels, self.channels, "prior's", "patch"), persistent=False)
         card = getattr(prior, "card", None)
         self.card = card and derived_card(card, channels=self.channels)
@@ -149,7 +149,9 @@ class ChannelPrior(nn.Module):
         """Return the patch with the prior's channels denoised."""
         check_known(self, known)
         mask = None if known is None else known.expand_as(x)[:, self.index]
-        return x.index_copy(1, self.index, self.prior.denoise(x[:, self.index], sigma, *told(self.prior, mask)))
+        return x.index_copy(
+            1, self.index, self.prior.denoise(x[:, self.index], sigma, *conditioning_args(self.prior, mask))
+        )
 
 
 class MarginalPrior(nn.Module):
@@ -197,7 +199,7 @@ class MarginalPrior(nn.Module):
             raise ValueError(f"a marginal needs 0 or more rounds and at least 1 draw, but got {rounds} and {draws}.")
         self.prior = prior
         self.channels = tuple(channels)
-        self.conditional = is_conditional(prior)
+        self.conditional = getattr(prior, "conditional", False)
         self.rounds, self.draws = rounds, draws
         self.start, self.seed = start, seed
         names = tuple(prior.channels)
@@ -223,7 +225,7 @@ class MarginalPrior(nn.Module):
             filled = whole[:, self.missing]
             noise = torch.randn(filled.shape, generator=generator).to(x)
             noisy = whole.index_copy(1, self.missing, filled + level * noise)
-            denoised = self.prior.denoise(noisy, sigma, *told(self.prior, mask))
+            denoised = self.prior.denoise(noisy, sigma, *conditioning_args(self.prior, mask))
             whole = whole.index_copy(1, self.missing, denoised[:, self.missing])
             total = total + denoised[:, self.index] * (step >= self.rounds)
         return total / self.draws

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 
-from scorereg.priors.base import Prior, check_known, check_patch, is_conditional, told
+from scorereg.priors.base import Prior, check_known, check_patch, conditioning_args
 from scorereg.priors.compose import derived_card
 
 __all__ = ["TiledPrior"]
@@ -62,7 +62,7 @@ class TiledPrior(nn.Module):
             )
         self.prior = prior
         self.channels = tuple(prior.channels)
-        self.conditional = is_conditional(prior)
+        self.conditional = getattr(prior, "conditional", False)
         self.card = card and derived_card(card)
         self.size = getattr(card, "size", ()) if size is None else size
         self.overlap = overlap
@@ -98,7 +98,7 @@ class TiledPrior(nn.Module):
         parts, levels = tiled.split(self.chunk), level.split(self.chunk)
         masks = [None] * len(parts) if known is None else _cut(known.expand_as(x), starts, sides).split(self.chunk)
         asked = zip(parts, levels, masks, strict=True)
-        done = torch.cat([self.prior.denoise(part, s, *told(self.prior, mask)) for part, s, mask in asked])
+        done = torch.cat([self.prior.denoise(part, s, *conditioning_args(self.prior, mask)) for part, s, mask in asked])
         return _join(done, starts, space, _WINDOWS[self.window])
 
     def _tiles(self, dimensions: int) -> list[tuple[int, int]]:

@@ -8,16 +8,14 @@ r"""ScoreLoss: a denoiser as a loss, for anything that is optimised by gradient 
 The idea is that of DiffusioNeRF (Wynn and Turmukhambetov 2023, arXiv 2302.12231).
 """
 
-import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any, Literal
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from scorereg.priors.base import Prior, is_conditional, told, without_autocast
+from scorereg.priors.base import Prior, conditioning_args, without_autocast
 from scorereg.score_loss.arguments import (
     budget_of,
     channel_factors,
@@ -44,11 +42,8 @@ from scorereg.score_loss.gradient_scale import (
 
 __all__ = ["ScoreLoss"]
 
-Level = float | int | Float[Tensor, "*b"]
-Weight = float | int | Callable[..., Any]
 
-
-class ScoreLoss(nn.Module):
+class ScoreLoss(ScoreGradient):
     r"""Half the squared denoising residual, with the denoiser held fixed.
 
     $$ L = \frac{1}{b} \sum_i \frac{w(\sigma_i)}{2 \sigma_i^2} \lVert x_i - \bar D(\tilde x_i, \sigma_i) \rVert^2 $$
@@ -65,7 +60,7 @@ class ScoreLoss(nn.Module):
     | `perturb=True`, `weight=lambda s: s * w(s)`     | `w (eps_hat - n)` | SDS (DreamFusion, eq. 3)         |
 
     These and more have names in `scorereg.estimators`. DiffusioNeRF in full: `sigma=schedules.diffusionerf()`, and
-    `known=RGBD().known_rgb(photo)` for the quarter of the patches whose colours were taken from a photo.
+    `known=RGBD().photo_mask(photo)` for the quarter of the patches whose colours were taken from a photo.
 
     Args:
         prior: Denoiser; its parameters are never updated here.
@@ -108,9 +103,6 @@ class ScoreLoss(nn.Module):
         0.0
     """
 
-    channel_weights: Tensor | None
-    same_scale: Tensor
-
     def __init__(
         self,
         prior: Prior,
@@ -138,7 +130,7 @@ class ScoreLoss(nn.Module):
         self.gate = None if gate is None else Gate(prior, gate)
         self.noise_range = noise_range(prior)
         self.skipped = 0
-        self.last: GradientReport | None = None
+        self.last = None
         factors = None if channel_weights is None else channel_factors(channel_weights, prior.channels)
         self.register_buffer("channel_weights", factors, persistent=False)
         self.register_buffer("same_scale", same_scale(prior.channels), persistent=False)
@@ -173,7 +165,7 @@ class ScoreLoss(nn.Module):
                 "ScoreLoss(budget=...) needs the gradient of the data, which a scalar does not see. "
                 "Use loss.hook(patch), loss.attach(module), or loss.gradient(patch, data=...)."
             )
-        value, gradient, _ = self._evaluate(patch, sigma, step, known, generator)
+        value, gradient, _ = self.evaluate(patch, sigma, step, known, generator)
         return WorkedOut.apply(patch, (value, gradient))
 
     def hook(
@@ -202,8 +194,8 @@ class ScoreLoss(nn.Module):
         Raises:
             ValueError: As the loss itself does.
         """
-        _, gradient, free = self._evaluate(patch, sigma, step, known, generator)
-        return Added.apply(self._meeting(free, scaler), (gradient,), patch)[0]
+        _, gradient, free = self.evaluate(patch, sigma, step, known, generator)
+        return Added.apply(self.combine_at_patch(free, scaler), (gradient,), patch)[0]
 
     def attach(
         self,
@@ -282,119 +274,7 @@ class ScoreLoss(nn.Module):
         known = None if known is None else as_tensor(known, "known")
         if self.budget is not None and data is None:
             raise ValueError("ScoreLoss(budget=...) needs the gradient of the data: loss.gradient(patch, data=...).")
-        _, gradient, free = self._evaluate(patch, sigma, step, known, generator)
+        _, gradient, free = self.evaluate(patch, sigma, step, known, generator)
         if data is not None:
-            (gradient,) = self._meeting(free, None)((gradient,), (as_tensor(data, "data"),))
+            (gradient,) = self.combine_at_patch(free, None)((gradient,), (as_tensor(data, "data"),))
         return as_kind_of(array, gradient.to(patch.dtype))
-
-    @torch.no_grad()
-    def _evaluate(
-        self, patch: Tensor, sigma: Any, step: int | None, known: Tensor | None, generator: torch.Generator | None
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """The loss and its gradient, neither with a graph, and what may move.
-
-        L = <residual, gradient> / 2, whatever the settings.
-        """
-        check_patch(patch, self.prior.channels)
-        x = patch.detach().to(torch.float32 if patch.element_size() < 4 else patch.dtype)
-        free = None if known is None else free_values(known, x)
-        sigma = level_of(self.sigma if sigma is None else sigma, step, x, self.noise_range)
-        level = sigma if isinstance(sigma, Tensor) else x.new_full((len(x),), sigma)
-        weight = weight_of(self.weight, level, step) if self.budget is None else budget_of(self.budget, step)
-        asked = isinstance(weight, Tensor) or weight > 0
-        residual = self._residual(x, level, known, generator) if asked else 0 * x
-        if self.gate is not None:
-            weight = weight * self.gate(residual, level)
-        if free is not None:
-            residual = residual * free
-        gradient = residual * self._coefficient(residual, free, sigma, weight)
-        value = torch.dot(residual.flatten(), gradient.flatten()) * 0.5
-        if not math.isfinite(value.item()):
-            if self.on_nonfinite == "raise":
-                raise ValueError(not_finite(patch, residual, self.prior.channels, step))
-            value, gradient = self._skipping(residual, gradient)
-        return value, gradient, free
-
-    def _residual(self, x: Tensor, level: Tensor, known: Tensor | None, generator: torch.Generator | None) -> Tensor:
-        """What the prior would take away, x - D(x); with noise in the query, or another denoiser for x, if so set."""
-        known = known if is_conditional(self.prior) else None
-        query, noise = x, None
-        if self.perturb:
-            noise = self.perturb(x, level) if callable(self.perturb) else _fresh(x, generator)
-            noise = _like(noise, x, "The function given as `perturb`") * over_space(level, x.ndim)
-            noise = noise if known is None else noise * ~known
-            query = x + noise
-        with without_autocast(x.device):  # sigma goes down to 0.01, where half precision is noise
-            removed = _removed(self.prior, query, level, known)
-            if self.against is not None:
-                return removed - _removed(self.against, query, level)
-        return removed if noise is None else removed - noise
-
-    def _coefficient(
-        self, residual: Tensor, free: Tensor | None, sigma: Tensor | float, weight: Tensor | float
-    ) -> Tensor | float:
-        """What the residual is multiplied with to give the gradient: a number, or broadcastable to the residual.
-
-        Numbers stay numbers as long as they can: beside a small network each operation on a tensor shows.
-        """
-        if self.budget is not None:
-            factor = over_space(weight, 2) * over_norm(residual, self.same_scale)
-        elif self.normalize is not None:
-            root, over = over_rms(residual, free, self.same_scale)
-            factor = over_space(weight, 2) / len(residual) * root * over
-        else:
-            factor = weight / len(residual) / (sigma * sigma)
-        factor = over_space(factor, residual.ndim)
-        if self.channel_weights is not None:
-            factor = factor * over_space(self.channel_weights.to(residual)[None], residual.ndim)
-        return factor
-
-    def _skipping(self, residual: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
-        """Value and gradient without the patches that are not finite, which are counted."""
-        values = (residual * gradient).flatten(1).sum(dim=1) / 2
-        good = values.isfinite()
-        self.skipped += int((~good).sum())
-        return values[good].sum(), torch.where(over_space(good, gradient.ndim), gradient, 0.0)
-
-    def _meeting(self, free: Tensor | None, scaler: torch.amp.GradScaler | None) -> Finish:
-        """What becomes of the gradient of a patch where it meets the data's, which have the patch's shape."""
-        share = partial(share_of_groups, free=free, together=self.same_scale)
-        return partial(self._meet, share, scaler)
-
-    def _meet(
-        self,
-        share: Callable[[Tensor, Tensor], Tensor],
-        scaler: torch.amp.GradScaler | None,
-        gradients: tuple[Tensor, ...],
-        arriving: tuple[Tensor | None, ...],
-    ) -> tuple[Tensor, ...]:
-        """The gradients to add to those that arrive: `share` of them where there is a budget, else as they are."""
-        pairs = zip(gradients, arriving, strict=True)
-        data = tuple(torch.zeros_like(g) if other is None else other.to(g.dtype) for g, other in pairs)
-        if self.budget is not None:  # a share is scaled like what it is a share of
-            gradients = tuple(share(g, other) for g, other in zip(gradients, data, strict=True))
-        elif scaler is not None:
-            gradients = tuple(scaler.scale(g) for g in gradients)
-        self.last = GradientReport(data, gradients)
-        return gradients
-
-
-def _fresh(x: Tensor, generator: torch.Generator | None) -> Tensor:
-    return torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
-
-
-def _removed(prior: Any, x: Tensor, level: Tensor, known: Tensor | None = None) -> Tensor:
-    """What a prior takes away, x - D(x); without D where it can, as next to x that has lost the digits that count."""
-    mask = told(prior, known)
-    direct = getattr(prior, "residual", None)
-    if direct is not None:
-        return _like(direct(x, level, *mask), x, "The prior's residual(x, sigma)")
-    return x - _like(prior.denoise(x, level, *mask), x, "The prior's denoise(x, sigma)")
-
-
-def _like(returned: Tensor, x: Tensor, who: str) -> Tensor:
-    if returned.shape != x.shape:
-        raise ValueError(
-            f"{who} must return the shape of x, {tuple(x.shape)}, but it returned {tuple(returned.shape)}."
-        )
-    return returned.to(x.dtype)
