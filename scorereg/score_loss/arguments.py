@@ -2,15 +2,18 @@
 
 import inspect
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from scorereg.priors.base import Prior
 
 __all__ = [
+    "Level",
+    "Weight",
     "budget_of",
     "channel_factors",
     "check_patch",
@@ -21,6 +24,9 @@ __all__ = [
     "not_finite",
     "weight_of",
 ]
+
+Level = float | int | Float[Tensor, "*b"]
+Weight = float | int | Callable[..., Any]
 
 _LESS, _MORE = 0.999, 1.001  # room for the rounding of a schedule's ends
 

@@ -2,19 +2,14 @@
 
 import dataclasses
 from collections.abc import Callable
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from scorereg.score_loss.arguments import budget_of
 from scorereg.score_loss.autograd import Added, Finish
-from scorereg.score_loss.gradient_scale import share_of_tensor
-
-if TYPE_CHECKING:
-    from scorereg.score_loss.loss import ScoreLoss
+from scorereg.score_loss.gradient import ScoreGradient
 
 __all__ = ["Attached", "Select"]
 
@@ -33,7 +28,7 @@ class Attached:
 
     def __init__(
         self,
-        loss: "ScoreLoss",
+        loss: ScoreGradient,
         module: nn.Module,
         select: Select | None,
         scaler: torch.amp.GradScaler | None,
@@ -82,14 +77,13 @@ class Attached:
         wanted = [leaves[i] for i in moving]
         with torch.autocast(wanted[0].device.type, enabled=False):
             patch, known = self._selected(rebuild(leaves))
-            value, gradient, free = loss._evaluate(patch, None, step, known, self.generator)
+            value, gradient, free = loss.evaluate(patch, None, step, known, self.generator)
             gradients = torch.autograd.grad(patch, wanted, gradient, allow_unused=True, materialize_grads=True)
         self.value = value.item()
         self.calls += 1
         if self.select is None:
-            return loss._meeting(free, self.scaler), gradients
-        ratio = 1.0 if loss.budget is None else budget_of(loss.budget, step)
-        return partial(loss._meet, partial(share_of_tensor, ratio=ratio), self.scaler), gradients
+            return loss.combine_at_patch(free, self.scaler), gradients
+        return loss.combine_at_output(step, self.scaler), gradients
 
     def _selected(self, output: Any) -> tuple[Tensor, Tensor | None]:
         patch = output if self.select is None else self.select(output)

@@ -15,30 +15,14 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from scorereg.priors.base import Prior, conditioning_args, without_autocast
-from scorereg.score_loss.arguments import (
-    budget_of,
-    channel_factors,
-    check_patch,
-    check_settings,
-    free_values,
-    level_of,
-    noise_range,
-    not_finite,
-    weight_of,
-)
+from scorereg.priors.base import Prior
+from scorereg.score_loss.arguments import Level, Weight, channel_factors, check_settings, noise_range
 from scorereg.score_loss.attach import Attached, Select
-from scorereg.score_loss.autograd import Added, Finish, WorkedOut
+from scorereg.score_loss.autograd import Added, WorkedOut
 from scorereg.score_loss.dlpack import as_kind_of, as_tensor
 from scorereg.score_loss.gate import Gate
-from scorereg.score_loss.gradient_scale import (
-    GradientReport,
-    over_norm,
-    over_rms,
-    over_space,
-    same_scale,
-    share_of_groups,
-)
+from scorereg.score_loss.gradient import ScoreGradient
+from scorereg.score_loss.gradient_scale import same_scale
 
 __all__ = ["ScoreLoss"]
 
