@@ -24,7 +24,7 @@ import typer
 from benchmarks.memory import most_bytes
 from scorereg import NetworkPrior, PriorCard, ScoreLoss
 from scorereg.priors.load import ZOO, shipped_priors
-from scorereg.priors.networks.edm import NETWORK_SIZES, build_network
+from scorereg.priors.networks import NETWORK_SIZES, build_network
 
 CHANNELS = ("r", "g", "b", "disparity")
 

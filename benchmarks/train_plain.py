@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from scorereg.data.frames.discover import find_frames
 from scorereg.data.frames.frame import Frame
 from scorereg.data.source import Source
-from scorereg.priors.networks.build import build_network
+from scorereg.priors.networks import build_network
 from scorereg.training.losses import HALVES, EdmLoss, make_card
 from scorereg.training.settings import Settings
 

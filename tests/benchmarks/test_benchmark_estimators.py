@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from benchmarks import estimators
 from scorereg.priors.card import PriorCard
-from scorereg.priors.networks.edm import NetworkPrior, build_network
+from scorereg.priors.networks import NetworkPrior, build_network
 
 NAMES = ["direct, RED", "SDS, SJC, RED-diff", "SJC, not reduced", "SDI", "VSD"]
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from benchmarks import rank_priors
 from examples.rgbd_frame import RGBDFrame, read_frame
 from scorereg.priors.card import PriorCard
-from scorereg.priors.networks.edm import NetworkPrior, build_network
+from scorereg.priors.networks import NetworkPrior, build_network
 
 ROWS = [
     {"sigma": sigma, "rgb": error, "rgb_linear": 0.04, "disparity": 0.01, "disparity_linear": 0.04}

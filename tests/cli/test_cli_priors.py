@@ -14,7 +14,7 @@ from scorereg import NetworkPrior, PriorCard
 from scorereg.cli import command as cli
 from scorereg.data.frames.images import image_patches
 from scorereg.evaluation.datasets import evaluate_prior
-from scorereg.priors.networks.edm import build_network
+from scorereg.priors.networks import build_network
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from scorereg.fit import Recipe
 from scorereg.ops import GridShape
 from scorereg.priors.card import PriorCard
 from scorereg.priors.load import shipped_priors
-from scorereg.priors.networks.edm import NETWORK_SIZES, NetworkPrior, build_network
+from scorereg.priors.networks import NETWORK_SIZES, NetworkPrior, build_network
 from scorereg.rendering.hash_grid import DensityGrid, HashGrid
 
 ROOT = Path(__file__).resolve().parent.parent.parent

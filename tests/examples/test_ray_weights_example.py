@@ -16,7 +16,7 @@ from examples.ray_weights.__main__ import app
 from scorereg import NetworkPrior, PriorCard, RayWeights, load_prior
 from scorereg.data.rays.make import rays_of_depth
 from scorereg.fit.ray_prior import RayTerm
-from scorereg.priors.networks.unet_nd import UNetND
+from scorereg.priors.networks import UNetND
 from scorereg.rendering import Render
 
 NEAR, FAR = 1.0, 4.0

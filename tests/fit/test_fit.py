@@ -13,7 +13,7 @@ from scorereg.fit.loop import Loop
 from scorereg.metrics import psnr
 from scorereg.ops import GridShape
 from scorereg.priors.card import PriorCard
-from scorereg.priors.networks.edm import NETWORK_SIZES, NetworkPrior, build_network
+from scorereg.priors.networks import NETWORK_SIZES, NetworkPrior, build_network
 from scorereg.scenes import Scene
 
 WALL = 2.0  # metres

@@ -9,7 +9,7 @@ from training_runs import Waves, quick, small
 from scorereg import NetworkPrior, ScoreLoss, load_prior
 from scorereg.data.source import seeded
 from scorereg.priors.compose import ChannelPrior, MarginalPrior, ProductPrior, TemperedPrior
-from scorereg.priors.networks.edm import build_network
+from scorereg.priors.networks import build_network
 from scorereg.priors.tile import TiledPrior
 from scorereg.training import train_prior
 from scorereg.training.losses import EdmLoss, draw_known

@@ -11,7 +11,7 @@ from torch.testing import assert_close
 
 from scorereg import Density, NetworkPrior, PriorCard, RayWeights, load_prior, score
 from scorereg.priors import shipped_priors
-from scorereg.priors.networks.edm import NETWORK_SIZES, build_network
+from scorereg.priors.networks import NETWORK_SIZES, build_network
 
 RGBD = ("r", "g", "b", "disparity")
 

@@ -8,8 +8,8 @@ from torch import nn
 from torch.testing import assert_close
 
 from scorereg import NetworkPrior, PriorCard, load_prior
-from scorereg.priors.networks.build import build_network, network_settings
-from scorereg.priors.networks.unet_nd import UNetND
+from scorereg.priors.networks import UNetND, build_network
+from scorereg.priors.networks.build import network_settings
 
 SHAPES = {1: (16,), 2: (8, 16), 3: (8, 8, 4)}
 

@@ -51,7 +51,7 @@ def test_the_noise_of_the_paper_is_in_the_folder(run, tmp_path):
     """What diffusers' own scheduler makes of it: the network predicts eps under cosine betas of a thousand steps."""
     from diffusers import DDPMScheduler, UNet2DModel
 
-    from scorereg.priors.adapters.conversions import cosine_betas
+    from scorereg.priors import cosine_betas
 
     export_prior(run(recipe="diffusionerf"), tmp_path / "p")
     scheduler = DDPMScheduler.from_pretrained(tmp_path / "p")

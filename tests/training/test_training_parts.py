@@ -11,7 +11,7 @@ from training_runs import Waves, small
 from scorereg import NetworkPrior
 from scorereg._ema import make_average
 from scorereg.data.source import seeded
-from scorereg.priors.adapters.conversions import cosine_betas
+from scorereg.priors import cosine_betas
 from scorereg.training.batches import Draws, Share
 from scorereg.training.checkpoint import new_state
 from scorereg.training.losses import draw_levels, make_card

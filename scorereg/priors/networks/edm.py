@@ -17,10 +17,9 @@ from torch import Tensor, nn
 
 from scorereg.priors.base import check_known, check_patch, without_autocast
 from scorereg.priors.card import CARD_FILE, PriorCard
-from scorereg.priors.networks.build import NETWORK_SIZES, build_network
 from scorereg.priors.networks.storage import CONFIG_FILE, SIGMA_DATA, edm_scheduler, read_network, write_folder
 
-__all__ = ["NETWORK_SIZES", "SIGMA_DATA", "NetworkPrior", "build_network"]
+__all__ = ["NetworkPrior"]
 
 
 class NetworkPrior(nn.Module):
