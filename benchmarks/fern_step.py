@@ -18,8 +18,9 @@ import typer
 
 from scorereg import load_prior
 from scorereg.cli import one_line_errors
-from scorereg.fit.loop import Loop
-from scorereg.fit.recipe import CPU
+from scorereg.fit import CPU, Distortion, PatchPrior, default_field, geometric_terms, photo_terms
+from scorereg.fit.loop import FitState
+from scorereg.rendering import DensityGrid
 from scorereg.scenes import load_scene
 
 
@@ -35,8 +36,11 @@ def main(
 ) -> None:
     """Take steps from the middle of a fit, where every term is at work."""
     torch.set_num_threads(threads)
-    recipe = replace(CPU, rays=rays, patches=patches, prior_start=0.0, distortion_start=0.0)
-    loop = Loop(load_scene(scene, views=3).to(device), load_prior(prior, device=device), "prior", recipe, 0)
+    loaded, recipe = load_scene(scene, views=3).to(device), replace(CPU, rays=rays)
+    field, proposal = default_field(loaded).to(device), DensityGrid(*loaded.ball()).to(device)
+    terms = [*photo_terms(), *geometric_terms(distortion=0.0), Distortion(start=0.0)]
+    terms.append(PatchPrior(load_prior(prior, device=device), patches=patches, start=0.0))
+    loop = FitState(loaded, field, proposal, terms, recipe, seed=0)
     middle = recipe.steps // 2
     first = _timed(loop, middle)[0]
     for step in range(3):  # warm-up
@@ -55,7 +59,7 @@ def main(
     print(json.dumps(report) if as_json else "  ".join(f"{name} {value}" for name, value in report.items()))
 
 
-def _timed(loop: Loop, step: int) -> tuple[float, float]:
+def _timed(loop: FitState, step: int) -> tuple[float, float]:
     """Seconds of one step, on the clock and of the process."""
     wall, process = time.perf_counter(), time.process_time()
     loop.step(step)

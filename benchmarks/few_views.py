@@ -13,8 +13,8 @@ from typing import Annotated
 import torch
 import typer
 
-from examples.nerf_fewshot.run import run
 from scorereg.cli import one_line_errors
+from scorereg.cli.fit import run_fit
 
 FIGURES = ("psnr", "ssim", "depth_abs_rel", "seconds")
 
@@ -51,7 +51,7 @@ def main(
 
 def _run(scene: Path, folder: Path, **settings) -> dict:
     done = folder / "metrics.json"
-    metrics = _read(done, settings) if done.exists() else run(scene, folder, video=0, **settings)
+    metrics = _read(done, settings) if done.exists() else run_fit(scene, folder, video=0, **settings)
     return {name: value for name, value in metrics.items() if name != "views"}
 
 

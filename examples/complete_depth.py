@@ -25,10 +25,10 @@ import typer
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from examples.nerf_fewshot.pictures import labelled_grid, paint_depth, paint_error, save
 from examples.rgbd_frame import D_MIN, ROOM, RGBDFrame, enlarged, read_frame
 from scorereg import GaussianFieldPrior, ScoreLoss, load_prior, schedules
 from scorereg.cli import one_line_errors
+from scorereg.fit.pictures import labelled_grid, paint_depth, paint_error, save
 from scorereg.priors import Prior
 from scorereg.priors.tile import TiledPrior
 

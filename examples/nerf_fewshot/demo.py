@@ -7,10 +7,11 @@ from typing import Annotated
 import typer
 from torch import Tensor
 
-from examples.nerf_fewshot.evaluate import View
-from examples.nerf_fewshot.pictures import labelled_grid, paint_depth, paint_error, save
 from scorereg.cli import one_line_errors
+from scorereg.cli.fit import run_fit_views
 from scorereg.fit import Regularize
+from scorereg.fit.pictures import labelled_grid, paint_depth, paint_error, save
+from scorereg.fit.views import View
 from scorereg.metrics import depth_abs_rel
 
 ROOM = Path(__file__).parent / "room"
@@ -27,13 +28,12 @@ def main(
     seed: Annotated[int, typer.Option(help="Seeds the fields, the rays and the patches.")] = 0,
 ) -> dict[str, dict]:
     """Fit the bundled room with no regulariser, with the geometric terms, and with the prior beside them."""
-    from examples.nerf_fewshot.run import run_views
     from scorereg.scenes import load_scene
 
     began = time.monotonic()
     metrics, views = {}, {}
     for kind in KINDS:
-        metrics[kind], views[kind] = run_views(
+        metrics[kind], views[kind] = run_fit_views(
             ROOM, out / kind, regularize=kind, steps=steps, seed=seed, video=15 if kind == "prior" else 0
         )
     scene = load_scene(ROOM)

@@ -23,10 +23,10 @@ import numpy as np
 import torch
 import typer
 
-from examples.nerf_fewshot.pictures import labelled_grid, paint_depth, paint_error, save
 from examples.rgbd_frame import D_MIN, read_frame
 from scorereg import ScoreLoss, load_prior, schedules
 from scorereg.cli import one_line_errors
+from scorereg.fit.pictures import labelled_grid, paint_depth, paint_error, save
 from scorereg.priors.tile import TiledPrior
 
 ZONE, BINS, FARTHEST = 8, 48, 8.0  # pixels, bins, metres

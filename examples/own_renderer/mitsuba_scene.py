@@ -26,10 +26,10 @@ import numpy as np
 import torch
 import typer
 
-from examples.nerf_fewshot.pictures import colour, labelled_grid, save
 from examples.rgbd_frame import D_MIN, FOCAL, enlarged, read_frame
 from scorereg import ScoreLoss, load_prior, schedules
 from scorereg.cli import one_line_errors
+from scorereg.fit.pictures import apply_palette, labelled_grid, save
 from scorereg.priors.tile import TiledPrior
 
 mi.set_variant("llvm_ad_rgb")
@@ -134,7 +134,7 @@ def main(
     psnr = {name: -10 * (views[name] - views["target"]).square().mean().log10().item() for name in list(scenes)[1:]}
     for name, value in psnr.items():
         typer.echo(f"{name:<9}{value:6.2f} dB")
-    wrong = [colour(4 * (views[name] - views["target"]).abs().mean(-1), palette="inferno") for name in psnr]
+    wrong = [apply_palette(4 * (views[name] - views["target"]).abs().mean(-1), palette="inferno") for name in psnr]
     photo = torch.tensor(np.array(stored(photos[0])))
     rows: list[tuple[str, list[torch.Tensor | None]]] = [
         ("head on", [enlarged(view, 3) for view in views.values()]),

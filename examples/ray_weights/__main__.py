@@ -39,8 +39,8 @@ def main(
     video: Annotated[int, typer.Option(help="Frames of the flight through the scene; 0 leaves it out.")] = 0,
 ) -> None:
     """Fit a radiance field with the weights along its rays regularised, and write what it is worth."""
-    from examples.nerf_fewshot.setting import in_words
     from examples.ray_weights.run import run
+    from scorereg.fit.progress import in_words
 
     result = run(
         scene, out, regularize=regularize, prior=prior, rgbd_prior=rgbd_prior, bare=bare, views=views, steps=steps,

@@ -16,11 +16,11 @@ __all__ = ["save_rays"]
 _JUMP = 1.2  # ratio of neighbouring depths from which a pixel counts as a silhouette
 
 
-def save_rays(fit: Fit, path: Path, *, count: int = 6) -> None:
+def save_rays(fit: Fit, path: Path, *, count: int = 6) -> dict:
     """Write the weights along rays of the first test view: `pixels`, `edges` and `depth` in metres, `weights`.
 
     Half of the rays pass silhouettes, where the depth is known; the others go anywhere. The same scene gives the same
-    rays. Where the depth is not known, all go anywhere, and `depth` is 0.
+    rays. Where the depth is not known, all go anywhere, and `depth` is 0. Returns no metrics.
     """
     scene = fit.scene
     view = scene.test[0] if scene.test else scene.train[0]
@@ -44,6 +44,7 @@ def save_rays(fit: Fit, path: Path, *, count: int = 6) -> None:
             )  # fmt: skip
 
     write_beside(path, save)
+    return {}
 
 
 def _choose(depth: Tensor, count: int) -> Int[Tensor, "{count} 2"]:

@@ -1,13 +1,13 @@
 """One fit with the weights along its rays regularised, from a folder of photos to a folder of results."""
 
-from dataclasses import replace
 from pathlib import Path
 
-from examples.nerf_fewshot.run import fit_to_folder, make_writable, ray_term
-from examples.nerf_fewshot.setting import by_preset
+import torch
+
 from examples.ray_weights.rays import save_rays
 from scorereg import load_prior
-from scorereg.fit import CPU, GPU, Recipe
+from scorereg.fit import PRESETS, PatchPrior, RayPrior, Term, default_field, geometric_terms, photo_terms
+from scorereg.fit.folder import choose_preset, fit_to_folder, make_run_folder, with_steps
 from scorereg.scenes import load_scene
 
 __all__ = ["KINDS", "run"]
@@ -30,8 +30,9 @@ def run(
     preset: str | None = None,
     scale: float | None = None,
     video: int = 0,
+    clock=None,
 ) -> dict:
-    """Fit, evaluate, and write what `examples.nerf_fewshot` writes, and the weights along a few rays in `rays.npz`.
+    """Fit, evaluate, and write what `scorereg fit` writes, and the weights along a few rays in `rays.npz`.
 
     Args:
         scene: An LLFF folder or one with transforms.json.
@@ -42,12 +43,13 @@ def run(
         rgbd_prior: The RGB-D prior.
         bare: Without the other geometric terms (opacity, frustum visibility, photo consistency).
         views: Training views.
-        steps: Of the fit.
-        seed: Of everything that is random.
-        weight: Of the ray prior; that of `RayTerm`, if not given.
+        steps: Steps of the fit.
+        seed: Seeds everything that is random.
+        weight: Weight of the ray prior; that of `RayPrior`, if not given.
         preset: `"cpu"` or `"gpu"`.
         scale: Metres per unit of the scene's file.
-        video: Frames of the flight.
+        video: Frames of the video.
+        clock: Source of seconds.
 
     Returns:
         What `metrics.json` holds.
@@ -58,31 +60,31 @@ def run(
     """
     if regularize not in KINDS:
         raise ValueError(f"--regularize must be one of {', '.join(KINDS)}, but is {regularize!r}.")
-    device, preset, recipe = by_preset(preset, CPU, GPU, steps)
-    recipe = _recipe(recipe, regularize, bare=bare)
-    make_writable(out)
+    preset, chosen = choose_preset(preset, PRESETS)
+    recipe = with_steps(chosen.recipe, steps)
+    make_run_folder(out, video=video)
     loaded = load_scene(scene, views=views, scale=scale)
-    patches = load_prior(rgbd_prior, device=device) if regularize == "rgbd" else None
-    known = regularize in ("rays", "both", "rgbd")
-    chosen = {} if weight is None else {"weight": weight}
-    term = ray_term(prior, loaded, recipe.steps, device, **chosen) if known else None
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    terms = [*photo_terms(), *_geometric(regularize, bare=bare)]
+    if regularize == "rgbd":
+        terms.append(PatchPrior(load_prior(rgbd_prior, device=device), patches=chosen.patches))
+    rays = None
+    if regularize in ("rays", "both", "rgbd"):
+        rays = RayPrior(load_prior(prior, device=device), **({} if weight is None else {"weight": weight}))
+        terms.append(rays)
     facts = {
-        "regularize": regularize, "bare": bare, "prior": prior if known else None,
-        "rgbd_prior": None if patches is None else rgbd_prior, "weight": term and term.weight,
-        "preset": preset,
+        "regularize": regularize, "bare": bare, "prior": prior if rays else None,
+        "rgbd_prior": rgbd_prior if regularize == "rgbd" else None, "weight": rays and rays.weight, "preset": preset,
     }  # fmt: skip
+
     return fit_to_folder(
-        loaded, patches, out, regularize="prior" if patches is not None else "geometric", recipe=recipe, seed=seed,
-        device=device, facts=facts, video=video, extra=term,
-        also=lambda fit: save_rays(fit, out / "rays.npz"),
+        loaded, out, field=default_field(loaded, chosen.grid, seed=seed), terms=terms, recipe=recipe, seed=seed,
+        device=device, facts=facts, video=video, also=lambda fit, _: save_rays(fit, out / "rays.npz"), clock=clock,
     )[0]  # fmt: skip
 
 
-def _recipe(recipe: Recipe, regularize: str, *, bare: bool) -> Recipe:
-    """The preset with only the terms that were asked for."""
-    changed: dict = {}
-    if regularize in ("none", "rays"):
-        changed["distortion"] = 0.0
-    if bare:
-        changed |= {"opacity": 0.0, "frustum": 0.0, "consistency": 0.0}
-    return replace(recipe, **changed)
+def _geometric(regularize: str, *, bare: bool) -> list[Term]:
+    """The hand-made terms that were asked for."""
+    distortion = {} if regularize in ("distortion", "both", "rgbd") else {"distortion": 0.0}
+    others = {"opacity": 0.0, "frustum": 0.0, "consistency": 0.0} if bare else {}
+    return geometric_terms(**distortion, **others)

@@ -37,8 +37,8 @@ def main(
     ] = None,
 ) -> None:
     """Fit a voxel grid to a few photos and write what it is worth on the held-out views."""
-    from examples.nerf_fewshot.setting import in_words
     from examples.voxel_grid.run import run
+    from scorereg.fit.progress import in_words
 
     result = run(
         scene, out, regularize=regularize, prior=prior, rgbd_prior=rgbd_prior, views=views, steps=steps, seed=seed,

@@ -1,21 +1,24 @@
 """One fit of a voxel grid from a folder of photos to a folder of results."""
 
 from pathlib import Path
-from typing import get_args
+from typing import Literal, get_args
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
-from examples.nerf_fewshot.evaluate import clear, summary, views_of, write_history, write_metrics, write_views
-from examples.nerf_fewshot.run import make_writable
-from examples.nerf_fewshot.setting import by_preset, facts_of, progress_of
-from examples.voxel_grid.fit import GridFit, fit_grid
 from examples.voxel_grid.floaters import empty_points, floaters
-from examples.voxel_grid.recipe import CPU, GPU, Regularize
-from scorereg import load_prior
-from scorereg._io import write_beside
+from examples.voxel_grid.recipe import PRESETS, GridPreset
+from examples.voxel_grid.terms import BlockPrior, TotalVariation
+from scorereg import VoxelGrid, load_prior
+from scorereg.cameras import Cameras
+from scorereg.fit import Fit, PatchPrior, Photo, Term
+from scorereg.fit.folder import choose_preset, fit_to_folder, make_run_folder, with_steps
 from scorereg.scenes import Scene, load_scene
 
-__all__ = ["run"]
+__all__ = ["Regularize", "frustum_box", "run"]
+
+Regularize = Literal["none", "tv", "blocks", "blocks+rgbd"]
 
 
 def run(
@@ -31,8 +34,9 @@ def run(
     preset: str | None = None,
     scale: float | None = None,
     max_size: int | None = None,
+    clock=None,
 ) -> dict:
-    """Fit, evaluate, and write `metrics.json`, `views/`, `grid.pt` and `history.jsonl` into `out`.
+    """Fit, evaluate, and write `metrics.json`, `views/`, `field.pt` and `history.jsonl` into `out`.
 
     Args:
         scene: An LLFF folder or one with transforms.json.
@@ -42,11 +46,12 @@ def run(
         prior: The prior over blocks.
         rgbd_prior: The prior over patches.
         views: Training views.
-        steps: Of the fit.
-        seed: Of everything that is random.
+        steps: Steps of the fit.
+        seed: Seeds everything that is random.
         preset: `"cpu"` or `"gpu"`.
         scale: Metres per unit of the scene's file.
         max_size: Most pixels of the photos' longer side.
+        clock: Source of seconds.
 
     Returns:
         What `metrics.json` holds.
@@ -57,33 +62,57 @@ def run(
     """
     if regularize not in get_args(Regularize):
         raise ValueError(f"--regularize must be one of {', '.join(get_args(Regularize))}, but is {regularize!r}.")
-    device, preset, recipe = by_preset(preset, CPU, GPU, steps)
-    make_writable(out)
+    preset, chosen = choose_preset(preset, PRESETS)
+    recipe = with_steps(chosen.recipe, steps)
+    make_run_folder(out)
     loaded = load_scene(scene, views=views, scale=scale, max_size=max_size)
-    blocks = load_prior(prior, device=device) if regularize in ("blocks", "blocks+rgbd") else None
-    patches = load_prior(rgbd_prior, device=device) if regularize == "blocks+rgbd" else None
-    with progress_of(loaded, regularize, recipe.steps) as progress:
-        fit = fit_grid(
-            loaded.to(device), recipe=recipe, seed=seed, variation=regularize != "none", report=progress.report,
-            blocks=blocks, patches=patches,
-        )  # fmt: skip
-    shown = views_of(loaded, lambda rays: fit.image(rays.to(device)))
-    metrics = {
-        **facts_of(loaded, device), "regularize": regularize, "prior": prior if blocks is not None else None,
-        "rgbd_prior": rgbd_prior if patches is not None else None, "preset": preset, **summary(shown),
-        **_floaters(fit, loaded), "seconds": fit.seconds, "steps": recipe.steps, "seed": seed, "voxel": fit.field.voxel,
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    terms = _terms(regularize, chosen, prior, rgbd_prior, device)
+    names = {term.name for term in terms}
+    facts = {
+        "regularize": regularize, "prior": prior if "blocks" in names else None,
+        "rgbd_prior": rgbd_prior if "prior" in names else None, "preset": preset,
     }  # fmt: skip
-    clear(out)
-    write_history(fit.history, out)
-    write_views(shown, out, loaded.near, loaded.far)
-    write_beside(out / "grid.pt", lambda beside: torch.save(fit.field.state_dict(), beside))
-    write_metrics(metrics, out)
-    return metrics
+    low, high = frustum_box(loaded.cameras[loaded.train], loaded.far)
+    field = VoxelGrid(low, high, vertices=chosen.vertices, refine_at=chosen.refine_at).to(device)
+
+    @torch.no_grad()
+    def proposal(points: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
+        return field.density(points)  # a grid's density is cheap: it is its own proposal
+
+    return fit_to_folder(
+        loaded, out, field=field, proposal=proposal, terms=terms, recipe=recipe, seed=seed, device=device,
+        facts=facts, also=lambda fit, _: _floaters(fit, loaded), clock=clock,
+    )[0]  # fmt: skip
 
 
-def _floaters(fit: GridFit, scene: Scene) -> dict[str, float | None]:
-    """In the space that the true depth of all views, of training and test, shows to be free."""
-    if scene.depth is None:
-        return {"floater_mass": None, "floater_share": None}
-    points = empty_points(scene.depth, scene.cameras, near=scene.near)
-    return floaters(lambda piece: fit.field.density(piece.to(fit.field.low)), points)
+def _terms(regularize: str, preset: GridPreset, prior: str, rgbd_prior: str, device: str) -> list[Term]:
+    terms: list[Term] = [Photo()]
+    if regularize != "none":
+        terms.append(TotalVariation())
+    if regularize in ("blocks", "blocks+rgbd"):
+        terms.append(BlockPrior(load_prior(prior, device=device), **preset.blocks))
+    if regularize == "blocks+rgbd":
+        patches = load_prior(rgbd_prior, device=device)
+        terms.append(PatchPrior(patches, focal=patches.card.focal or (80.0, 180.0), **preset.patches))
+    return terms
+
+
+def frustum_box(cameras: Cameras, far: float) -> tuple[Float[Tensor, " 3"], Float[Tensor, " 3"]]:
+    """Return the least box along the world's axes that holds the cameras and all that they see up to `far`."""
+    corners = cameras.focal.new_tensor([[x, y] for x in (0, cameras.width) for y in (0, cameras.height)])
+    index = torch.arange(len(cameras), device=corners.device)[:, None].expand(-1, 4)
+    rays = cameras.rays(index, corners.expand(len(cameras), -1, -1))
+    ends = torch.cat([cameras.origins, (rays.origins + far * rays.directions).reshape(-1, 3)])
+    return ends.amin(0), ends.amax(0)
+
+
+def _floaters(fit: Fit, scene: Scene) -> dict[str, float | None]:
+    """Floaters in the space that the true depth of all views, of training and test, shows to be free."""
+    assert isinstance(fit.field, VoxelGrid)
+    found: dict[str, float | None] = {"floater_mass": None, "floater_share": None}
+    if scene.depth is not None:
+        field = fit.field
+        points = empty_points(scene.depth, scene.cameras, near=scene.near)
+        found = floaters(lambda piece: field.density(piece.to(field.low)), points)
+    return found | {"voxel": fit.field.voxel}

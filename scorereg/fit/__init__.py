@@ -1,6 +1,46 @@
-"""Fits of a field to photos: the one place where rendering and priors meet."""
+"""Fits of a field to photos, with any list of terms: the one place where rendering and priors meet."""
 
-from scorereg.fit.fit import CPU, GPU, Extra, Fit, Recipe, Regularize, fit_scene
-from scorereg.fit.ray_prior import RayTerm
+from scorereg.fit.fit import Fit, Regularize, default_field, default_terms, fit_scene
+from scorereg.fit.patch_prior import PatchPrior
+from scorereg.fit.ray_prior import RayPrior
+from scorereg.fit.recipe import CPU, GPU, PRESETS, Preset, Recipe
+from scorereg.fit.term import Batch, FitContext, FunctionTerm, Term
+from scorereg.fit.terms import (
+    Distortion,
+    Frustum,
+    Opacity,
+    Photo,
+    PhotoConsistency,
+    UnknownBackground,
+    WeightDecay,
+    geometric_terms,
+    photo_terms,
+)
 
-__all__ = ["CPU", "GPU", "Extra", "Fit", "RayTerm", "Recipe", "Regularize", "fit_scene"]
+__all__ = [
+    "CPU",
+    "GPU",
+    "PRESETS",
+    "Batch",
+    "Distortion",
+    "Fit",
+    "FitContext",
+    "Frustum",
+    "FunctionTerm",
+    "Opacity",
+    "PatchPrior",
+    "Photo",
+    "PhotoConsistency",
+    "Preset",
+    "RayPrior",
+    "Recipe",
+    "Regularize",
+    "Term",
+    "UnknownBackground",
+    "WeightDecay",
+    "default_field",
+    "default_terms",
+    "fit_scene",
+    "geometric_terms",
+    "photo_terms",
+]

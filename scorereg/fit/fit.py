@@ -1,134 +1,218 @@
-"""Fit a radiance field to a few photos: `fit_scene`."""
+"""`fit_scene`: fit a field to the photos of a scene."""
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Any, Literal, get_args
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from scorereg.cameras import Rays
 from scorereg.fit.checkpoint import SavedFit
-from scorereg.fit.loop import Extra, Loop
-from scorereg.fit.patch_prior import known_as
-from scorereg.fit.recipe import CPU, GPU, Recipe, Regularize
-from scorereg.priors.adapters.wrapped import WrappedPrior
-from scorereg.priors.networks.edm import NetworkPrior
-from scorereg.rendering.background import BACKGROUND
+from scorereg.fit.fingerprint import fingerprint
+from scorereg.fit.loop import FitState
+from scorereg.fit.patch_prior import PatchPrior
+from scorereg.fit.recipe import CPU, Recipe
+from scorereg.fit.term import Term, as_terms
+from scorereg.fit.terms import geometric_terms, photo_terms
+from scorereg.ops import GridShape
+from scorereg.ops._hash_encode.op import Backend
+from scorereg.rendering.field import Field
 from scorereg.rendering.hash_grid import DensityGrid, HashGrid
-from scorereg.rendering.volume import render_image
+from scorereg.rendering.volume import DensityFn, Render, render_image
 from scorereg.scenes import Scene
 
-__all__ = ["CPU", "GPU", "Extra", "Fit", "Recipe", "Regularize", "fit_scene"]
+__all__ = ["Fit", "Regularize", "default_field", "default_terms", "fit_scene"]
+
+Regularize = Literal["none", "geometric", "prior"]
 
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """A fitted field and how to look at it."""
+    """A fitted field.
+
+    Args:
+        scene: What it was fitted to.
+        field: With the averaged parameters.
+        proposal: Density that tells where to sample.
+        recipe: Numbers of the loop.
+        seconds: Time of the steps.
+        history: Step, PSNR of the photo rays in dB, and the values of the terms, at some fifty steps.
+    """
 
     scene: Scene
-    field: HashGrid
-    proposal: DensityGrid
+    field: Field
+    proposal: DensityFn
     recipe: Recipe
     seconds: float
     history: list[dict[str, float | int]]
 
     def image(self, rays: Rays) -> tuple[Float[Tensor, "h w 3"], Float[Tensor, "h w"], Float[Tensor, "h w"]]:
-        """Colour, planar depth in metres and opacity along rays of shape (h, w)."""
+        """Render rays of shape (h, w): color, planar depth in metres, and opacity."""
         return render_image(
             self.field,
             rays,
             proposal=self.proposal,
             near=self.scene.near,
             far=self.scene.far,
-            samples=self.recipe.samples,
-            proposal_samples=self.recipe.proposal_samples,
-            background=BACKGROUND,
+            samples=self.recipe.image_oversampling * self.recipe.samples,
+            proposal_samples=self.recipe.image_oversampling * self.recipe.proposal_samples,
+            background=self.recipe.background,
         )
+
+
+def default_terms(prior: Any = None, *, regularize: Regularize = "prior") -> list[Term]:
+    """Return the terms that `fit_scene(scene, prior, regularize=...)` uses.
+
+    Args:
+        prior: Denoiser over RGB-D patches; needed where `regularize` is `"prior"`.
+        regularize: `"none"`: the photos alone; `"geometric"`: and `geometric_terms`; `"prior"`: and a `PatchPrior`.
+
+    Raises:
+        ValueError: If `regularize` is unknown, a prior is needed and none given, or the prior cannot be used.
+    """
+    if regularize not in get_args(Regularize):
+        raise ValueError(f"regularize must be one of {', '.join(get_args(Regularize))}, but is {regularize!r}.")
+    if regularize == "prior" and prior is None:
+        raise ValueError("regularize='prior' needs a prior. Give one (load_prior('rooms-rgbd-24')), or 'geometric'.")
+    terms = photo_terms()
+    if regularize != "none":
+        terms += geometric_terms()
+    return [*terms, PatchPrior(prior)] if regularize == "prior" else terms
 
 
 def fit_scene(
     scene: Scene,
-    prior: NetworkPrior | WrappedPrior | None = None,
+    prior: Any = None,
     *,
     regularize: Regularize = "prior",
+    field: nn.Module | None = None,
+    proposal: DensityFn | None = None,
+    terms: Sequence[Term | Callable[[Render, int], Tensor]] | None = None,
+    extra: Callable[[Render, int], Tensor] | Term | None = None,
     recipe: Recipe = CPU,
     seed: int = 0,
     device: torch.device | str = "cpu",
     report: Callable[[dict[str, float | int]], None] | None = None,
     save: Path | None = None,
     resume: bool = False,
-    extra: Extra | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Fit:
     """Fit a field to a scene's training views.
 
+    The short form, `fit_scene(scene, prior)`, is `fit_scene(scene, terms=default_terms(prior))`.
+
     Args:
         scene: Photos, cameras and the range of depth.
-        prior: What a patch should look like; needed where `regularize` is `"prior"`.
-        regularize: `"none"` fits the photos alone, `"geometric"` adds the hand-made terms of `baselines`, `"prior"`
-            adds the prior to those.
-        recipe: The numbers.
-        seed: Of the parameters, the rays and the patches.
+        prior: Denoiser over RGB-D patches for the short form.
+        regularize: What the short form adds to the photos; see `default_terms`.
+        field: What is fitted, and changed: any `Field` that is a module with `param_groups`, such as `HashGrid`,
+            `VoxelGrid` or `MLP`. `default_field(scene)`, if not given.
+        proposal: Density that tells where to sample: a module, which is trained along, or a function, which is not. A
+            new `DensityGrid`, if not given.
+        terms: The loss: terms, or functions `(render, step)` that return a weighted scalar. They take the place of
+            `prior` and `regularize`; `photo_terms()` is among them where photos are to be explained.
+        extra: One more term.
+        recipe: Numbers of the loop.
+        seed: Seeds the parameters of the default field, the rays and the patches.
         device: Where to compute.
-        report: Called now and then with step, psnr of the photo rays and the terms' values.
-        save: A file for the fit's state, written every ten seconds and at the end.
+        report: Called at some fifty steps with the entry of the history.
+        save: File for the state of the fit, written every ten seconds and at the end.
         resume: Go on from the state in `save`, to the bit on a CPU; from the start where there is none.
-        extra: A term of your own, `extra(shown, step)`: a scalar that is added to the loss. `shown` is the render of
-            the step's rays, those of photos first and then those of patches, whose weights, depths and colours it may
-            send gradients to. Random numbers in it are its own business.
+        clock: Source of seconds for `Fit.seconds`; `time.process_time` where other processes disturb.
 
     Raises:
-        ValueError: If `regularize` is unknown, a prior is needed and none given, the steps are fewer than 1, a loss is
-            not finite, or the state in `save` is that of another fit.
+        ValueError: If an argument is unusable, a loss is not finite, or the state in `save` is that of another fit.
         OSError: If `save` cannot be written.
+
+    Example:
+        >>> from scorereg import fit_scene, load_prior, load_scene
+        >>> fit = fit_scene(load_scene("scenes/room"), load_prior("rooms-rgbd-24"))  # doctest: +SKIP
     """
     if recipe.steps < 1:
         raise ValueError(f"A fit needs at least one step, got steps={recipe.steps}.")
-    if regularize not in get_args(Regularize):
-        raise ValueError(f"regularize must be one of {', '.join(get_args(Regularize))}, but is {regularize!r}.")
-    if regularize == "prior" and prior is None:
-        raise ValueError("regularize='prior' needs a prior. Give one (load_prior('rooms-rgbd-24')), or 'geometric'.")
+    if terms is not None and prior is not None:
+        raise ValueError("fit_scene takes a prior or terms. Put PatchPrior(prior) among the terms instead.")
+    chosen = default_terms(prior, regularize=regularize) if terms is None else list(terms)
+    bound = as_terms([*chosen, *([] if extra is None else [extra])])
     scene = scene.to(device)
-    loop = Loop(scene, prior if regularize == "prior" else None, regularize, recipe, seed, extra)
-    state = SavedFit(save, _identity(scene, prior, regularize, recipe, seed) | {"extra": _name(extra)})
+    field, proposal = _field(scene, field, seed).to(device), _proposal(scene, proposal, device)
+    saved = SavedFit(save, _identity(scene, field, proposal, bound, recipe, seed) if save else {})
+    state = FitState(scene, field, proposal, bound, recipe, seed)
     history: list[dict[str, float | int]] = []
     first, before = 0, 0.0
-    if resume and state.exists():
-        first, before, history = state.load(loop)
-    start = time.monotonic() - before
+    if resume and saved.exists():
+        first, before, history = saved.load(state)
+    start = clock() - before
     for step in range(first, recipe.steps):
-        terms = loop.step(step)
+        values = state.step(step)
         if step % max(recipe.steps // 50, 1) == 0 or step == recipe.steps - 1:
-            history.append(_values(scene, step, terms))
+            history.append(_entry(scene, step, values))
             if report is not None:
                 report(history[-1])
-        state.keep(loop, step + 1, time.monotonic() - start, history, last=step == recipe.steps - 1)
-    field, proposal = loop.averaged()
-    field.show_levels(1.0)
-    return Fit(scene, field, proposal, recipe, time.monotonic() - start, history)
+        saved.keep(state, step + 1, clock() - start, history, last=step == recipe.steps - 1)
+    fitted, proposal = state.averaged()
+    if hasattr(fitted, "set_active_levels"):
+        fitted.set_active_levels(1.0)  # pyright: ignore[reportCallIssue]
+    return Fit(scene, fitted, proposal, recipe, clock() - start, history)  # pyright: ignore[reportArgumentType]
 
 
-def _values(scene: Scene, step: int, terms: dict[str, Tensor]) -> dict[str, float | int]:
-    """The terms as numbers, with the photo rays' PSNR."""
-    values: dict[str, float | int] = {"step": step, **{name: value.item() for name, value in terms.items()}}
-    values["psnr"] = -10 * math.log10(max(values["photo"], 1e-10))
-    if not all(math.isfinite(v) for v in values.values()):
-        raise ValueError(f"The fit of {scene.name} is not finite at step {step}: {values}. Lower the rates.")
-    return values
+def default_field(
+    scene: Scene,
+    grid: GridShape | None = None,
+    *,
+    backend: Backend | Literal["tinycudann"] = "auto",
+    seed: int = 0,
+) -> HashGrid:
+    """Return the untrained `HashGrid` that `fit_scene` fits where no field is given.
+
+    Args:
+        scene: Its training cameras say where the grid lies.
+        grid: Sizes of the hash grid; those of `PRESETS["cpu"]`, if not given.
+        backend: Passed to `HashGrid`.
+        seed: Seeds the parameters.
+    """
+    return HashGrid(*scene.ball(), shape=grid, finest_level_scale=0.1, backend=backend, seed=seed)
 
 
-def _identity(scene: Scene, prior, regularize: Regularize, recipe: Recipe, seed: int) -> dict[str, str]:
-    """What must be the same for a saved fit to be gone on with, in words."""
-    said = {name: _name(value) for name, value in recipe.__dict__.items()}
+def _field(scene: Scene, given: nn.Module | None, seed: int) -> nn.Module:
+    if given is None:
+        return default_field(scene, seed=seed)
+    if not isinstance(given, nn.Module) or not hasattr(given, "param_groups"):
+        raise ValueError(
+            f"fit_scene needs `field` to be a module with param_groups(lr, lr_network), such as HashGrid, VoxelGrid or "
+            f"MLP, but it is a {type(given).__name__}."
+        )
+    return given
+
+
+def _proposal(scene: Scene, given: DensityFn | None, device: torch.device | str) -> DensityFn:
+    proposal = DensityGrid(*scene.ball()) if given is None else given
+    return proposal.to(device) if isinstance(proposal, nn.Module) else proposal
+
+
+def _entry(scene: Scene, step: int, values: dict[str, Tensor]) -> dict[str, float | int]:
+    """The terms as numbers, with the photo rays' PSNR where there is a photo term."""
+    entry: dict[str, float | int] = {"step": step, **{name: value.item() for name, value in values.items()}}
+    if "photo" in entry:
+        entry["psnr"] = -10 * math.log10(max(entry["photo"], 1e-10))
+    if not all(math.isfinite(value) for value in entry.values()):
+        raise ValueError(f"The fit of {scene.name} is not finite at step {step}: {entry}. Lower the rates.")
+    return entry
+
+
+def _identity(
+    scene: Scene, field: nn.Module, proposal: DensityFn, terms: list[Term], recipe: Recipe, seed: int
+) -> dict[str, str]:
+    """What must be the same for a saved fit to be resumed, as texts."""
     about = {"scene": scene.name, "views": str(scene.train), "near": str(scene.near), "far": str(scene.far)}
-    about["size"] = f"{scene.cameras.width}x{scene.cameras.height}"
-    about["prior"] = known_as(prior) if prior is not None and regularize == "prior" else "None"
-    return {**about, "regularize": regularize, "seed": str(seed), **said}
-
-
-def _name(value: object) -> str:
-    return getattr(value, "__qualname__", str(value))
+    about |= {"size": f"{scene.cameras.width}x{scene.cameras.height}", "seed": str(seed)}
+    about |= {"field": fingerprint(field), "proposal": fingerprint(proposal)}
+    about |= {name: fingerprint(value) for name, value in recipe.__dict__.items()}
+    for term in terms:
+        about |= {f"{term.name}.{name}": text for name, text in term.fingerprint().items()}
+    return about

@@ -1,68 +1,73 @@
-"""A prior over ray weights as a term of a fit: the place where the weights that a render shows meet their prior."""
+"""A prior over the weights along a ray as a term of a fit."""
+
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from scorereg.fit.patch_prior import check_levels, known_as
-from scorereg.priors.base import Prior
-from scorereg.rendering.volume import Render, edge_depths
+from scorereg.fit.patch_prior import check_levels
+from scorereg.fit.term import Batch, FitContext, Term
+from scorereg.rendering.volume import edge_depths
 from scorereg.schedules import log_linear
 from scorereg.score_loss.loss import ScoreLoss
 from scorereg.transforms.ray_weights import RayWeights
 
-__all__ = ["RayTerm"]
+__all__ = ["RayPrior"]
 
 
-class RayTerm:
-    r"""`weight` times `ScoreLoss` of the weights along some of a step's rays, in prior space.
+class RayPrior(Term):
+    r"""`ScoreLoss` of the weights along some of a step's rays, in prior space.
 
-    It is `extra` of `fit_scene`: called with what was rendered, it returns a scalar. A renderer's weights lie on
-    intervals of its own; `RayWeights` rebins them into the prior's bins, exactly, so the gradient reaches each
-    interval that a bin overlaps. With $w(\sigma) = \sigma^2$ the gradient to a ray's x is `weight (x - D) / rays`.
+    A renderer's weights lie on intervals of its own; `RayWeights` rebins them into the prior's bins, exactly, so the
+    gradient reaches each interval that a bin overlaps. With $w(\sigma) = \sigma^2$ the gradient on a ray's x is
+    `weight (x - D) / rays`.
 
     Args:
-        prior: Over one channel of bins along a ray.
-        transform: From weights to its space.
-        near: Planar depth in metres at which rays begin, > 0.
-        far: Planar depth in metres at which they end.
-        steps: Of the fit.
-        weight: Of the term.
-        sigma: Noise level when it begins and at the fit's end.
-        start: When it begins, as a share of the steps.
-        rays: How many of a step's rays it sees; the first, which are random ones.
+        prior: Denoiser over one channel of bins along a ray.
+        transform: From weights to the prior's space; the card's, if not given.
+        weight: Factor in the loss, >= 0.
+        sigma: Noise level at the term's start and at the fit's end, in prior-space units.
+        start: Share of the steps at which the term begins.
+        rays: Number of rays it sees: the first of a step, which are random photo rays.
 
     Raises:
-        ValueError: If the prior was not trained for these noise levels.
+        ValueError: If the prior was not trained for these noise levels, or its card is not one of ray weights.
     """
+
+    name = "ray_prior"
 
     def __init__(
         self,
-        prior: Prior,
-        transform: RayWeights,
+        prior: Any,
+        transform: RayWeights | None = None,
         *,
-        near: float,
-        far: float,
-        steps: int,
         weight: float = 1e-2,
         sigma: tuple[float, float] = (0.5, 0.05),
         start: float = 0.5,
         rays: int = 128,
     ) -> None:
-        self.transform, self.near, self.far, self.rays = transform, near, far, rays
-        self.first, self.weight = int(start * steps), weight
         card = getattr(prior, "card", None)
+        if transform is None and card is None:
+            raise ValueError(
+                "RayPrior needs a `transform` for a prior without a card: RayPrior(prior, RayWeights(...))."
+            )
         if card is not None:
             check_levels(card, sigma)
-        self._name = f"{known_as(prior)}, {weight}, {sigma}, {rays}"
-        self.score = ScoreLoss(prior, sigma=log_linear(*sigma, self.first, max(steps, 1)), weight=torch.square)
+        self.prior, self.transform = prior, transform or RayWeights.for_card(card)
+        self.weight, self.sigma, self.start, self.count = weight, sigma, start, rays
 
-    def __repr__(self) -> str:
-        """What it is, by which a fit that is gone on with knows it again."""
-        return f"RayTerm({self._name}, from step {self.first})"
+    def bind(self, context: FitContext) -> None:
+        steps = context.recipe.steps
+        self._near, self._far = context.scene.near, context.scene.far
+        levels = log_linear(*self.sigma, int(self.start * steps), max(steps, 1))
+        self._score = ScoreLoss(self.prior, sigma=levels, weight=torch.square)
 
-    def __call__(self, shown: Render, step: int) -> Tensor:
-        """The term's value, weighted; 0 before it begins."""
-        if step < self.first:
-            return shown.weights.new_zeros(())
-        edges = edge_depths(shown.edges[: self.rays], self.near, self.far)
-        return self.weight * self.score(self.transform(shown.weights[: self.rays], edges), step=step)
+    def active(self, progress: float) -> bool:
+        return progress >= self.start
+
+    def factor(self, progress: float) -> float:
+        return self.weight
+
+    def __call__(self, batch: Batch) -> Tensor:
+        edges = edge_depths(batch.render.edges[: self.count], self._near, self._far)
+        return self._score(self.transform(batch.render.weights[: self.count], edges), step=batch.step)

@@ -11,9 +11,9 @@ from typing import Annotated
 
 import typer
 
-from examples.nerf_fewshot.setting import in_words
 from examples.own_renderer.splats.run import run
 from scorereg.cli import one_line_errors
+from scorereg.fit.progress import in_words
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-__all__ = ["CPU", "GPU", "Recipe"]
+__all__ = ["PRESETS", "Recipe"]
 
 
 @dataclass(frozen=True)
@@ -34,5 +34,4 @@ class Recipe:
     weights: dict[str, float] = field(default_factory=lambda: {"rgb": 5e-2, "disparity": 5e-2})
 
 
-CPU = Recipe()
-GPU = Recipe(steps=7000, count=30_000, windows=64, patches=16)
+PRESETS = {"cpu": Recipe(), "gpu": Recipe(steps=7000, count=30_000, windows=64, patches=16)}

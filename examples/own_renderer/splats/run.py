@@ -9,16 +9,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from examples.nerf_fewshot.evaluate import View, clear, summary, write_metrics, write_views
-from examples.nerf_fewshot.run import make_writable
-from examples.nerf_fewshot.setting import by_preset, facts_of
 from examples.own_renderer.splats import cuda_renderer
 from examples.own_renderer.splats.fit import fit, image, random_splats
-from examples.own_renderer.splats.recipe import CPU, GPU, Recipe
+from examples.own_renderer.splats.recipe import PRESETS, Recipe
 from examples.own_renderer.splats.renderer import Splats
 from scorereg import RGBD, NetworkPrior, ScoreLoss, load_prior
 from scorereg._io import write_beside
 from scorereg.cameras import Cameras
+from scorereg.fit.folder import choose_preset, facts_of, make_run_folder, with_steps
+from scorereg.fit.views import View, clear, summary, write_metrics, write_views
 from scorereg.priors import WrappedPrior
 from scorereg.rendering.patches import PatchSampler
 from scorereg.scenes import Scene, load_scene
@@ -42,6 +41,7 @@ def run(
     preset: str | None = None,
     scale: float | None = None,
     max_size: int | None = None,
+    clock=time.monotonic,
 ) -> dict:
     """Fit, evaluate, and write `metrics.json`, `views/` and `splats.pt` into `out`.
 
@@ -57,6 +57,7 @@ def run(
         preset: `"cpu"` or `"gpu"`.
         scale: Metres per unit of the scene's file.
         max_size: Most pixels of the photos' longer side.
+        clock: Source of seconds.
 
     Returns:
         What `metrics.json` holds.
@@ -67,14 +68,17 @@ def run(
     """
     if regularize not in KINDS:
         raise ValueError(f"--regularize must be one of {', '.join(KINDS)}, but is {regularize!r}.")
-    device, preset, recipe = by_preset(preset, CPU, GPU, steps)
-    recipe = replace(recipe, count=recipe.count if count is None else count)
+    preset, recipe = choose_preset(preset, PRESETS)
+    recipe = replace(with_steps(recipe, steps), count=recipe.count if count is None else count)
+    device = "cuda" if torch.cuda.is_available() else "cpu"
     if recipe.count < 1:
         raise ValueError(f"--count must be at least 1, but is {count}.")
-    make_writable(out)
+    make_run_folder(out)
     loaded = load_scene(scene, views=views, scale=scale, max_size=max_size)
     trained = None if regularize == "none" else load_prior(prior, device=device)
-    splats, seconds = _fitted(loaded.to(device), recipe, regularize, trained, torch.Generator(device).manual_seed(seed))
+    draw, began = torch.Generator(device).manual_seed(seed), clock()
+    splats = _fitted(loaded.to(device), recipe, regularize, trained, draw)
+    seconds = clock() - began
     shown = _views(splats, loaded, device)
     metrics = {
         **facts_of(loaded, device), "regularize": regularize,
@@ -95,8 +99,8 @@ def _fitted(
     regularize: str,
     prior: NetworkPrior | WrappedPrior | None,
     draw: torch.Generator,
-) -> tuple[Splats, float]:
-    """The splats and the seconds of their fit; `prior` is needed by all ways but none: its patches are theirs."""
+) -> Splats:
+    """The fitted splats; `prior` is needed by all ways but none: its patches are theirs."""
     cameras, photos = scene.cameras[scene.train], scene.images[list(scene.train)]
     splats = random_splats(cameras, photos, recipe.count, scene.near, scene.far, draw)
     if photos.is_cuda and find_spec("gsplat"):
@@ -117,11 +121,10 @@ def _fitted(
                 channel_weights=recipe.weights,
             )
             loss.attach(splats, select=nearby.select)  # the renderer and its fit do not know
-    began = time.monotonic()
     fit(splats, cameras, photos, recipe.steps, draw, windows=recipe.windows, **more)
     if photos.is_cuda:
         torch.cuda.synchronize()
-    return splats, time.monotonic() - began
+    return splats
 
 
 class Nearby:
@@ -145,7 +148,7 @@ class Nearby:
             ]
         known, count = self.patches.known, len(self.patches)
         rgb = torch.where(known[:, None, None, None], self.patches.photo, shown["rgb"][-count:])
-        return self.transform(rgb, shown["depth"][-count:]), self.transform.known_rgb(known)
+        return self.transform(rgb, shown["depth"][-count:]), self.transform.photo_mask(known)
 
 
 def hand_made(recipe: Recipe, shown: dict[str, Tensor]) -> Tensor:

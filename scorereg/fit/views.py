@@ -1,4 +1,4 @@
-"""What a fit is worth on the views it has not seen, and the files that show it."""
+"""Held-out views of a fit: rendered, measured against their photos, and written as pictures and metrics."""
 
 import json
 import statistics
@@ -9,31 +9,29 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
-from examples.nerf_fewshot.pictures import paint_depth, paint_error, save, save_video
 from scorereg._io import write_beside
 from scorereg.cameras import Rays
-from scorereg.fit import Fit
+from scorereg.fit.fit import Fit
+from scorereg.fit.pictures import paint_depth, paint_error, save, save_video
 from scorereg.metrics import depth_abs_rel, lpips, psnr, ssim
 from scorereg.scenes import Scene, camera_path
 
-__all__ = [
-    "View",
-    "clear",
-    "render_views",
-    "summary",
-    "views_of",
-    "write",
-    "write_history",
-    "write_metrics",
-    "write_views",
-]
+__all__ = ["View", "clear", "render_views", "summary", "write_metrics", "write_run", "write_views"]
 
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """One held-out view, as fitted and as it is."""
+    """One held-out view.
+
+    Args:
+        name: File name of its photo.
+        rgb: Rendered color, in [0, 1].
+        depth: Rendered planar depth, metres.
+        photo: The photo.
+        truth: True planar depth, metres, 0 where unknown; None where there is none.
+    """
 
     name: str
     rgb: Float[Tensor, "h w 3"]
@@ -42,7 +40,7 @@ class View:
     truth: Float[Tensor, "h w"] | None
 
     def metrics(self) -> dict[str, float | str | None]:
-        """PSNR in dB, SSIM, LPIPS where its package is, and the relative error of depth where its truth is known."""
+        """Return PSNR in dB, SSIM, LPIPS where its package is installed, and the relative depth error where known."""
         truth = self.truth if self.truth is not None and bool((self.truth > 0).any()) else None
         return {
             "view": self.name,
@@ -53,20 +51,15 @@ class View:
         }
 
     def picture(self, near: float, far: float) -> Float[Tensor, "h wide 3"]:
-        """Photo, render and depth side by side, and true depth and error where there are any."""
+        """Return photo, render and depth side by side, with true depth and depth error where the truth is known."""
         parts = [self.photo, self.rgb, paint_depth(self.depth, near, far)]
         if self.truth is not None:
             parts += [paint_depth(self.truth, near, far), paint_error(self.depth, self.truth)]
         return torch.cat(parts, 1)
 
 
-def render_views(fit: Fit) -> list[View]:
-    """Render the test views."""
-    return views_of(fit.scene, fit.image)
-
-
-def views_of(scene: Scene, image: Callable[[Rays], tuple[Tensor, Tensor, Tensor]]) -> list[View]:
-    """Render the test views by a function from rays to colour, planar depth and opacity."""
+def render_views(scene: Scene, image: Callable[[Rays], tuple[Tensor, Tensor, Tensor]]) -> list[View]:
+    """Render the test views by a function from rays to color, planar depth and opacity, such as `Fit.image`."""
     views = []
     for index in scene.test:
         rgb, depth, _ = (x.cpu() for x in image(scene.cameras.image_rays(index)))
@@ -76,7 +69,7 @@ def views_of(scene: Scene, image: Callable[[Rays], tuple[Tensor, Tensor, Tensor]
 
 
 def summary(views: list[View]) -> dict:
-    """Means over the views, and each view's own values."""
+    """Return means over the views, and each view's own values under `views`."""
     each = [view.metrics() for view in views]
 
     def mean(name: str) -> float | None:
@@ -86,10 +79,10 @@ def summary(views: list[View]) -> dict:
     return {**{name: mean(name) for name in ("psnr", "ssim", "lpips", "depth_abs_rel")}, "views": each}
 
 
-def write(fit: Fit, views: list[View], metrics: dict, out: Path, *, video_frames: int) -> None:
-    """Write metrics, history, a picture of each test view, the field and a flight; each beside, then into place."""
+def write_run(fit: Fit, views: list[View], metrics: dict, out: Path, *, video_frames: int) -> None:
+    """Write metrics, history, a picture of each test view, the field and a video; each file is renamed into place."""
     clear(out)
-    write_history(fit.history, out)
+    _write_text(out / "history.jsonl", "".join(json.dumps(values) + "\n" for values in fit.history))
     write_views(views, out, fit.scene.near, fit.scene.far)
     _save_field(fit, out / "field.pt")
     if video_frames > 0:
@@ -98,18 +91,13 @@ def write(fit: Fit, views: list[View], metrics: dict, out: Path, *, video_frames
 
 
 def clear(out: Path) -> None:
-    """Take away what an earlier fit left, its metrics first, so that they do not stand beside another's pictures."""
+    """Remove what an earlier fit left, its metrics first, so that they never stand beside another fit's pictures."""
     for old in (out / "metrics.json", out / "path.mp4", *(out / "views").glob("*.png")):
         old.unlink(missing_ok=True)
 
 
-def write_history(history: list[dict[str, float | int]], out: Path) -> None:
-    """Write a fit's terms, a line of JSON for each step that was noted."""
-    _write_text(out / "history.jsonl", "".join(json.dumps(values) + "\n" for values in history))
-
-
 def write_views(views: list[View], out: Path, near: float, far: float) -> None:
-    """Write a picture of each view into `out/views`, by the name of its photo."""
+    """Write a picture of each view into `out/views`, named after its photo."""
     stems = [Path(view.name).stem for view in views]
     if len(set(stems)) < len(stems):  # photos of one name in several folders
         stems = ["-".join(Path(view.name).with_suffix("").parts) for view in views]
@@ -118,12 +106,12 @@ def write_views(views: list[View], out: Path, near: float, far: float) -> None:
 
 
 def write_metrics(metrics: dict, out: Path) -> None:
-    """Write `metrics.json`, last of all: where it is, all is."""
+    """Write `metrics.json`; last, as its presence means that the run is complete."""
     _write_text(out / "metrics.json", json.dumps(metrics, indent=1) + "\n")
 
 
 def _flight(fit: Fit, frames: int) -> list[Tensor]:
-    """Colour beside depth along a closed path around the training cameras, at half the size."""
+    """Color beside depth along a closed path around the training cameras, at half the size."""
     scene = fit.scene
     cameras = scene.cameras[scene.train]
     path = camera_path(cameras, frames, depth=(scene.near * scene.far) ** 0.5)
@@ -135,7 +123,8 @@ def _flight(fit: Fit, frames: int) -> list[Tensor]:
 
 
 def _save_field(fit: Fit, path: Path) -> None:
-    state = {"field": fit.field.state_dict(), "proposal": fit.proposal.state_dict()}
+    modules = {"field": fit.field, "proposal": fit.proposal}
+    state = {name: module.state_dict() for name, module in modules.items() if isinstance(module, nn.Module)}
     write_beside(path, lambda beside: torch.save(state, beside))
 
 

@@ -1,4 +1,4 @@
-"""Pictures of a fit: depth in colours, rows of views, a short flight through the scene."""
+"""Pictures of a fit: depth as color, labelled grids of images, videos."""
 
 from pathlib import Path
 
@@ -10,13 +10,13 @@ from torch import Tensor
 
 from scorereg._io import write_beside
 
-__all__ = ["colour", "labelled_grid", "paint_depth", "paint_error", "save", "save_video"]
+__all__ = ["apply_palette", "labelled_grid", "paint_depth", "paint_error", "save", "save_video"]
 
 _GAP, _LABEL = 4, 22
 
 
-def colour(value: Float[Tensor, "h w"], *, palette: str) -> Float[Tensor, "h w 3"]:
-    """Values in [0, 1] through a matplotlib palette."""
+def apply_palette(value: Float[Tensor, "h w"], *, palette: str) -> Float[Tensor, "h w 3"]:
+    """Return values in [0, 1] as colors of a matplotlib palette."""
     import matplotlib
 
     table = matplotlib.colormaps[palette](value.clamp(0, 1).cpu().numpy())[..., :3]
@@ -24,19 +24,19 @@ def colour(value: Float[Tensor, "h w"], *, palette: str) -> Float[Tensor, "h w 3
 
 
 def paint_depth(depth: Float[Tensor, "h w"], near: float, far: float) -> Float[Tensor, "h w 3"]:
-    """Inverse depth between far (dark) and near (bright); unknown depth, 0, is black."""
+    """Return depth as color: inverse depth from far (dark) to near (bright); unknown depth, 0, is black."""
     inverse = (1 / depth.clamp_min(1e-6) - 1 / far) / (1 / near - 1 / far)
-    return torch.where(depth[..., None] > 0, colour(inverse.sqrt(), palette="magma"), torch.zeros(3))
+    return torch.where(depth[..., None] > 0, apply_palette(inverse.sqrt(), palette="magma"), torch.zeros(3))
 
 
 def paint_error(depth: Float[Tensor, "h w"], truth: Float[Tensor, "h w"], worst: float = 0.5) -> Float[Tensor, "h w 3"]:
-    """Relative depth error, from 0 (black) to `worst` (white); black where the truth is unknown."""
+    """Return relative depth error as color, from 0 (black) to `worst` (white); black where the truth is unknown."""
     error = (depth - truth).abs() / truth.clamp_min(1e-6) / worst
-    return colour(torch.where(truth > 0, error, torch.zeros_like(error)), palette="inferno")
+    return apply_palette(torch.where(truth > 0, error, torch.zeros_like(error)), palette="inferno")
 
 
 def labelled_grid(rows: list[tuple[str, list[Tensor | None]]], columns: list[str]) -> Tensor:
-    """Images of one size in rows and columns, with the names of both; a missing image is left white."""
+    """Return images of one size in labelled rows and columns; a missing image stays white."""
     height, width = next(image for _, images in rows for image in images if image is not None).shape[:2]
     margin = 96
     size = (margin + len(columns) * (width + _GAP), _LABEL + len(rows) * (height + _GAP))
@@ -54,12 +54,12 @@ def labelled_grid(rows: list[tuple[str, list[Tensor | None]]], columns: list[str
 
 
 def save(image: Float[Tensor, "h w 3"], path: Path) -> None:
-    """Write a PNG beside its place, then move it there."""
+    """Write a PNG, renamed into place when complete."""
     write_beside(path, lambda beside: _to_pil(image).save(beside, format="PNG"))
 
 
 def save_video(frames: list[Tensor], path: Path, *, fps: int = 15) -> None:
-    """Write an mp4 of images of one size; their sides are cut to even numbers, as the codec wants them."""
+    """Write an mp4 of images of one size; their sides are cropped to even numbers, as the codec needs."""
     import imageio.v2 as imageio
 
     beside = path.with_name("part-" + path.name)
