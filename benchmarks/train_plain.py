@@ -18,7 +18,8 @@ from scorereg.data.frames.discover import find_frames
 from scorereg.data.frames.frame import Frame
 from scorereg.data.source import Source
 from scorereg.priors.networks import build_network
-from scorereg.training.losses import HALVES, EdmLoss, make_card
+from scorereg.training.card import make_card
+from scorereg.training.losses import HALVES, EdmLoss
 from scorereg.training.settings import Settings
 
 __all__ = ["plain_loop"]

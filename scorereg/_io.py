@@ -1,10 +1,11 @@
 """Files that are whole or not there."""
 
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-__all__ = ["write_beside"]
+__all__ = ["check_file", "check_folder", "write_beside"]
 
 
 def write_beside(path: Path, write: Callable[[Path], object]) -> None:
@@ -25,3 +26,28 @@ def write_beside(path: Path, write: Callable[[Path], object]) -> None:
         ) from None
     finally:
         beside.unlink(missing_ok=True)
+
+
+def check_folder(out: Path) -> None:
+    """Make a folder for results, and see that it can be written before anything is worked out.
+
+    Raises:
+        OSError: If it cannot.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise OSError(f"{out} cannot be written ({error.strerror or error}). Choose another --out.") from None
+
+
+def check_file(path: Path) -> None:
+    """Make a file's folder, and see that the file can be written before anything is worked out.
+
+    Raises:
+        OSError: If it cannot.
+    """
+    if path.is_dir():
+        raise OSError(f"{path} cannot be written (it is a folder). Name a file in it.")
+    check_folder(path.parent)

@@ -6,7 +6,6 @@ that a resumed run, or one whose batches are made by several workers, sees what 
 """
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -15,10 +14,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from scorereg.data.bad_frames import Reading
-    from scorereg.training.settings import Settings
+    pass
 
-__all__ = ["About", "Source", "open_source", "seeded"]
+__all__ = ["About", "Source", "seeded"]
 
 
 @dataclass(frozen=True)
@@ -86,45 +84,3 @@ def seeded(*numbers: int) -> torch.Generator:
     """Return a generator whose stream depends on all the numbers, each >= 0, and on their order."""
     state = np.random.SeedSequence(numbers).generate_state(1, np.uint64)
     return torch.Generator().manual_seed(int(state[0]) >> 1)
-
-
-def open_source(
-    data: list[Path], settings: "Settings", evaluate: list[Path] | None = None, reading: "Reading | None" = None
-) -> Source:
-    """Read the data of a run, of whichever kind they are, or of several.
-
-    Args:
-        data: Folders or URLs of shards (`manifest.json`), folders of arrays (`arrays.json`), folders of frames.
-        settings: The run's.
-        evaluate: More to measure on only: arrays beside arrays, else shards or folders of frames.
-        reading: How folders of frames are read.
-
-    Raises:
-        OSError: If a file cannot be read.
-        ValueError: If the data are not usable, or cannot be mixed.
-    """
-    from scorereg.data.arrays.source import ARRAYS_FILE, open_arrays
-    from scorereg.data.frames.source import open_frames
-    from scorereg.data.mixed import mixed
-    from scorereg.data.shards.manifest import has_shards
-    from scorereg.data.shards.source import open_shards
-
-    kinds = ["shards" if has_shards(d) else "arrays" if (d / ARRAYS_FILE).is_file() else "frames" for d in data]
-    raw = [folder for folder, kind in zip(data, kinds, strict=True) if kind == "frames"]
-    if settings.depth_factor != 1 and not raw:
-        raise ValueError("--depth-factor is for folders of frames; shards and arrays are in metres. Leave it out.")
-    others, parts, counts = evaluate or [], list[Source](), list[int]()
-    for folder, kind in zip(data, kinds, strict=True):
-        if kind == "shards":
-            shards = open_shards(folder, settings, [] if parts else others, reading)
-            parts.append(shards)
-            counts.append(sum(shard.frames for shard in shards.manifest.of("train")))
-        elif kind == "arrays":
-            arrays = open_arrays(folder, [] if parts else others)
-            parts.append(arrays)
-            counts.append(len(arrays.sets["train"]))
-    if raw:
-        frames = open_frames(raw, settings, [] if parts else others, reading)
-        parts.append(frames)
-        counts.append(frames.count)
-    return mixed(parts, counts)

@@ -7,18 +7,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from scorereg._io import check_folder
 from scorereg.data.arrays.source import ARRAYS_FILE, open_arrays
 from scorereg.data.bad_frames import Reading
 from scorereg.data.frames.discover import rgbd_folders
 from scorereg.data.frames.images import find_images, image_patches
-from scorereg.data.frames.load import check_manifest, frames_of, pyramid_of_shards, pyramids_of_frames
+from scorereg.data.frames.load import frames_of, pyramids_of_frames
 from scorereg.data.frames.source import plain_patches
 from scorereg.data.frames.split import split_scenes
+from scorereg.data.shards.load import check_manifest, pyramid_of_shards
 from scorereg.data.shards.manifest import Manifest, has_shards
 from scorereg.data.shards.remote import Place
 from scorereg.evaluation.denoising import SIGMAS, LinearFilter, denoising_errors, save_errors
 from scorereg.priors.base import Prior
-from scorereg.training.settings import Settings, check_folder
+from scorereg.training.settings import Settings
 
 __all__ = ["evaluate_prior"]
 
@@ -83,7 +85,7 @@ def evaluate_prior(
 def _side(prior: Prior, size: int | None) -> int:
     known: tuple[int, ...] = getattr(getattr(prior, "card", None), "size", ())
     if size is None and not known:
-        raise ValueError(f"no card says how large this {type(prior).__name__}'s patches are. Give --size, in pixels.")
+        raise ValueError(f"no card says how large this {type(prior).__name__}'s patches are. Give --patch, in pixels.")
     return next(iter(known)) if size is None else size
 
 

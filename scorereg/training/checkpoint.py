@@ -12,17 +12,20 @@ import warnings
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from scorereg._ema import make_average
 from scorereg._io import write_beside
 from scorereg.priors.adapters.wrapped import WrappedPrior
 from scorereg.priors.card import PriorCard
+from scorereg.priors.load import load_prior
 from scorereg.priors.networks.edm import NetworkPrior
-from scorereg.training.losses import EdmLoss, EpsLoss, as_prior, make_loss, network_for
+from scorereg.training.card import as_prior, network_for
+from scorereg.training.losses import EdmLoss, EpsLoss, make_loss
 from scorereg.training.optimizer import make_optimizer
 from scorereg.training.settings import Settings, differences
 
@@ -34,6 +37,7 @@ __all__ = [
     "new_state",
     "resume_state",
     "save_state",
+    "start_from",
 ]
 
 CHECKPOINT_FOLDER = "checkpoints"
@@ -217,3 +221,39 @@ def _step(path: Path) -> int:
 
 def _facts(card: PriorCard) -> dict[str, Any]:
     return {"channels of the data": list(card.channels), "size of a patch": list(card.size)}
+
+
+def start_from(state: State, init: str) -> State:
+    """Copy a prior's weights into a run before its first step, and into its average.
+
+    Args:
+        state: A new run.
+        init: What `load_prior` reads: a shipped prior's name, a folder, or `owner/name`.
+
+    Returns:
+        The same run.
+
+    Raises:
+        ValueError: If the prior's channels or network are not those of the run.
+        OSError: If it cannot be read.
+    """
+    prior = load_prior(init)
+    if tuple(prior.channels) != tuple(state.card.channels):
+        raise ValueError(
+            f"--init {init} has the channels {', '.join(prior.channels)}, but the run "
+            f"{', '.join(state.card.channels)}. Choose another --channels or --init."
+        )
+    weights = cast(nn.Module, prior.network).state_dict()
+    if _shapes(weights) != _shapes(state.loss.network.state_dict()):
+        raise ValueError(
+            f"--init {init} is a network of another kind ({prior.card.network.get('kind', 'unknown')}, "
+            f"{prior.card.network.get('size', 'of unknown size')}) than the run's "
+            f"({state.card.network['kind']}, {state.card.network['size']}). Choose its --network and --recipe."
+        )
+    state.loss.network.load_state_dict(weights)
+    state.average.module.load_state_dict(weights)
+    return state
+
+
+def _shapes(weights: dict[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in weights.items()}

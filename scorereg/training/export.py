@@ -10,8 +10,8 @@ from scorereg.priors.card import PriorCard
 from scorereg.priors.load import load_prior
 from scorereg.priors.networks.edm import NetworkPrior
 from scorereg.priors.networks.storage import write_folder
+from scorereg.training.card import scheduler_of
 from scorereg.training.checkpoint import CHECKPOINT_FOLDER, ema_prior
-from scorereg.training.losses import scheduler_of
 
 __all__ = ["export_prior", "open_prior", "push_prior", "save_prior"]
 

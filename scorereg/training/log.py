@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from scorereg._io import write_beside
-from scorereg.priors.sampling import patch_grid, sample
+from scorereg.evaluation.pictures import patch_grid
+from scorereg.priors.sampling import sample
 from scorereg.training.checkpoint import State
 from scorereg.training.step import Told
 

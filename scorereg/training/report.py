@@ -8,12 +8,14 @@ from typing import Any
 
 from scorereg._io import write_beside
 from scorereg.data.bad_frames import Reading
-from scorereg.data.source import Source, open_source
+from scorereg.data.open import open_source
+from scorereg.data.source import Source
 from scorereg.evaluation.denoising import LinearFilter, denoising_errors, residual_quantiles, save_errors
+from scorereg.evaluation.pictures import save_grid
 from scorereg.priors.base import Prior
 from scorereg.priors.card import PriorCard
 from scorereg.priors.load import load_prior
-from scorereg.priors.sampling import sample, save_grid
+from scorereg.priors.sampling import sample
 from scorereg.training.checkpoint import ema_prior
 from scorereg.training.export import save_prior
 from scorereg.training.settings import Settings

@@ -2,16 +2,14 @@
 
 import dataclasses
 import math
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from scorereg.priors.networks.build import NETWORK_SIZES
 
-__all__ = ["RECIPES", "Settings", "check_file", "check_folder", "differences", "has_bf16"]
+__all__ = ["RECIPES", "Settings", "differences", "has_bf16"]
 
 
 @dataclass(frozen=True)
@@ -157,31 +155,6 @@ def has_bf16(device: str | torch.device) -> bool:
         return torch.cuda.is_bf16_supported()
     capabilities = torch.cpu.get_capabilities()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
-
-
-def check_folder(out: Path) -> None:
-    """Make a folder for results, and see that it can be written before anything is worked out.
-
-    Raises:
-        OSError: If it cannot.
-    """
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            pass
-    except OSError as error:
-        raise OSError(f"{out} cannot be written ({error.strerror or error}). Choose another --out.") from None
-
-
-def check_file(path: Path) -> None:
-    """Make a file's folder, and see that the file can be written before anything is worked out.
-
-    Raises:
-        OSError: If it cannot.
-    """
-    if path.is_dir():
-        raise OSError(f"{path} cannot be written (it is a folder). Name a file in it.")
-    check_folder(path.parent)
 
 
 RECIPES: dict[str, Settings] = {

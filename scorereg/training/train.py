@@ -11,18 +11,17 @@ from typing import Any
 
 import torch
 
-from scorereg._io import write_beside
+from scorereg._io import check_folder, write_beside
 from scorereg.data.bad_frames import Reading
-from scorereg.data.source import Source, open_source
+from scorereg.data.open import open_source
+from scorereg.data.source import Source
 from scorereg.training.batches import Batch, Draws, Share, batches
-from scorereg.training.checkpoint import State, checkpoints, new_state, resume_state, save_state
+from scorereg.training.card import make_card
+from scorereg.training.checkpoint import State, checkpoints, new_state, resume_state, save_state, start_from
 from scorereg.training.log import Log, interrupts
-from scorereg.training.losses import make_card
-from scorereg.training.pieces import at_once
 from scorereg.training.report import write_report
-from scorereg.training.settings import Settings, check_folder, has_bf16
-from scorereg.training.start import start_from
-from scorereg.training.step import NotFiniteError, is_out_of_memory, largest_part, train_step
+from scorereg.training.settings import Settings, has_bf16
+from scorereg.training.step import NotFiniteError, at_once, is_out_of_memory, largest_part, train_step
 from scorereg.training.validation import Validation
 
 __all__ = ["train_prior"]
@@ -132,7 +131,7 @@ def _step(state: State, model: torch.nn.Module, parts: list[Batch], accelerator:
     fits = largest_part(state, parts[0])
     settings = state.settings
     cut = next((n for n in range(2, count + 1) if not count % n and count // n <= fits), count)
-    remedy = f"--accumulate {settings.accumulate * cut} keeps the batch" if fits else "take a smaller --size"
+    remedy = f"--accumulate {settings.accumulate * cut} keeps the batch" if fits else "take a smaller --network"
     raise ValueError(
         f"memory is too small for {min(count, at_once(settings))} patches at a time; {fits} fit. "
         f"With --batch {settings.batch}, {remedy}; "

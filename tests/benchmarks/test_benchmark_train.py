@@ -9,7 +9,7 @@ from benchmarks.train import loader_alone, network_alone, our_loop, rates, ratio
 from benchmarks.train_frames import write_frames
 from benchmarks.train_plain import PlainPatches, plain_loop
 from scorereg.data.frames.discover import find_frames
-from scorereg.data.source import open_source
+from scorereg.data.open import open_source
 from scorereg.training.settings import Settings
 
 SETTINGS = Settings(size="tiny", batch=2, patch=8, steps=100, focal=(60.0, 130.0), workers=0)

@@ -9,11 +9,13 @@ from rgbd_folders import FOCAL, HEIGHT, WIDTH, kinect, pairs, picture, rooms, tr
 from torch.testing import assert_close
 
 from scorereg.data.bad_frames import Faults
-from scorereg.data.frames.augment import channel_names, to_prior_space
+from scorereg.data.channels import channel_names
+from scorereg.data.frames.augment import to_prior_space
 from scorereg.data.frames.build import load_pyramid
 from scorereg.data.frames.discover import find_frames
-from scorereg.data.frames.frame import Frame, read_frame
+from scorereg.data.frames.frame import Frame
 from scorereg.data.frames.normals import normals_of
+from scorereg.data.frames.read import read_frame
 
 
 def tum(folder, times, *, shift=0.004):

@@ -8,7 +8,7 @@ from scorereg.data.bad_frames import Faults
 from scorereg.data.frames.build import load_pyramid
 from scorereg.data.frames.discover import find_frames
 from scorereg.data.frames.formats.hypersim import CAMERAS, SPLIT, is_tilted, planar_depth, tone_map
-from scorereg.data.frames.frame import read_frame
+from scorereg.data.frames.read import read_frame
 from scorereg.data.frames.split import split_scenes
 
 h5py = pytest.importorskip("h5py")

@@ -288,7 +288,7 @@ def test_command_and_mistakes(sources, tmp_path_factory, monkeypatch, capsys):
         return int(caught.value.code or 0), capsys.readouterr()
 
     out = tmp_path / "out"
-    code, said = call(sources, "--out", out, "-n", 30, "--size", 8, "--factor", 1, "--kind", "sdf", "--up", "any")
+    code, said = call(sources, "--out", out, "-n", 30, "--block", 8, "--factor", 1, "--kind", "sdf", "--up", "any")
     assert code == 0
     assert "20 train, 10 held" in said.out
     assert json.loads((out / "arrays.json").read_text())["channels"] == ["sdf"]
@@ -306,7 +306,7 @@ def test_command_and_mistakes(sources, tmp_path_factory, monkeypatch, capsys):
         ([sources, "--up", "w"], "up must be x, y, z or any"),
         ([sources, "--voxel", 2, 1], "smallest voxel <= largest"),
     ):
-        code, said = call(*words, "--out", tmp_path / "new", "--size", 8)
+        code, said = call(*words, "--out", tmp_path / "new", "--block", 8)
         assert code == 2, words
         assert says.replace("\\", "") in said.err
         assert said.err.count("\n") == 1, said.err

@@ -9,7 +9,7 @@ from rgbd_folders import pairs, picture, rooms, transforms
 from torch.testing import assert_close
 
 from scorereg.data.bad_frames import Reading
-from scorereg.data.source import open_source
+from scorereg.data.open import open_source
 from scorereg.training.settings import Settings, differences
 
 SETTINGS = {"patch": 8, "focal": (15.0, 30.0), "batch": 4, "steps": 2}

@@ -13,9 +13,10 @@ from training_runs import Waves
 
 from scorereg import GaussianFieldPrior
 from scorereg.data.mixed import MixedSource, mixed
+from scorereg.data.open import open_source
 from scorereg.data.shards.prepare import prepare
 from scorereg.data.shards.source import open_shards
-from scorereg.data.source import About, open_source
+from scorereg.data.source import About
 from scorereg.evaluation.datasets import evaluate_prior
 from scorereg.training.settings import Settings
 
@@ -84,7 +85,7 @@ def test_shards_and_folders_together(scenes):
     assert (source.about.licence, source.about.credits) == ("CC0", ("me",))
     for name in ("train", *source.measured):
         assert len(source.plain(name, 5, seed=0)[0]) == 5
-    raw_only = open_shards(raw, SETTINGS, [])
+    raw_only = open_shards(raw, SETTINGS)
     assert_close(source.plain("raw-shards", 4, seed=0), raw_only.plain("held-out", 4, seed=0), rtol=0.0, atol=0.0)
 
 

@@ -12,8 +12,8 @@ from scorereg.priors.compose import ChannelPrior, MarginalPrior, ProductPrior, T
 from scorereg.priors.networks import build_network
 from scorereg.priors.tile import TiledPrior
 from scorereg.training import train_prior
+from scorereg.training.card import make_card as card_of
 from scorereg.training.losses import EdmLoss, draw_known
-from scorereg.training.losses import make_card as card_of
 
 CHANNELS = ("r", "g", "b", "disparity")
 

@@ -7,7 +7,8 @@ import torch
 from torch.testing import assert_close
 
 from scorereg import GaussianFieldPrior, PriorCard
-from scorereg.priors.sampling import heun, noise_levels, patch_grid, sample, save_grid
+from scorereg.evaluation.pictures import patch_grid, save_grid
+from scorereg.priors.sampling import heun, noise_levels, sample
 
 FIELD = GaussianFieldPrior(size=8, channels=("a",))
 

@@ -12,8 +12,8 @@ from training_runs import Waves, quick, small
 from scorereg import NetworkPrior, load_prior
 from scorereg.priors import WrappedPrior
 from scorereg.training import export_prior, push_prior, train_prior
+from scorereg.training.card import make_card
 from scorereg.training.checkpoint import ema_prior, new_state, save_state
-from scorereg.training.losses import make_card
 
 
 @pytest.fixture

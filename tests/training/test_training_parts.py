@@ -13,8 +13,9 @@ from scorereg._ema import make_average
 from scorereg.data.source import seeded
 from scorereg.priors import cosine_betas
 from scorereg.training.batches import Draws, Share
+from scorereg.training.card import make_card
 from scorereg.training.checkpoint import new_state
-from scorereg.training.losses import draw_levels, make_card
+from scorereg.training.losses import draw_levels
 from scorereg.training.optimizer import learning_rate
 from scorereg.training.settings import RECIPES, Settings, differences
 

@@ -8,10 +8,9 @@ import torch
 from torch.testing import assert_close
 from training_runs import Waves, small
 
+from scorereg.training.card import make_card
 from scorereg.training.checkpoint import new_state
-from scorereg.training.losses import make_card
-from scorereg.training.pieces import PIECE, pieces
-from scorereg.training.step import train_step
+from scorereg.training.step import PIECE, pieces, train_step
 
 
 def batch(count, *, known=False):

@@ -11,9 +11,8 @@ from scorereg import NetworkPrior, load_prior
 from scorereg.data.frames.augment import augmented, sharpened
 from scorereg.data.frames.pyramid import Crops
 from scorereg.training import train_prior
-from scorereg.training.checkpoint import checkpoints, ema_prior, new_state
-from scorereg.training.losses import make_card
-from scorereg.training.start import start_from
+from scorereg.training.card import make_card
+from scorereg.training.checkpoint import checkpoints, ema_prior, new_state, start_from
 
 pytest.importorskip("accelerate")
 

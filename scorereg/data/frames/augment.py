@@ -8,35 +8,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
+from scorereg.data.channels import channel_names
 from scorereg.data.frames.pyramid import Crops
 
-__all__ = [
-    "CHANNELS", "augmented", "channel_names", "depth_scale", "fill_holes", "grained", "jitter", "sharpened",
-    "to_prior_space",
-]  # fmt: skip
+__all__ = ["augmented", "depth_scale", "fill_holes", "grained", "jitter", "sharpened", "to_prior_space"]
 
 _COLORS = ("r", "g", "b")
-
-CHANNELS: dict[str, tuple[str, ...]] = {
-    "rgbd": ("r", "g", "b", "disparity"),
-    "rgb": ("r", "g", "b"),
-    "d": ("disparity",),
-}
-
-
-def channel_names(channels: str | tuple[str, ...]) -> tuple[str, ...]:
-    """Return the names of channels that are given as `"rgbd"`, `"rgb"`, `"d"`, `"rgb,nx,ny,nz"` or one by one.
-
-    Raises:
-        ValueError: If there are none, or one is there twice.
-    """
-    words = channels.split(",") if isinstance(channels, str) else channels
-    names = tuple(name for word in words for name in CHANNELS.get(word.strip(), (word.strip(),)))
-    if not all(names) or not names or len(set(names)) < len(names):
-        raise ValueError(
-            f"channels must be names that differ, such as rgbd, rgb, d or rgb,nx,ny,nz, but are {channels!r}."
-        )
-    return names
 
 
 def augmented(

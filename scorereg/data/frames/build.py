@@ -4,10 +4,12 @@ import numpy as np
 import torch
 
 from scorereg.data.bad_frames import Faults
+from scorereg.data.channels import DEPTH, maps_of
 from scorereg.data.frames.depth_unit import DepthRange
-from scorereg.data.frames.frame import DEPTH, Frame, Planes, maps_of, read_frame
+from scorereg.data.frames.frame import Frame, Planes
 from scorereg.data.frames.normals import normals_of
 from scorereg.data.frames.pyramid import EXTRA_STEPS, RAW_MAX, RGBD, STEPS, Crops, Pyramid, further
+from scorereg.data.frames.read import read_frame
 from scorereg.data.frames.resample import reduce_known, reduce_plane
 
 __all__ = ["RAW_MAX", "Crops", "Pyramid", "PyramidBuilder", "load_pyramid"]

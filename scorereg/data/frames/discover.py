@@ -21,11 +21,12 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from scorereg.data.bad_frames import Faults
+from scorereg.data.channels import COLOR, DEPTH, maps_of
 from scorereg.data.frames.formats.hypersim import find_hypersim
 from scorereg.data.frames.formats.listed import find_rooms, find_transforms
 from scorereg.data.frames.formats.pairs import find_kinect, find_pairs, find_photos, find_scannet
 from scorereg.data.frames.formats.tum import ASSOCIATIONS, find_tum
-from scorereg.data.frames.frame import COLOR, DEPTH, Frame, maps_of
+from scorereg.data.frames.frame import Frame
 
 __all__ = ["Frame", "find_frames", "rgbd_folders"]
 

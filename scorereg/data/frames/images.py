@@ -59,7 +59,7 @@ def image_patches(
         if min(height, width) < size:
             raise ValueError(
                 f"{paths[index]} has {width}x{height} pixels, fewer than a patch of {size}. "
-                "Leave it out, or give a smaller --size."
+                "Leave it out, or give a smaller --patch."
             )
         top, left = (int(torch.randint(side - size + 1, (), generator=generator)) for side in (height, width))
         patches.append(pixels[top : top + size, left : left + size].transpose(2, 0, 1))

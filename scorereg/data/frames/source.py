@@ -1,6 +1,7 @@
 """Patches of frames in memory as the source of a run."""
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,8 +9,9 @@ import torch
 from torch import Tensor
 
 from scorereg.data.bad_frames import Reading
-from scorereg.data.frames.augment import augmented, channel_names, to_prior_space
-from scorereg.data.frames.load import frames_of, measured_set, pyramids_of_frames
+from scorereg.data.channels import channel_names
+from scorereg.data.frames.augment import augmented, to_prior_space
+from scorereg.data.frames.load import frames_of, pyramids_of_frames
 from scorereg.data.frames.pyramid import Pyramid
 from scorereg.data.frames.split import split_scenes
 from scorereg.data.source import About, seeded
@@ -61,19 +63,18 @@ def plain_patches(
 
 
 def open_frames(
-    data: list[Path], settings: Settings, evaluate: list[Path], reading: Reading | None = None
+    data: list[Path], settings: Settings, reading: Reading, others: dict[str, Callable[[], Pyramid]]
 ) -> FrameSource:
-    """Read the frames of a run, one scene in sixteen being held out; `evaluate` are folders of frames, or shards.
+    """Read the frames of a run, one scene in sixteen being held out; `others` are more sets to measure on, by name.
 
     Raises:
         OSError: If a file cannot be read.
         ValueError: If the frames are not usable, or more than 1 % are bad.
     """
-    reading = reading or Reading()
     frames, faults = frames_of(data, settings, reading)
     train, held, names = split_scenes(frames)
     sets = pyramids_of_frames({"train": train, "held-out": held}, settings, faults)
-    sets |= {path.resolve().name: measured_set(path, settings, reading) for path in evaluate}
+    sets |= {name: load() for name, load in others.items()}
     scenes = {frame.scene for frame in train}
     folders = ", ".join(sorted({scene.split("/")[0] for scene in scenes}))
     kind = {"rgbd": "RGB-D ", "rgb": "RGB ", "d": "depth "}.get(settings.channels, "")

@@ -18,9 +18,11 @@ from torch import Tensor
 
 from scorereg.data.arrays.write import check_new, write_arrays
 from scorereg.data.bad_frames import Faults
+from scorereg.data.channels import DEPTH
 from scorereg.data.frames.depth_unit import DepthRange
 from scorereg.data.frames.discover import find_frames
-from scorereg.data.frames.frame import DEPTH, Frame, read_frame
+from scorereg.data.frames.frame import Frame
+from scorereg.data.frames.read import read_frame
 from scorereg.data.frames.split import split_scenes
 from scorereg.data.rays.spread import bin_surfaces, draw_spread
 from scorereg.transforms.ray_weights import RayWeights

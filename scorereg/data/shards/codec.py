@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from scorereg.data.frames.frame import COLOR, DEPTH, Frame, Planes
+from scorereg.data.channels import COLOR, DEPTH
+from scorereg.data.frames.frame import Frame, Planes
 from scorereg.data.frames.resample import reduce_known, reduce_plane
 
 __all__ = ["decode", "encode"]

@@ -18,18 +18,19 @@ from pathlib import Path
 
 import numpy as np
 
-from scorereg._io import write_beside
+from scorereg._io import check_folder, write_beside
 from scorereg.data.bad_frames import Faults
+from scorereg.data.channels import DEPTH, maps_of
 from scorereg.data.frames.build import maps_to_read
 from scorereg.data.frames.depth_unit import DepthRange
 from scorereg.data.frames.discover import find_frames
-from scorereg.data.frames.frame import DEPTH, Frame, maps_of, read_frame
+from scorereg.data.frames.frame import Frame
 from scorereg.data.frames.pyramid import RAW_MAX, RGBD
+from scorereg.data.frames.read import read_frame
 from scorereg.data.frames.split import split_scenes
 from scorereg.data.shards.codec import encode
 from scorereg.data.shards.manifest import MANIFEST, Manifest, Shard
 from scorereg.data.shards.remote import Place, checksum
-from scorereg.training.settings import check_folder
 
 __all__ = ["Job", "prepare"]
 

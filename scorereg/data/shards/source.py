@@ -10,6 +10,7 @@ have in common: with 2, 4 or 8 of them each meets its own lanes only, and decode
 """
 
 import os
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,11 +18,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from scorereg.data.bad_frames import Reading
-from scorereg.data.frames.augment import augmented, channel_names, to_prior_space
+from scorereg.data.channels import channel_names
+from scorereg.data.frames.augment import augmented, to_prior_space
 from scorereg.data.frames.build import PyramidBuilder
-from scorereg.data.frames.load import check_manifest, maps_in_shards, measured_set, pyramid_of_shards
 from scorereg.data.frames.pyramid import Pyramid
+from scorereg.data.shards.load import check_manifest, maps_in_shards, pyramid_of_shards
 from scorereg.data.shards.manifest import Manifest, Shard, read_shard
 from scorereg.data.shards.remote import Place
 from scorereg.data.source import About, seeded
@@ -43,16 +44,14 @@ class ShardSource:
         place: Where the shards are.
         manifest: What is in them.
         settings: The run's: `patch`, `channels`, `focal`, `d_min`, `depth_range`, `grain` and `sharpen` are used.
-        others: More to be measured on, by name: folders of frames, or of shards.
-        reading: How folders of frames are read.
+        others: Loaders of further sets to measure on, by name.
     """
 
     about: About
     place: Place
     manifest: Manifest
     settings: Settings
-    others: dict[str, Path] = field(default_factory=dict)
-    reading: Reading = field(default_factory=Reading)
+    others: dict[str, Callable[[], Pyramid]] = field(default_factory=dict)
     _pools: dict[int, tuple[int, Pyramid]] = field(default_factory=dict, init=False, repr=False)
     _parts: dict[int, "Future[Pyramid]"] = field(default_factory=dict, init=False, repr=False)
     _plain: dict[str, Pyramid] = field(default_factory=dict, init=False, repr=False)
@@ -128,7 +127,7 @@ class ShardSource:
 
     def _measured_on(self, name: str) -> Pyramid:
         if name in self.others:
-            return measured_set(self.others[name], self.settings, self.reading)
+            return self.others[name]()
         return pyramid_of_shards(self.place, self.manifest, "train" if name == "train" else "val", self.settings)
 
     @property
@@ -141,9 +140,9 @@ class ShardSource:
 
 
 def open_shards(
-    where: str | Path, settings: Settings, evaluate: list[Path], reading: Reading | None = None
+    where: str | Path, settings: Settings, others: dict[str, Callable[[], Pyramid]] | None = None
 ) -> ShardSource:
-    """Read the manifest of some shards, and see that a run can use them; `evaluate` are folders of frames or shards.
+    """Read the manifest of some shards, and see that a run can use them; `others` are more sets to measure on.
 
     Raises:
         OSError: If it cannot be read or fetched.
@@ -166,5 +165,4 @@ def open_shards(
         licence=manifest.licence,
         credits=manifest.credits,
     )
-    others = {path.resolve().name: path for path in evaluate}
-    return ShardSource(about, place, manifest, settings, others, reading or Reading())
+    return ShardSource(about, place, manifest, settings, others or {})

@@ -21,8 +21,9 @@ from pathlib import Path
 import numpy as np
 
 from scorereg.data.bad_frames import Faults
+from scorereg.data.channels import COLOR, DEPTH
 from scorereg.data.frames.formats.parsing import scene_name
-from scorereg.data.frames.frame import COLOR, DEPTH, Frame, Planes
+from scorereg.data.frames.frame import Frame, Planes
 
 __all__ = ["CAMERAS", "SPLIT", "find_hypersim", "is_tilted", "planar_depth", "read_hypersim_frame", "tone_map"]
 
@@ -67,7 +68,7 @@ def find_hypersim(folder: Path, faults: Faults) -> list[Frame]:
             Frame(
                 scene_name(scene), color, geometry / f"frame.{number}.depth_meters.hdf5", _focal(lens), 1.0, lens=lens,
                 split=split[camera, int(number)] if split else None,
-                maps=(("normal", geometry / f"frame.{number}.normal_cam.hdf5"),),
+                maps=(("normal", geometry / f"frame.{number}.normal_cam.hdf5"),), reader=read_hypersim_frame,
             )
         )  # fmt: skip
     return frames
