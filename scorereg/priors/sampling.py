@@ -107,5 +107,3 @@ def device_of(prior: Prior) -> torch.device:
     held = itertools.chain(prior.parameters(), prior.buffers()) if isinstance(prior, nn.Module) else iter(())
     first = next(held, None)
     return torch.device("cpu") if first is None else first.device
-
-
