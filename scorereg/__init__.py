@@ -10,53 +10,132 @@ what a differentiable renderer shows and sends the score back as a gradient. Let
     pose        world from camera, OpenCV axes: x right, y down, z forward
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from scorereg import baselines, estimators, metrics, schedules
 from scorereg.cameras import Cameras, Rays
-from scorereg.fit.fit import Recipe, fit_scene
-from scorereg.priors.base import Prior, score
-from scorereg.priors.card import PriorCard
-from scorereg.priors.gaussian import GaussianFieldPrior
-from scorereg.priors.load import load_prior
-from scorereg.priors.networks.edm import NetworkPrior
-from scorereg.rendering.depth import surface_depth
-from scorereg.rendering.hash_grid import Field, HashGrid
-from scorereg.rendering.patches import Patches, PatchSampler
-from scorereg.rendering.volume import Render, render
-from scorereg.rendering.voxel_grid import VoxelGrid
+from scorereg.fit import CPU, GPU, Recipe, fit_scene  # the terms of fits belong here and in __all__
+from scorereg.priors import (
+    ChannelPrior,
+    GaussianFieldPrior,
+    MarginalPrior,
+    NetworkPrior,
+    Prior,
+    PriorCard,
+    ProductPrior,
+    TemperedPrior,
+    TiledPrior,
+    as_deepinv,
+    load_prior,
+    sample,
+    score,
+    wrap,
+)
+from scorereg.rendering import (
+    Field,
+    HashGrid,
+    Patches,
+    PatchSampler,
+    Render,
+    VoxelGrid,
+    render,
+    surface_depth,
+)
 from scorereg.scenes import Scene, load_scene
-from scorereg.score_loss.loss import ScoreLoss
-from scorereg.transforms.density import Density
-from scorereg.transforms.ray_weights import RayWeights, rebin
-from scorereg.transforms.rgbd import RGBD
+from scorereg.score_loss import RenderDenoiser, ScoreLoss
+from scorereg.transforms import RGBD, Density, RayWeights, rebin
+
+if TYPE_CHECKING:
+    from scorereg.evaluation import evaluate_prior
+    from scorereg.training import train_prior
+
+    __version__: str
 
 __all__ = [
+    "CPU",
+    "GPU",
     "RGBD",
     "Cameras",
+    "ChannelPrior",
     "Density",
     "Field",
     "GaussianFieldPrior",
     "HashGrid",
+    "MarginalPrior",
     "NetworkPrior",
     "PatchSampler",
     "Patches",
     "Prior",
     "PriorCard",
+    "ProductPrior",
     "RayWeights",
     "Rays",
     "Recipe",
     "Render",
+    "RenderDenoiser",
     "Scene",
     "ScoreLoss",
+    "TemperedPrior",
+    "TiledPrior",
     "VoxelGrid",
+    "as_deepinv",
     "baselines",
     "estimators",
+    "evaluate_prior",
     "fit_scene",
     "load_prior",
     "load_scene",
     "metrics",
     "rebin",
     "render",
+    "sample",
     "schedules",
     "score",
     "surface_depth",
+    "train_prior",
+    "wrap",
 ]
+
+_LAZY = {  # imported when first used: their modules read data sets and train
+    "evaluate_prior": "scorereg.evaluation",
+    "train_prior": "scorereg.training",
+}
+
+
+def _version() -> str:
+    """Return the version of the checkout that this file lies in, else of the installed package, else `0+unknown`."""
+    import tomllib
+    from importlib import metadata
+    from pathlib import Path
+
+    try:
+        text = (Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8")
+        project = tomllib.loads(text)["project"]
+        if project["name"] == "scorereg":  # also where another version is installed
+            return project["version"]
+    except (OSError, ValueError, KeyError):
+        pass
+    try:
+        return metadata.version("scorereg")
+    except metadata.PackageNotFoundError:
+        return "0+unknown"
+
+
+if not TYPE_CHECKING:  # else type checkers would accept any name
+
+    def __getattr__(name: str) -> Any:
+        """Return `__version__` or a name of `_LAZY`, computed or imported at first use (PEP 562)."""
+        if name == "__version__":
+            value = _version()
+        elif name in _LAZY:
+            value = getattr(import_module(_LAZY[name]), name)
+        else:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        globals()[name] = value
+        return value
+
+
+def __dir__() -> list[str]:
+    """List the public names, the lazy ones included."""
+    return sorted({*globals(), *__all__, "__version__"})

@@ -2,7 +2,8 @@
 
 from scorereg.rendering.background import BACKGROUND, background_variance
 from scorereg.rendering.depth import surface_depth
-from scorereg.rendering.hash_grid import DensityGrid, Field, HashGrid, contract
+from scorereg.rendering.field import Field, contract
+from scorereg.rendering.hash_grid import DensityGrid, HashGrid
 from scorereg.rendering.patches import Patches, PatchSampler
 from scorereg.rendering.stereo import consistency, descriptors, texture
 from scorereg.rendering.volume import (

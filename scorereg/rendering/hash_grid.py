@@ -1,15 +1,7 @@
-r"""Radiance fields: from points and directions to density and colour.
-
-    points       world coordinates, in metres
-    density      per metre of planar depth along the ray, >= 0
-    rgb          in [0, 1]
-
-All of space is mapped into the unit cube: the ball of `radius` around `center` linearly, what lies outside ever more
-tightly (the contraction of mip-NeRF 360, Barron 2022, eq. 10, taken per axis so that the cube is filled).
-"""
+"""A radiance field on a multiresolution hash grid, and the coarse density grid that proposes where to sample."""
 
 from itertools import pairwise
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal
 
 import torch
 from einops import rearrange
@@ -19,32 +11,13 @@ from torch import Tensor, nn
 from scorereg.ops import GridShape, hash_encode
 from scorereg.ops._hash_encode.op import Backend
 from scorereg.ops._hash_encode.tinycudann import tinycudann_config
+from scorereg.rendering.field import contract, density_activation, spherical_harmonics
 
-__all__ = ["DensityGrid", "Field", "HashGrid", "contract"]
+__all__ = ["DensityGrid", "HashGrid"]
 
 # Points that the networks see at once on a CPU: what they write then stays in the cache, and memory is used again
 # instead of asked for anew. Of 135,000 points at once, forward and backward took 2.7 times as long.
 _PIECE = 8192
-
-
-@runtime_checkable
-class Field(Protocol):
-    """Anything that can be rendered."""
-
-    def __call__(
-        self, points: Float[Tensor, "n 3"], directions: Float[Tensor, "n 3"]
-    ) -> tuple[Float[Tensor, " n"], Float[Tensor, "n 3"]]:
-        """Return density and colour."""
-        ...
-
-
-def contract(
-    points: Float[Tensor, "n 3"], center: Float[Tensor, " 3"], radius: Float[Tensor, ""]
-) -> Float[Tensor, "n 3"]:
-    """Map all of space into the unit cube; a coordinate within `radius` of the centre goes to [1/4, 3/4] linearly."""
-    x = (points - center) / radius
-    size = x.abs().clamp_min(1)
-    return (x / size * (2 - 1 / size) + 2) / 4
 
 
 class HashGrid(nn.Module):
@@ -57,7 +30,7 @@ class HashGrid(nn.Module):
         hidden: Width of the networks.
         view_degree: Degree of the spherical harmonics that the colour depends on the direction by, 0 to 2; 0 is a
             colour that looks the same from everywhere.
-        falloff: What the finest level's features are multiplied by, the coarsest's being 1. As Adam moves all features
+        finest_level_scale: What the finest level's features are multiplied by, the coarsest's being 1. As Adam moves all features
             by equal steps, fine detail then comes slower than coarse shape.
         backend: `"auto"`, `"triton"`, `"compiled"` and `"eager"` are `ops.hash_encode`'s; `"tinycudann"` encodes with
             tiny-cuda-nn, on CUDA.
@@ -80,7 +53,7 @@ class HashGrid(nn.Module):
         shape: GridShape | None = None,
         hidden: int = 64,
         view_degree: int = 1,
-        falloff: float = 1.0,
+        finest_level_scale: float = 1.0,
         backend: Backend | Literal["tinycudann"] = "auto",
         seed: int = 0,
     ) -> None:
@@ -89,7 +62,7 @@ class HashGrid(nn.Module):
             raise ValueError(f"HashGrid knows spherical harmonics of degree 0, 1 and 2, got view_degree={view_degree}.")
         self.shape = shape or GridShape()
         self.view_degree = view_degree
-        self.falloff = falloff
+        self.finest_level_scale = finest_level_scale
         self.register_buffer("center", center.clone())
         self.register_buffer("radius", torch.tensor(float(radius)))
         self.register_buffer("level_weights", torch.ones(self.shape.levels), persistent=False)
@@ -101,7 +74,7 @@ class HashGrid(nn.Module):
                 self.encoder = _TorchEncoder(self.shape, backend)
             self.geometry = _mlp(self.shape.levels * self.shape.features, hidden, 16)
             self.colour = _mlp(15 + (view_degree + 1) ** 2, hidden, 3, layers=2)
-        self.show_levels(1.0)
+        self.set_active_levels(1.0)
 
     def forward(
         self, points: Float[Tensor, "n 3"], directions: Float[Tensor, "n 3"]
@@ -118,16 +91,21 @@ class HashGrid(nn.Module):
         latent = self.geometry(code * self.level_weights.repeat_interleave(self.shape.features))
         view = spherical_harmonics(directions, self.view_degree)
         rgb = self.colour(torch.cat([latent[:, 1:], view], -1)).sigmoid()
-        return _density(latent[:, 0]), rgb
+        return density_activation(latent[:, 0]), rgb
 
-    def show_levels(self, share: float) -> None:
+    def param_groups(self, lr: float, lr_network: float) -> list[dict[str, Any]]:
+        """Return the parameters for an optimizer: the table with one learning rate, the networks with another."""
+        networks = [*self.geometry.parameters(), *self.colour.parameters()]
+        return [{"params": list(self.encoder.parameters()), "lr": lr}, {"params": networks, "lr": lr_network}]
+
+    def set_active_levels(self, share: float) -> None:
         """Let the finer levels in one after the other: `share` 0 shows the two coarsest, 1 shows all.
 
         The field then cannot explain the few photos by detail before it has a coarse shape (FreeNeRF, Yang 2023).
         """
         shown = 2 + share * (self.shape.levels - 2)
         level = torch.arange(self.shape.levels, device=self.level_weights.device)
-        falling = self.falloff ** (level / max(self.shape.levels - 1, 1))
+        falling = self.finest_level_scale ** (level / max(self.shape.levels - 1, 1))
         self.level_weights.copy_((shown - level).clamp(0, 1) * falling)
 
 
@@ -155,23 +133,7 @@ class DensityGrid(nn.Module):
         grid = rearrange(x, "n c -> 1 n 1 1 c")
         raw = torch.nn.functional.grid_sample(self.grid, grid, align_corners=True, padding_mode="border")
         # a cell is small beside a network's output: a larger step makes it learn as fast
-        return _density(10 * raw.flatten())
-
-
-def spherical_harmonics(directions: Float[Tensor, "n 3"], degree: int) -> Float[Tensor, "n k"]:
-    """Real spherical harmonics up to `degree` of the unit directions, each up to a constant factor."""
-    x, y, z = torch.nn.functional.normalize(directions, dim=-1).unbind(-1)
-    terms = [torch.ones_like(x)]
-    if degree >= 1:
-        terms += [y, z, x]
-    if degree >= 2:
-        terms += [x * y, y * z, (3 * z * z - 1) / 2, x * z, (x * x - y * y) / 2]
-    return torch.stack(terms, -1)
-
-
-def _density(raw: Tensor) -> Tensor:
-    """Exponential, started low enough that space is nearly clear; bounded so that a step cannot overflow it."""
-    return torch.exp((raw - 1).clamp(max=12))
+        return density_activation(10 * raw.flatten())
 
 
 def _mlp(inputs: int, hidden: int, outputs: int, *, layers: int = 1) -> nn.Sequential:

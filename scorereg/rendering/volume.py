@@ -18,7 +18,7 @@ from torch import Tensor
 
 from scorereg.cameras import Rays
 from scorereg.ops import composite
-from scorereg.rendering.hash_grid import Field
+from scorereg.rendering.field import Field
 
 __all__ = [
     "DensityFn",

@@ -6,13 +6,14 @@ rgb          the sigmoid of a colour and of spherical harmonics of the direction
 """
 
 import math
+from typing import Any
 
 import torch
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from scorereg.rendering.hash_grid import spherical_harmonics
+from scorereg.rendering.field import spherical_harmonics
 
 __all__ = ["VoxelGrid", "trilinear"]
 
@@ -29,6 +30,7 @@ class VoxelGrid(nn.Module):
         view_degree: Degree of the spherical harmonics that the colour depends on the direction by, 0 to 2.
         coarser: Distance of the vertices of these harmonics, in voxels: photos tell less about them.
         density: That everything begins with, 1 / m.
+        refine_at: Shares of a fit's steps at which `refine_to` halves the distance of the vertices.
 
     Raises:
         ValueError: If `high` is not beyond `low`, or a number is out of its range.
@@ -46,6 +48,7 @@ class VoxelGrid(nn.Module):
         view_degree: int = 2,
         coarser: int = 4,
         density: float = 0.1,
+        refine_at: tuple[float, ...] = (),
     ) -> None:
         super().__init__()
         if not bool((high > low).all()) or vertices < 8 or coarser < 1 or not density > 0:
@@ -58,7 +61,7 @@ class VoxelGrid(nn.Module):
         edge = float(((high - low).prod() / vertices) ** (1 / 3)) * coarser
         cells = [max(math.ceil(side / edge - 1e-4), 1) for side in (high - low).tolist()]
         edge = max(side / n for side, n in zip((high - low).tolist(), cells, strict=True))
-        self.view_degree = view_degree
+        self.view_degree, self.refine_at, self._refined = view_degree, refine_at, 0
         self.register_buffer("low", low.clone())
         self.register_buffer("size", edge * torch.tensor(cells).to(low))
         fine = [coarser * n + 1 for n in cells]
@@ -88,6 +91,28 @@ class VoxelGrid(nn.Module):
         """Return the density alone, 0 outside of the box. Differentiable once to the parameters."""
         unit = self._unit(points)
         return self._density(unit, trilinear(self.raw_density, unit))
+
+    def param_groups(self, lr: float, lr_network: float) -> list[dict[str, Any]]:
+        """Return the parameters for an optimizer: densities and colors with one rate, harmonics with another.
+
+        Colors take two thirds of the densities' rate: a step of the raw density is a factor on the density.
+        """
+        rates = ((self.raw_density, lr), (self.colour, 2 * lr / 3), (self.view, lr_network))
+        return [{"params": [parameter], "lr": rate} for parameter, rate in rates]
+
+    def refine_to(self, progress: float) -> bool:
+        """Halve the distance of the vertices at each of `refine_at` that is passed; return whether it was.
+
+        The parameters are new ones then, so an optimizer has to be made anew.
+
+        Args:
+            progress: Share of a fit's steps that is done.
+        """
+        due = sum(progress >= share for share in self.refine_at) - self._refined
+        for _ in range(due):
+            self.refine()
+        self._refined += due
+        return due > 0
 
     @torch.no_grad()
     def refine(self) -> None:

@@ -13,9 +13,8 @@ from torch import Tensor
 
 from scorereg.cameras import Cameras
 from scorereg.scenes.images import image_size, list_images, read_image
-from scorereg.scenes.poses import checked_pose
 from scorereg.scenes.resize import check_sizes, reduce_image, reduction
-from scorereg.scenes.scene import Capture
+from scorereg.scenes.scene import Capture, checked_pose
 from scorereg.scenes.split import hold_out
 
 __all__ = ["read_llff"]

@@ -18,9 +18,8 @@ from torch import Tensor
 from scorereg.cameras import Cameras
 from scorereg.scenes.images import IMAGE_SUFFIXES, image_size, read_depth, read_image
 from scorereg.scenes.ply import read_ply
-from scorereg.scenes.poses import checked_pose
 from scorereg.scenes.resize import check_sizes, reduce_depth, reduce_image, reduction, undistort
-from scorereg.scenes.scene import Capture
+from scorereg.scenes.scene import Capture, checked_pose
 from scorereg.scenes.split import hold_out, spread
 
 __all__ = ["read_transforms"]

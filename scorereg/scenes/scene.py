@@ -8,7 +8,11 @@ from torch import Tensor
 
 from scorereg.cameras import Cameras
 
-__all__ = ["Capture", "Scene"]
+__all__ = ["MOST_SKEW", "Capture", "Scene", "checked_pose"]
+
+MOST_SKEW = 0.05
+"""Largest entry of `R^T R - I` that still passes for a rotation. Files round their numbers and structure from motion is
+not always clean; a pose within this is replaced by the nearest rotation, a worse one is an error."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +57,14 @@ class Scene:
             f"scale {self.scale:.4g} ({self.found})"
         )
 
+    def ball(self) -> tuple[Float[Tensor, " 3"], float]:
+        """Return center and radius, in metres, of what the training cameras look at, as fields take them.
+
+        The radius reaches halfway to the far end, or to six times the near end where the far end is very far.
+        """
+        cameras, radius = self.cameras[self.train], min(self.far / 2, 6 * self.near)
+        return (cameras.pose[:, :, 3] + radius * cameras.pose[:, :, 2]).mean(0), radius
+
     def to(self, device: torch.device | str) -> "Scene":
         """The same scene, its tensors on another device."""
         depth = None if self.depth is None else self.depth.to(device)
@@ -84,3 +96,30 @@ class Capture:
     metric: bool = False
     bounds: tuple[float, float] | None = None
     points: Float[Tensor, "p 3"] | None = None
+
+
+def checked_pose(pose: Float[Tensor, "3 4"], name: str) -> Float[Tensor, "3 4"]:
+    """The pose, its rotation replaced by the nearest one (by SVD).
+
+    Args:
+        pose: World-from-camera.
+        name: File and frame, for the error.
+
+    Raises:
+        ValueError: If a number is not finite, or the 3x3 part is not a rotation within `MOST_SKEW`.
+    """
+    if not pose.float().isfinite().all():
+        raise ValueError(
+            f"{name}: the pose holds NaN, infinity or what is as good as infinite; remove this frame or pose it again."
+        )
+    rotation = pose[:, :3].double()
+    determinant = torch.linalg.det(rotation).item()
+    skew = (rotation.T @ rotation - torch.eye(3).double()).abs().max().item()
+    if skew > MOST_SKEW or determinant < 0:
+        raise ValueError(
+            f"{name}: the pose's 3x3 part is no rotation (determinant {determinant:.3g}, columns off orthonormal by "
+            f"{skew:.3g}); it must be a camera-to-world rotation without scale or mirror. "
+            "Remove this frame or pose it again."
+        )
+    u, _, v = torch.linalg.svd(rotation)
+    return torch.cat([u @ v, pose[:, 3:].double()], 1).float()

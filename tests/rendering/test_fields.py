@@ -11,7 +11,8 @@ from torch import nn
 from torch.testing import assert_close
 
 from scorereg.ops import GridShape
-from scorereg.rendering.hash_grid import DensityGrid, Field, HashGrid, contract, spherical_harmonics
+from scorereg.rendering.field import Field, contract, spherical_harmonics
+from scorereg.rendering.hash_grid import DensityGrid, HashGrid
 
 SMALL = GridShape(levels=4, features=2, log2_slots=13, base=4, finest=16)  # dense: nothing to compile
 CENTER = torch.tensor([1.0, -2.0, 3.0])
@@ -179,21 +180,21 @@ def test_every_parameter_gets_a_gradient():
 )
 def test_levels_are_let_in_one_after_the_other(share, weights):
     field = small_field()
-    field.show_levels(share)
+    field.set_active_levels(share)
     assert_close(field.level_weights, torch.tensor(weights))
 
 
 def test_falloff_weighs_fine_levels_down():
-    field = small_field(falloff=0.125)
+    field = small_field(finest_level_scale=0.125)
     assert_close(field.level_weights, torch.tensor([1.0, 0.5, 0.25, 0.125]))
-    field.show_levels(0.25)
+    field.set_active_levels(0.25)
     assert_close(field.level_weights, torch.tensor([1.0, 0.5, 0.125, 0.0]))
-    assert_close(small_field(shape=GridShape(1, 2, 12, 4, 8), falloff=0.1).level_weights, torch.ones(1))
+    assert_close(small_field(shape=GridShape(1, 2, 12, 4, 8), finest_level_scale=0.1).level_weights, torch.ones(1))
 
 
 def test_levels_that_are_held_back_do_not_matter_and_do_not_learn():
     field, where = small_field(), some(50)
-    field.show_levels(0.0)
+    field.set_active_levels(0.0)
     fine = sum(SMALL.rows[:2])
     before = field(*where)[0]
     before.sum().backward()
@@ -203,7 +204,7 @@ def test_levels_that_are_held_back_do_not_matter_and_do_not_learn():
     with torch.no_grad():
         field.encoder.table[fine:] += 1
     assert_close(field(*where)[0], before, rtol=0, atol=0)
-    field.show_levels(1.0)
+    field.set_active_levels(1.0)
     assert not torch.equal(field(*where)[0], before)
 
 
@@ -211,7 +212,7 @@ def test_levels_that_are_held_back_do_not_matter_and_do_not_learn():
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
 def test_two_levels_are_always_shown(levels, share):
     field = small_field(shape=GridShape(levels, 2, 12, 4, 8))
-    field.show_levels(share)
+    field.set_active_levels(share)
     assert_close(field.level_weights, torch.ones(levels))
 
 

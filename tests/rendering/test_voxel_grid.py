@@ -1,6 +1,5 @@
 """The voxel grid, its total variation and its blocks against closed forms; the example on a wall written here."""
 
-import importlib
 import json
 import math
 from dataclasses import replace
@@ -14,15 +13,18 @@ from typer.testing import CliRunner
 
 from examples.voxel_grid.__main__ import app
 from examples.voxel_grid.blocks import BlockSampler, upright
-from examples.voxel_grid.fit import Loop, in_prior_space
 from examples.voxel_grid.floaters import empty_points, floaters
-from examples.voxel_grid.recipe import Recipe
+from examples.voxel_grid.recipe import PRESETS
+from examples.voxel_grid.run import frustum_box
+from examples.voxel_grid.terms import BlockPrior, in_prior_space
 from scorereg import Density, PriorCard, ScoreLoss, baselines
 from scorereg.cameras import Cameras
+from scorereg.fit import Photo
+from scorereg.fit.loop import FitState
 from scorereg.ops import frustum_count
-from scorereg.priors.networks.edm import NetworkPrior, build_network
+from scorereg.priors.networks import NetworkPrior, build_network
 from scorereg.rendering import Render
-from scorereg.rendering.hash_grid import Field, spherical_harmonics
+from scorereg.rendering.field import Field, spherical_harmonics
 from scorereg.rendering.voxel_grid import VoxelGrid, trilinear
 from scorereg.scenes import load_scene
 
@@ -296,9 +298,9 @@ def test_unknown_depth_shows_nothing_to_be_free():
 # the example
 
 
-TINY = Recipe(
-    rays=48, samples=8, proposal_samples=12, vertices=300, refine=(0.5,),
-    block_start=0.0, patch_start=0.0, patch_every=1
+TINY = replace(
+    PRESETS["cpu"], recipe=replace(PRESETS["cpu"].recipe, rays=48, samples=8, proposal_samples=12), vertices=300,
+    refine_at=(0.5,), blocks={"start": 0.0}, patches={**PRESETS["cpu"].patches, "start": 0.0},
 )  # fmt: skip
 
 
@@ -309,7 +311,7 @@ def scene(tmp_path):
 
 @pytest.fixture
 def tiny(monkeypatch):
-    monkeypatch.setattr(importlib.import_module("examples.voxel_grid.run"), "CPU", TINY)
+    monkeypatch.setitem(PRESETS, "cpu", TINY)
 
 
 @pytest.fixture(scope="module")
@@ -361,7 +363,7 @@ def test_two_steps_write_everything(kind, scene, priors, tmp_path):
     history = [json.loads(line) for line in (out / "history.jsonl").read_text().splitlines()]
     terms = {"photo"} | ({"tv"} if kind != "none" else set()) | ({"blocks"} if kind.startswith("blocks") else set())
     assert terms <= history[0].keys()
-    assert ("patches" in history[0]) == (kind == "blocks+rgbd")
+    assert ("prior" in history[0]) == (kind == "blocks+rgbd")
     assert ("blocks" in history[0]) == kind.startswith("blocks")
     assert not [path for path in out.rglob("*") if path.suffix == ".part"]
     assert f"PSNR {metrics['psnr']:.2f} dB" in result.stdout
@@ -371,7 +373,7 @@ def test_two_steps_write_everything(kind, scene, priors, tmp_path):
 def test_a_seed_repeats_a_fit_to_the_bit(scene, priors, tmp_path):
     def fitted(name, seed):
         command(scene, tmp_path / name, "--regularize", "blocks+rgbd", "--seed", str(seed), *of(priors), steps=3)
-        return torch.load(tmp_path / name / "grid.pt", weights_only=True)
+        return torch.load(tmp_path / name / "field.pt", weights_only=True)["field"]
 
     first, again, other = fitted("a", 0), fitted("b", 0), fitted("c", 1)
     for name, value in first.items():
@@ -379,38 +381,42 @@ def test_a_seed_repeats_a_fit_to_the_bit(scene, priors, tmp_path):
     assert not torch.equal(first["colour"], other["colour"])
 
 
-@pytest.mark.usefixtures("tiny")
+def one_step(loaded, prior):
+    """The state of a fit of photos and the prior over blocks after one step, and the terms' values."""
+    low, high = frustum_box(loaded.cameras[loaded.train], loaded.far)
+    field = VoxelGrid(low, high, vertices=TINY.vertices)
+    state = FitState(loaded, field, lambda points: field.density(points).detach(), [Photo(), prior], TINY.recipe, 0)
+    return state, state.step(0)
+
+
 def test_the_prior_over_blocks_moves_densities_that_no_photo_sees(scene):
     """As a step of two fits that differ in the prior alone."""
     loaded = load_scene(scene)
 
     def step(weight):
-        loop = Loop(loaded, replace(TINY, block_weight=weight, tv=0.0, blocks=8), 0, blocks=HalfSolid())
-        terms = loop.step(0)
-        return loop.field.raw_density.grad, terms["blocks"]
+        state, terms = one_step(loaded, BlockPrior(HalfSolid(), weight=weight, blocks=8, start=0.0))
+        return state.field.raw_density.grad, terms["blocks"]
 
     (without, none), (with_it, some) = step(0.0), step(1.0)
-    assert none == 0
-    assert some > 0
+    assert none == some > 0
     moved = (with_it != 0) & (without == 0)
     assert moved.any()
     assert (with_it[moved] < 0).all()  # there is next to nothing, and half solid is what the prior knows: it fills
 
 
 def test_what_two_cameras_see_can_be_spared(scene):
-    loaded = load_scene(scene)
-    loop = Loop(loaded, replace(TINY, blocks=8, spare_seen=True), 0, blocks=HalfSolid())
-    shown = loop._render(loop._photo_rays()[0], 0.0)
-    blocks = loop.block_sampler.sample(shown, 8, loop.generator)
-    seen = loop._seen(blocks)
+    prior = BlockPrior(HalfSolid(), blocks=8, start=0.0, spare_seen=True)
+    state, _ = one_step(load_scene(scene), prior)
+    batch, _ = state._batch(0, 0.0)
+    blocks = prior._sampler.sample(batch.photo, 8, state.generator)
+    seen = prior.seen(blocks)
     assert 0 < seen.float().mean() < 1
     for b, i, j, k in ((0, 0, 0, 0), (3, 2, 1, 3), (7, 1, 3, 0)):
         point = blocks.points[b, i, j, k]
-        count = int(frustum_count(point[None], loop.cameras))
+        count = int(frustum_count(point[None], state.cameras))
         assert bool(seen[b, 0, i, j, k]) == (count >= 2)
-    block = in_prior_space(loop.field, blocks, loop.card).detach().requires_grad_()
-    assert loop.block_loss is not None
-    loop.block_loss(block, step=0, known=seen).backward()
+    block = in_prior_space(state.field, blocks, prior.prior.card).detach().requires_grad_()
+    prior._score(block, step=0, known=seen).backward()
     assert block.grad is not None
     assert (block.grad[seen] == 0).all()
     assert (block.grad[~seen] != 0).any()

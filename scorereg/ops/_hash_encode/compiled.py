@@ -19,8 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from scorereg.ops._hash_encode.op import PRIMES
-from scorereg.ops._hash_encode.shape import GridShape
+from scorereg.ops._hash_encode.shape import PRIMES, GridShape
 
 __all__ = ["hash_encode_compiled", "levels_of", "sorted_gradient"]
 

@@ -21,13 +21,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from scorereg.ops._hash_encode.shape import GridShape
+from scorereg.ops._hash_encode.shape import PRIMES, GridShape
 from scorereg.ops.dispatch import use_triton
 
 __all__ = ["Backend", "hash_encode", "hash_encode_reference"]
 
 Backend = Literal["auto", "triton", "compiled", "eager"]
-PRIMES = (1, 2654435761, 805459861, 3674653429)
 
 
 def hash_encode(

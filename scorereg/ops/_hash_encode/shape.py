@@ -8,9 +8,10 @@ from typing import Literal
 
 import numpy as np
 
-__all__ = ["GridShape", "Interpolation"]
+__all__ = ["PRIMES", "GridShape", "Interpolation"]
 
 Interpolation = Literal["linear", "smoothstep"]
+PRIMES = (1, 2654435761, 805459861, 3674653429)  # of the hash, by dimension (Mueller 2022, eq. 4)
 _MOST_SLOTS = 30  # log2; rows within a level are computed in 32 bits
 
 

@@ -1,0 +1,54 @@
+r"""What every radiance field has in common: the protocol, the contraction of space, the density's activation.
+
+points       world coordinates, in metres
+density      per metre of planar depth along the ray, >= 0
+rgb          in [0, 1]
+"""
+
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+__all__ = ["Field", "contract", "density_activation", "spherical_harmonics"]
+
+
+@runtime_checkable
+class Field(Protocol):
+    """Anything that can be rendered."""
+
+    def __call__(
+        self, points: Float[Tensor, "n 3"], directions: Float[Tensor, "n 3"]
+    ) -> tuple[Float[Tensor, " n"], Float[Tensor, "n 3"]]:
+        """Return density and colour."""
+        ...
+
+
+def contract(
+    points: Float[Tensor, "n 3"], center: Float[Tensor, " 3"], radius: Float[Tensor, ""]
+) -> Float[Tensor, "n 3"]:
+    """Map all of space into the unit cube (the contraction of mip-NeRF 360, Barron 2022, eq. 10, per axis).
+
+    A coordinate within `radius` of the centre goes to [1/4, 3/4] linearly; what lies outside is squeezed into the rest.
+    The contraction is taken per axis, so that the cube is filled. Differentiable.
+    """
+    x = (points - center) / radius
+    size = x.abs().clamp_min(1)
+    return (x / size * (2 - 1 / size) + 2) / 4
+
+
+def spherical_harmonics(directions: Float[Tensor, "n 3"], degree: int) -> Float[Tensor, "n k"]:
+    """Real spherical harmonics of the normalised directions up to `degree` (0 to 2), each up to a constant factor."""
+    x, y, z = torch.nn.functional.normalize(directions, dim=-1).unbind(-1)
+    terms = [torch.ones_like(x)]
+    if degree >= 1:
+        terms += [y, z, x]
+    if degree >= 2:
+        terms += [x * y, y * z, (3 * z * z - 1) / 2, x * z, (x * x - y * y) / 2]
+    return torch.stack(terms, -1)
+
+
+def density_activation(raw: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
+    """Density `exp(min(raw - 1, 12))`: nearly clear space at raw = 0, and no overflow after a large step."""
+    return torch.exp((raw - 1).clamp(max=12))
