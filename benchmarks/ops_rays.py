@@ -115,8 +115,8 @@ def _nerfacc(tau: Tensor, rgb: Tensor, depth: Tensor, edges: Tensor) -> tuple[Te
 
 
 def _summed(w: Tensor, rgb: Tensor, depth: Tensor, edges: Tensor) -> tuple[Tensor, ...]:
-    colour = (w[..., None] * rgb).sum(-2)
-    return colour, (w * depth).sum(-1), (w / depth).sum(-1), w.sum(-1), _linear(w, edges)
+    color = (w[..., None] * rgb).sum(-2)
+    return color, (w * depth).sum(-1), (w / depth).sum(-1), w.sum(-1), _linear(w, edges)
 
 
 def _packed_ours(tau, rgb, depth, starts, ends, offsets) -> tuple[Tensor, ...]:

@@ -74,7 +74,7 @@ def patches(
     assert scene.depth is not None
     sampler = PatchSampler(
         scene.cameras[index], scene.images[index], size=prior.card.size[0], focal=prior.card.focal or 1.0,
-        translation=0.0, rotation=0.0, known_rgb=1.0,
+        translation=0.0, rotation=0.0, photo_fraction=1.0,
     )  # fmt: skip
     drawn = sampler.sample(count, torch.Generator().manual_seed(seed))
     rgb, depth, _ = fit.image(one_row(drawn))

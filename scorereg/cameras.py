@@ -190,8 +190,8 @@ def interpolate_poses(
     sine = torch.where(small, torch.ones_like(angle), angle.sin())
     w0 = torch.where(small, 1 - t, ((1 - t) * angle).sin() / sine)
     w1 = torch.where(small, t, (t * angle).sin() / sine)
-    centre = torch.lerp(start[..., 3], end[..., 3], t)
-    return torch.cat([_matrix(w0 * q0 + w1 * q1), centre[..., None]], -1)
+    origin = torch.lerp(start[..., 3], end[..., 3], t)
+    return torch.cat([_matrix(w0 * q0 + w1 * q1), origin[..., None]], -1)
 
 
 def _quaternion(rotation: Float[Tensor, "*r 3 3"]) -> Float[Tensor, "*r 4"]:

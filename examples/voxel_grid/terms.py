@@ -38,7 +38,7 @@ class TotalVariation(Term):
         starts = [int(torch.randint(n, (1,), generator=draw, device=draw.device)) for n in ends]
         piece = tuple(slice(a, a + _SLAB) for a in starts)
         value = self.density * total_variation(field.raw_density[piece])
-        return value + self.color * total_variation(field.colour[piece])
+        return value + self.color * total_variation(field.color[piece])
 
 
 class BlockPrior(Term):

@@ -90,7 +90,7 @@ class PatchPrior(Term):
             focal=self._focal,
             translation=self.translation,
             rotation=self.rotation,
-            known_rgb=self.photo_fraction,
+            photo_fraction=self.photo_fraction,
         )
         self._denoiser = RenderDenoiser(self.prior) if self.estimator == "vsd" else None
         first, last = int(self.start * steps), int(self.end * steps)
@@ -117,9 +117,9 @@ class PatchPrior(Term):
         render, drawn = batch.requested, self._drawn
         b, p, _ = drawn.rays.shape
         rgb = rearrange(render.rgb, "(b h w) c -> b c h w", b=b, h=p)
-        rgb = torch.where(drawn.known[:, None, None, None], drawn.photo, rgb)
+        rgb = torch.where(drawn.from_photo[:, None, None, None], drawn.photo, rgb)
         depth = rearrange(self._depth(render), "(b h w) -> b h w", b=b, h=p)
-        known = self._transform.photo_mask(drawn.known)
+        known = self._transform.photo_mask(drawn.from_photo)
         patch = self._transform(rgb, depth)
         if self._denoiser is not None:
             self._denoiser.learn(patch, self._levels(batch.step), self._generator)

@@ -6,7 +6,7 @@ from torch import Tensor
 from scorereg import baselines
 from scorereg.fit.term import Batch, FitContext, Term
 from scorereg.rendering.background import background_variance
-from scorereg.rendering.stereo import consistency, descriptors, texture
+from scorereg.rendering.stereo import patch_descriptors, photo_consistency, texture_strength
 
 __all__ = [
     "Distortion",
@@ -143,12 +143,12 @@ class PhotoConsistency(Term):
 
     def bind(self, context: FitContext) -> None:
         self._cameras = context.cameras
-        self._maps = descriptors(context.photos)
-        self._texture = texture(self._maps)
+        self._maps = patch_descriptors(context.photos)
+        self._texture = texture_strength(self._maps)
 
     def __call__(self, batch: Batch) -> Tensor:
         seen = batch.photo
-        return consistency(seen.weights, seen.points, batch.camera, batch.pixel, self._maps, self._cameras).mean()
+        return photo_consistency(seen.weights, seen.points, batch.camera, batch.pixel, self._maps, self._cameras).mean()
 
     def factor(self, progress: float) -> float:
         return self.weight * self._texture

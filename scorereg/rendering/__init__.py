@@ -5,7 +5,7 @@ from scorereg.rendering.depth import surface_depth
 from scorereg.rendering.field import Field, contract
 from scorereg.rendering.hash_grid import DensityGrid, HashGrid
 from scorereg.rendering.patches import Patches, PatchSampler
-from scorereg.rendering.stereo import consistency, descriptors, texture
+from scorereg.rendering.stereo import patch_descriptors, photo_consistency, texture_strength
 from scorereg.rendering.volume import (
     DensityFn,
     Render,
@@ -30,16 +30,16 @@ __all__ = [
     "Render",
     "VoxelGrid",
     "background_variance",
-    "consistency",
     "contract",
-    "descriptors",
     "edge_depths",
     "midpoints",
+    "patch_descriptors",
+    "photo_consistency",
     "proposal_loss",
     "render",
     "render_image",
     "render_weights",
     "resample",
     "surface_depth",
-    "texture",
+    "texture_strength",
 ]

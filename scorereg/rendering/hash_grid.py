@@ -30,8 +30,8 @@ class HashGrid(nn.Module):
         hidden: Width of the networks.
         view_degree: Degree of the spherical harmonics that the colour depends on the direction by, 0 to 2; 0 is a
             colour that looks the same from everywhere.
-        finest_level_scale: What the finest level's features are multiplied by, the coarsest's being 1. As Adam moves all features
-            by equal steps, fine detail then comes slower than coarse shape.
+        finest_level_scale: Factor on the finest level's features; 1 for the coarsest level, and geometric in
+            between. Adam moves all features by equal steps, so below 1 fine detail is learned later than coarse shape.
         backend: `"auto"`, `"triton"`, `"compiled"` and `"eager"` are `ops.hash_encode`'s; `"tinycudann"` encodes with
             tiny-cuda-nn, on CUDA.
         seed: Of the initial parameters.
@@ -73,7 +73,7 @@ class HashGrid(nn.Module):
             else:
                 self.encoder = _TorchEncoder(self.shape, backend)
             self.geometry = _mlp(self.shape.levels * self.shape.features, hidden, 16)
-            self.colour = _mlp(15 + (view_degree + 1) ** 2, hidden, 3, layers=2)
+            self.color = _mlp(15 + (view_degree + 1) ** 2, hidden, 3, layers=2)
         self.set_active_levels(1.0)
 
     def forward(
@@ -90,12 +90,12 @@ class HashGrid(nn.Module):
         """Density and colour of some of the points."""
         latent = self.geometry(code * self.level_weights.repeat_interleave(self.shape.features))
         view = spherical_harmonics(directions, self.view_degree)
-        rgb = self.colour(torch.cat([latent[:, 1:], view], -1)).sigmoid()
+        rgb = self.color(torch.cat([latent[:, 1:], view], -1)).sigmoid()
         return density_activation(latent[:, 0]), rgb
 
     def param_groups(self, lr: float, lr_network: float) -> list[dict[str, Any]]:
         """Return the parameters for an optimizer: the table with one learning rate, the networks with another."""
-        networks = [*self.geometry.parameters(), *self.colour.parameters()]
+        networks = [*self.geometry.parameters(), *self.color.parameters()]
         return [{"params": list(self.encoder.parameters()), "lr": lr}, {"params": networks, "lr": lr_network}]
 
     def set_active_levels(self, share: float) -> None:

@@ -28,8 +28,8 @@ class Patches:
 
     Args:
         rays: Of the pixel centres, in shape (b, p, p): batch, row, column.
-        photo: The photo's colours at the same places, in [0, 1]; 0 where not known.
-        known: Which patches come from a photo.
+        photo: The photo's colours at the same places, in [0, 1]; 0 where there is none.
+        from_photo: Which patches keep their training camera and come with its photo.
         camera: The base camera of each patch, as an index into the sampler's cameras.
         focal: Focal length of each patch in its own pixels.
         cameras: The pinhole camera of each patch, whose image it is: for renderers that project and do not trace.
@@ -37,13 +37,13 @@ class Patches:
 
     rays: Rays
     photo: Float[Tensor, "b 3 p p"]
-    known: Bool[Tensor, " b"]
+    from_photo: Bool[Tensor, " b"]
     camera: Int[Tensor, " b"]
     focal: Float[Tensor, " b"]
     cameras: Cameras
 
     def __len__(self) -> int:
-        return len(self.known)
+        return len(self.from_photo)
 
 
 class PatchSampler:
@@ -57,7 +57,7 @@ class PatchSampler:
             the part of it at which the window would not fit into the photo.
         translation: Largest shift along each of the camera's axes, in metres; uniform in plus or minus this.
         rotation: Largest angle in radians; uniform from 0 to this, about an axis of uniformly random direction.
-        known_rgb: Probability that a patch keeps its camera and takes its colours from the photo.
+        photo_fraction: Probability that a patch keeps its camera and takes its colours from the photo.
         interpolate: Probability that an unknown patch starts from a pose between two random training cameras instead
             of one of them.
 
@@ -75,15 +75,15 @@ class PatchSampler:
         focal: tuple[float, float] | float = (80.0, 180.0),
         translation: float = 0.2,
         rotation: float = 0.3,
-        known_rgb: float = 0.25,
+        photo_fraction: float = 0.25,
         interpolate: float = 0.0,
     ) -> None:
         low, high = (focal, focal) if isinstance(focal, int | float) else focal
-        _check(cameras, images, size, (low, high), translation, rotation, known_rgb, interpolate)
+        _check(cameras, images, size, (low, high), translation, rotation, photo_fraction, interpolate)
         self.cameras = cameras
         self.size = size
         self.translation, self.rotation = translation, rotation
-        self.known_rgb, self.interpolate = known_rgb, interpolate
+        self.photo_fraction, self.interpolate = photo_fraction, interpolate
         self._high = high
         self._low = _fitting_focal(cameras, size).clamp_min(low)
         if self._low.max() > high:
@@ -107,18 +107,18 @@ class PatchSampler:
             raise ValueError(f"PatchSampler draws at least one patch, but count={count}.")
         draw = _Draw(generator, self.cameras.pose.device)
         camera = (draw.uniform(count) * len(self.cameras)).long().clamp_max(len(self.cameras) - 1)
-        known = draw.uniform(count) < self.known_rgb
+        from_photo = draw.uniform(count) < self.photo_fraction
         focal = self._low[camera] * (self._high / self._low[camera]) ** draw.uniform(count)
         pitch = self.cameras.focal[camera] / focal[:, None]
         corner = draw.uniform(count, 2) * (self._image_size() - self.size * pitch).clamp_min(0)
         edges = corner[:, None] + torch.arange(self.size + 1).to(pitch)[:, None] * pitch[:, None]  # b p+1 2
-        pose = torch.where(known[:, None, None], self.cameras.pose[camera], self._moved(camera, draw))
+        pose = torch.where(from_photo[:, None, None], self.cameras.pose[camera], self._moved(camera, draw))
         photo = _box_means(self._table, camera, edges)
-        photo = torch.where(known[:, None, None, None], photo, torch.zeros_like(photo))
+        photo = torch.where(from_photo[:, None, None, None], photo, torch.zeros_like(photo))
         rays = self._rays(pose, camera, (edges[:, 1:] + edges[:, :-1]) / 2)
         base = replace(self.cameras[camera], pose=pose)
         windows = base.windows(corner, pitch, width=self.size, height=self.size)
-        return Patches(rays, photo, known, camera, focal, windows)
+        return Patches(rays, photo, from_photo, camera, focal, windows)
 
     def _image_size(self) -> Float[Tensor, " 2"]:
         return self.cameras.pose.new_tensor([self.cameras.width, self.cameras.height])
@@ -134,8 +134,8 @@ class PatchSampler:
         shift = self.translation * (2 * draw.uniform(count, 3) - 1)
         axis = torch.nn.functional.normalize(draw.normal(count, 3), dim=-1)
         turn = rotation_matrix(axis * (self.rotation * draw.uniform(count))[:, None])
-        centre = pose[:, :, 3:] + pose[:, :, :3] @ shift[..., None]
-        return torch.cat([pose[:, :, :3] @ turn, centre], -1)
+        origin = pose[:, :, 3:] + pose[:, :, :3] @ shift[..., None]
+        return torch.cat([pose[:, :, :3] @ turn, origin], -1)
 
     def _rays(self, pose: Float[Tensor, "b 3 4"], camera: Int[Tensor, " b"], middle: Float[Tensor, "b p 2"]) -> Rays:
         """Rays of the windows whose pixel centres have these x and y."""
@@ -207,7 +207,7 @@ def _check(
     focal: tuple[float, float],
     translation: float,
     rotation: float,
-    known_rgb: float,
+    photo_fraction: float,
     interpolate: float,
 ) -> None:
     if not len(cameras):
@@ -225,7 +225,8 @@ def _check(
             "PatchSampler needs a translation of at least 0 metres and a rotation of 0 to pi radians; "
             f"got {translation} and {rotation}."
         )
-    if not (0 <= known_rgb <= 1 and 0 <= interpolate <= 1):
+    if not (0 <= photo_fraction <= 1 and 0 <= interpolate <= 1):
         raise ValueError(
-            f"PatchSampler: known_rgb and interpolate are probabilities in [0, 1]; got {known_rgb}, {interpolate}."
+            "PatchSampler: photo_fraction and interpolate are probabilities in [0, 1]; "
+            f"got {photo_fraction}, {interpolate}."
         )

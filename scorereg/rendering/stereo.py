@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from scorereg.cameras import Cameras
 
-__all__ = ["consistency", "descriptors", "texture"]
+__all__ = ["patch_descriptors", "photo_consistency", "texture_strength"]
 
 BLUR = 2.0  # pixels, standard deviation: matches may be found from half a leaf away
 SPACING = 3  # pixels between the nine colours
@@ -24,7 +24,7 @@ TEXTURE = 0.14  # root sum of squared contrasts at which a descriptor has 0.7 of
 UNSEEN = 1.0  # cost of a point that no other camera sees: that of an unrelated place
 
 
-def descriptors(images: Float[Tensor, "n h w 3"]) -> Float[Tensor, "n h w 27"]:
+def patch_descriptors(images: Float[Tensor, "n h w 3"]) -> Float[Tensor, "n h w 27"]:
     """What a pixel's neighbourhood looks like, comparable by an inner product. Without a graph.
 
     Args:
@@ -40,16 +40,16 @@ def descriptors(images: Float[Tensor, "n h w 3"]) -> Float[Tensor, "n h w 27"]:
         return unit.contiguous()  # else every look-up would copy all of it
 
 
-def texture(maps: Float[Tensor, "n h w 27"]) -> float:
-    """Mean squared length of `descriptors`, in [0, 1]: how much there is to match, 0 for photos of blank walls.
+def texture_strength(maps: Float[Tensor, "n h w 27"]) -> float:
+    """Mean squared length of `patch_descriptors`, in [0, 1]: how much there is to match, 0 for photos of blank walls.
 
-    On blank walls `consistency` is noise that pulls as hard as it does on leaves; a weight times this pulls in
+    On blank walls `photo_consistency` is noise that pulls as hard as it does on leaves; a weight times this pulls in
     proportion to what is known.
     """
     return maps.square().sum(-1).mean().item()
 
 
-def consistency(
+def photo_consistency(
     weights: Float[Tensor, "r s"],
     points: Float[Tensor, "r s 3"],
     index: Int[Tensor, " r"],
@@ -69,7 +69,7 @@ def consistency(
         points: Middles of the intervals in world coordinates.
         index: Which camera a ray belongs to.
         pixel: Where in its photo, (x, y).
-        maps: `descriptors` of the cameras' photos.
+        maps: `patch_descriptors` of the cameras' photos.
         cameras: Which took the photos. With fewer than two of them the term is 0.
     """
     others = len(cameras) - 1

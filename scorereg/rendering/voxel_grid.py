@@ -66,7 +66,7 @@ class VoxelGrid(nn.Module):
         self.register_buffer("size", edge * torch.tensor(cells).to(low))
         fine = [coarser * n + 1 for n in cells]
         self.raw_density = nn.Parameter(torch.full((*fine, 1), math.log(density)).to(low))
-        self.colour = nn.Parameter(torch.zeros(*fine, 3).to(low))
+        self.color = nn.Parameter(torch.zeros(*fine, 3).to(low))
         harmonics = 3 * ((view_degree + 1) ** 2 - 1)
         self.view = nn.Parameter(torch.zeros(*(n + 1 for n in cells), harmonics).to(low))
 
@@ -80,8 +80,8 @@ class VoxelGrid(nn.Module):
     ) -> tuple[Float[Tensor, " n"], Float[Tensor, "n 3"]]:
         """Return density and colour. Differentiable once to the parameters, and to nothing else."""
         unit = self._unit(points)
-        corners = _corners(self.colour.shape[:3], unit)
-        rgb = _Interpolate.apply(self.colour, *corners)
+        corners = _corners(self.color.shape[:3], unit)
+        rgb = _Interpolate.apply(self.color, *corners)
         if self.view_degree > 0:
             terms = spherical_harmonics(directions, self.view_degree)[:, 1:]
             rgb = rgb + (rearrange(trilinear(self.view, unit), "n (k c) -> n k c", c=3) * terms[..., None]).sum(1)
@@ -97,7 +97,7 @@ class VoxelGrid(nn.Module):
 
         Colors take two thirds of the densities' rate: a step of the raw density is a factor on the density.
         """
-        rates = ((self.raw_density, lr), (self.colour, 2 * lr / 3), (self.view, lr_network))
+        rates = ((self.raw_density, lr), (self.color, 2 * lr / 3), (self.view, lr_network))
         return [{"params": [parameter], "lr": rate} for parameter, rate in rates]
 
     def refine_to(self, progress: float) -> bool:
@@ -121,7 +121,7 @@ class VoxelGrid(nn.Module):
         The parameters are new ones: an optimiser has to be made anew.
         """
         self.raw_density = nn.Parameter(_refined(self.raw_density))
-        self.colour = nn.Parameter(_refined(self.colour))
+        self.color = nn.Parameter(_refined(self.color))
         self.view = nn.Parameter(_refined(self.view))
 
     def _unit(self, points: Tensor) -> Tensor:

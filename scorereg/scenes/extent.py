@@ -29,7 +29,7 @@ MARGINS = 0.4, 0.3  # of near and far, as shares of them
 LEAST_SUPPORT = 30  # pixels, or points
 MOST_POINTS = 20_000
 MOST_VIEWS = 3  # reference views, and
-NEIGHBOURS = 2  # views that each is matched with
+NEIGHBORS = 2  # views that each is matched with
 
 
 @dataclass(frozen=True)
@@ -120,8 +120,7 @@ def _matched(
     count = min(len(cameras), MOST_VIEWS)
     chosen = sorted({round(i * (len(cameras) - 1) / (count - 1)) for i in range(count)})
     near = {
-        i: [int(j) for j in distance[i].argsort()[:NEIGHBOURS] if distance[i, j].isfinite()]
-        for i in range(len(cameras))
+        i: [int(j) for j in distance[i].argsort()[:NEIGHBORS] if distance[i, j].isfinite()] for i in range(len(cameras))
     }
     needed = {*chosen, *(j for i in chosen for j in near[i])}
     found = {i: _sweep(gray, cameras, i, near[i], planes, apart) for i in sorted(needed)}

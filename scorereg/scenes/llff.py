@@ -78,8 +78,8 @@ def _cameras(
     poses, focals = [], []
     for i, (matrix, bounds) in enumerate(zip(matrices, rows[:, 15:], strict=True)):
         name = f"{path}, frame {i} ({names[i]})"
-        down, right, back, centre, intrinsics = matrix.unbind(1)
-        poses.append(checked_pose(torch.stack([right, down, -back, centre], 1), name))
+        down, right, back, origin, intrinsics = matrix.unbind(1)
+        poses.append(checked_pose(torch.stack([right, down, -back, origin], 1), name))
         full_height, full_width, focal = intrinsics.tolist()
         if not (np.isfinite([full_height, full_width, focal]).all() and min(full_height, full_width, focal) > 0):
             raise ValueError(f"{name}: height {full_height:g}, width {full_width:g} and focal {focal:g} must be > 0.")

@@ -66,7 +66,7 @@ def load_scene(path: str | Path, views: int = 3, *, scale: float | None = None, 
         scale=factor,
         metric=capture.metric,
         filenames=capture.filenames,
-        found=f"{found}; near and far from {source}",
+        scale_source=f"{found}; near and far from {source}",
     )
 
 

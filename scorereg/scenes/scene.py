@@ -32,7 +32,7 @@ class Scene:
             already. 1 for a metric scene.
         metric: Whether the file's own unit is the metre.
         filenames: Of the photos, relative to the scene's folder.
-        found: How near, far and scale were found, in words.
+        scale_source: How near, far and scale were found, in words.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Scene:
     scale: float
     metric: bool
     filenames: tuple[str, ...]
-    found: str = ""
+    scale_source: str = ""
 
     def describe(self) -> str:
         """One line that says what was loaded and how large the library takes it to be."""
@@ -54,7 +54,7 @@ class Scene:
         return (
             f"{self.name}: {len(self.train)} training and {len(self.test)} test views of "
             f"{self.cameras.width}x{self.cameras.height}, {depth}; near {self.near:.3g} m, far {self.far:.3g} m, "
-            f"scale {self.scale:.4g} ({self.found})"
+            f"scale {self.scale:.4g} ({self.scale_source})"
         )
 
     def ball(self) -> tuple[Float[Tensor, " 3"], float]:

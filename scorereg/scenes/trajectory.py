@@ -34,12 +34,12 @@ def camera_path(cameras: Cameras, frames: int, *, depth: float, radius: float = 
         )
     u, _, v = torch.linalg.svd(cameras.pose[:, :, :3].double().mean(0))
     mean = (u @ torch.diag(torch.tensor([1, 1, torch.linalg.det(u @ v)])).to(u) @ v).float()
-    centre = cameras.origins.mean(0)
-    spread = ((cameras.origins - centre) @ mean[:, :2]).square().mean(0).sqrt()
+    middle = cameras.origins.mean(0)
+    spread = ((cameras.origins - middle) @ mean[:, :2]).square().mean(0).sqrt()
     axes = radius * torch.where(spread > 0.001 * depth, spread, torch.full_like(spread, depth / 50))
     angle = 2 * math.pi * torch.arange(frames) / frames
     around = torch.stack([angle.cos(), angle.sin()], -1).to(mean) * axes
-    poses = _looking_at(centre + around @ mean[:, :2].T, centre + depth * mean[:, 2], mean[:, 1])
+    poses = _looking_at(middle + around @ mean[:, :2].T, middle + depth * mean[:, 2], mean[:, 1])
     focal, center = (x.mean(0).expand(frames, 2) for x in (cameras.focal, cameras.center))
     return Cameras(poses, focal, center, cameras.width, cameras.height)
 

@@ -5,7 +5,7 @@ import torch
 from torch.testing import assert_close
 
 from scorereg.cameras import Cameras
-from scorereg.rendering.stereo import UNSEEN, consistency, descriptors, texture
+from scorereg.rendering.stereo import UNSEEN, patch_descriptors, photo_consistency, texture_strength
 
 WALL = 2.0  # metres
 WIDTH, HEIGHT = 64, 48
@@ -32,9 +32,9 @@ def costs(images, cameras, depth, index, pixel):
     """The cost of each single depth along some rays, [r, d]: a weight of 1 there."""
     rays = cameras.rays(index, pixel)
     points = rays.points(depth.expand(len(index), -1))
-    maps = descriptors(images)
+    maps = patch_descriptors(images)
     each = [
-        consistency(torch.ones(len(index), 1), points[:, i : i + 1], index, pixel, maps, cameras)
+        photo_consistency(torch.ones(len(index), 1), points[:, i : i + 1], index, pixel, maps, cameras)
         for i in range(len(depth))
     ]
     return torch.stack(each, 1)
@@ -55,13 +55,13 @@ def test_the_cost_is_least_at_the_true_depth():
 
 def test_descriptors_have_no_mean_and_at_most_unit_length():
     images, _ = photos()
-    maps = descriptors(images)
+    maps = patch_descriptors(images)
     assert maps.shape == (3, HEIGHT, WIDTH, 27)
     assert_close(maps.unflatten(-1, (3, 9)).sum(-1), torch.zeros(3, HEIGHT, WIDTH, 3), atol=1e-5, rtol=0)
     length = maps.norm(dim=-1)
     assert length.max() <= 1
     assert length.min() > 0.5
-    brighter = descriptors(images + 0.1)
+    brighter = patch_descriptors(images + 0.1)
     assert_close(brighter, maps, atol=1e-5, rtol=0)
 
 
@@ -77,9 +77,11 @@ def test_texture_is_the_descriptors_mean_squared_length():
     images, _ = photos()
     half = images.clone()
     half[:, :, : WIDTH // 2] = 0.5
-    assert texture(descriptors(torch.full_like(images, 0.3))) < 1e-9
-    assert_close(texture(descriptors(images)), descriptors(images).norm(dim=-1).square().mean().item())
-    assert 0.3 < texture(descriptors(half)) / texture(descriptors(images)) < 0.7
+    assert texture_strength(patch_descriptors(torch.full_like(images, 0.3))) < 1e-9
+    assert_close(
+        texture_strength(patch_descriptors(images)), patch_descriptors(images).norm(dim=-1).square().mean().item()
+    )
+    assert 0.3 < texture_strength(patch_descriptors(half)) / texture_strength(patch_descriptors(images)) < 0.7
 
 
 def test_unseen_points_cost_as_much_as_unrelated_ones():
@@ -111,12 +113,12 @@ def test_the_best_of_the_other_photos_counts():
 
 def test_the_gradient_is_the_cost_and_goes_to_the_weights_alone():
     images, cameras = photos()
-    maps = descriptors(images)
+    maps = patch_descriptors(images)
     index, pixel = torch.tensor([0, 1]), torch.tensor([[40.5, 20.5], [32.5, 30.5]])
     depth = torch.tensor([1.5, 2.0, 2.5])
     points = cameras.rays(index, pixel).points(depth.expand(2, -1)).requires_grad_()
     weights = torch.tensor([[0.2, 0.5, 0.1], [0.0, 0.9, 0.1]], requires_grad=True)
-    value = consistency(weights, points, index, pixel, maps, cameras)
+    value = photo_consistency(weights, points, index, pixel, maps, cameras)
     expected = costs(images, cameras, depth, index, pixel)
     assert_close(value, (weights * expected).sum(-1))
     value.sum().backward()
@@ -129,7 +131,9 @@ def test_one_photo_alone_has_nothing_to_agree_with(count):
     images, cameras = photos(count)
     weights = torch.ones(1, 2, requires_grad=True)
     points = cameras.rays(torch.tensor([0]), torch.tensor([[5.5, 5.5]])).points(torch.tensor([[1.0, 2.0]]))
-    value = consistency(weights, points, torch.tensor([0]), torch.tensor([[5.5, 5.5]]), descriptors(images), cameras)
+    value = photo_consistency(
+        weights, points, torch.tensor([0]), torch.tensor([[5.5, 5.5]]), patch_descriptors(images), cameras
+    )
     value.sum().backward()
     assert value.item() == 0
     assert weights.grad.abs().max() == 0

@@ -274,16 +274,16 @@ def test_density_grid_is_even_at_first_and_not_negative():
 def test_density_grid_learns_a_target():
     """A ball of density 2 in empty space."""
     grid = DensityGrid(CENTER, 2.0, size=16)
-    optimiser = torch.optim.Adam(grid.parameters(), lr=1e-2)
+    optimizer = torch.optim.Adam(grid.parameters(), lr=1e-2)
     points = CENTER + 2 * (2 * torch.rand(2000, 3) - 1)
     distance = (points - CENTER).norm(dim=1)
     target = torch.where(distance < 1, 2.0, 0.01)
     start = (grid(points) - target).square().mean().item()
     for _ in range(150):
         loss = (grid(points) - target).square().mean()
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
     assert loss.item() < 0.1 * start
     with torch.no_grad():
         inside, outside = grid(points[distance < 0.7]), grid(points[distance > 1.5])

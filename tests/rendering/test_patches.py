@@ -50,7 +50,7 @@ def turned(patches, cameras):
 
 
 def test_known_patches_are_the_photo_at_their_rays(cameras, images):
-    sampler = PatchSampler(cameras, images, size=8, known_rgb=1.0)
+    sampler = PatchSampler(cameras, images, size=8, photo_fraction=1.0)
     patches = sampler.sample(200, generator())
     pixel = positions(patches, cameras)
     for i in range(3):
@@ -59,14 +59,14 @@ def test_known_patches_are_the_photo_at_their_rays(cameras, images):
         # a mean over the footprint differs from the middle by the curvature; within half a pixel of the border the
         # bilinear photo is constant
         assert_close(patches.photo[mine], expected, rtol=0, atol=4e-3)
-    assert patches.known.all()
+    assert patches.from_photo.all()
     assert_close(patches.rays.origins, cameras.origins[patches.camera][:, None, None].expand(200, 8, 8, 3))
 
 
 def test_a_patch_over_the_whole_photo_is_its_block_mean():
     photo = torch.rand(1, 24, 24, 3)
     camera = Cameras(torch.eye(3, 4)[None], torch.full((1, 2), 30.0), torch.full((1, 2), 12.0), 24, 24)
-    sampler = PatchSampler(camera, photo, size=8, focal=10.0, known_rgb=1.0)
+    sampler = PatchSampler(camera, photo, size=8, focal=10.0, photo_fraction=1.0)
     patches = sampler.sample(2, generator())
     blocks = photo[0].reshape(8, 3, 8, 3, 3).mean((1, 3)).permute(2, 0, 1)
     assert_close(patches.photo, blocks.expand(2, 3, 8, 8), rtol=0, atol=1e-5)
@@ -78,7 +78,7 @@ def test_a_patch_over_the_whole_photo_is_its_block_mean():
 def test_a_patch_finer_than_the_photo_is_bilinear():
     photo = torch.rand(1, 16, 20, 3)
     camera = Cameras(torch.eye(3, 4)[None], torch.full((1, 2), 30.0), torch.tensor([[10.0, 8.0]]), 20, 16)
-    sampler = PatchSampler(camera, photo, size=6, focal=90.0, known_rgb=1.0)
+    sampler = PatchSampler(camera, photo, size=6, focal=90.0, photo_fraction=1.0)
     patches = sampler.sample(20, generator())
     pixel = positions(patches, camera)
     grid = 2 * pixel / torch.tensor([20.0, 16.0]) - 1
@@ -88,9 +88,9 @@ def test_a_patch_finer_than_the_photo_is_bilinear():
     assert_close(patches.photo[inner], expected[inner], rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("known_rgb", [0.0, 1.0])
-def test_a_patchs_camera_sees_its_rays(cameras, images, known_rgb):
-    patches = PatchSampler(cameras, images, size=6, known_rgb=known_rgb).sample(20, generator())
+@pytest.mark.parametrize("photo_fraction", [0.0, 1.0])
+def test_a_patchs_camera_sees_its_rays(cameras, images, photo_fraction):
+    patches = PatchSampler(cameras, images, size=6, photo_fraction=photo_fraction).sample(20, generator())
     assert (patches.cameras.width, patches.cameras.height) == (6, 6)
     for k in range(20):
         rays = patches.cameras.image_rays(k)
@@ -100,7 +100,9 @@ def test_a_patchs_camera_sees_its_rays(cameras, images, known_rgb):
 
 @pytest.mark.parametrize("size", [1, 8, 24])
 def test_whole_patches_lie_inside_the_photo_and_reach_its_corners(cameras, images, size):
-    patches = PatchSampler(cameras, images, size=size, known_rgb=1.0, focal=(40.0, 180.0)).sample(3000, generator())
+    patches = PatchSampler(cameras, images, size=size, photo_fraction=1.0, focal=(40.0, 180.0)).sample(
+        3000, generator()
+    )
     pixel = positions(patches, cameras)
     half = cameras.focal[patches.camera] / patches.focal[:, None] / 2
     low, high = pixel.amin((1, 2)) - half, pixel.amax((1, 2)) + half
@@ -112,7 +114,7 @@ def test_whole_patches_lie_inside_the_photo_and_reach_its_corners(cameras, image
 
 
 def test_places_are_uniform_over_what_fits(cameras, images):
-    sampler = PatchSampler(cameras, images, size=8, focal=100.0, known_rgb=1.0)
+    sampler = PatchSampler(cameras, images, size=8, focal=100.0, photo_fraction=1.0)
     patches = sampler.sample(4000, generator())
     mine = patches.camera == 0
     room = torch.tensor([WIDTH, HEIGHT]) - 8 * cameras.focal[0] / 100
@@ -127,7 +129,7 @@ def test_focal_lengths_are_log_uniform_and_pixels_as_far_apart_as_they_say(camer
     assert 0 <= share.min() < 0.01
     assert 0.99 < share.max() <= 1
     assert share.mean().item() == pytest.approx(0.5, abs=0.02)
-    known = patches.known
+    known = patches.from_photo
     step = positions(patches, cameras)[known, 0].diff(dim=1)[..., 0]
     pitch = cameras.focal[patches.camera, 0] / patches.focal
     assert_close(step, pitch[known, None].expand_as(step), rtol=0, atol=2e-3)
@@ -146,14 +148,14 @@ def test_focal_lengths_that_do_not_fit_are_not_drawn(cameras, images):
 
 @pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
 def test_share_of_known_patches(cameras, images, share):
-    patches = PatchSampler(cameras, images, size=4, known_rgb=share).sample(4000, generator())
-    found = patches.known.float().mean().item()
+    patches = PatchSampler(cameras, images, size=4, photo_fraction=share).sample(4000, generator())
+    found = patches.from_photo.float().mean().item()
     assert found == share if share in (0, 1) else found == pytest.approx(share, abs=0.03)
-    assert not patches.photo[~patches.known].any()
+    assert not patches.photo[~patches.from_photo].any()
 
 
 def test_shifts_fill_a_cube_in_the_cameras_axes(cameras, images):
-    sampler = PatchSampler(cameras, images, size=4, translation=0.5, rotation=0.0, known_rgb=0.0)
+    sampler = PatchSampler(cameras, images, size=4, translation=0.5, rotation=0.0, photo_fraction=0.0)
     patches = sampler.sample(4000, generator())
     shift, _ = turned(patches, cameras)
     assert shift.abs().max() <= 0.5 + 1e-5
@@ -166,7 +168,7 @@ def test_shifts_fill_a_cube_in_the_cameras_axes(cameras, images):
 def test_turns_have_uniform_angles_and_never_exceed_the_named_one(cameras, images):
     one = cameras[0]
     camera = Cameras(torch.eye(3, 4)[None], one.focal, one.center, WIDTH, HEIGHT)
-    sampler = PatchSampler(camera, images[:1], size=4, translation=0.0, rotation=0.7, known_rgb=0.0)
+    sampler = PatchSampler(camera, images[:1], size=4, translation=0.0, rotation=0.7, photo_fraction=0.0)
     pose = sampler._moved(torch.zeros(5000, dtype=torch.long), draw_of(generator()))
     trace = pose[:, :, :3].diagonal(dim1=1, dim2=2).sum(-1)
     angle = ((trace - 1) / 2).clamp(-1, 1).acos()
@@ -189,7 +191,7 @@ def draw_of(source):
 
 def test_rays_turn_with_the_camera_and_keep_planar_depth(cameras, images):
     """Angles between a patch's rays are those in its base camera; some unit forward axis sees depth 1 everywhere."""
-    patches = PatchSampler(cameras, images, size=6, known_rgb=0.0, rotation=0.5).sample(50, generator())
+    patches = PatchSampler(cameras, images, size=6, photo_fraction=0.0, rotation=0.5).sample(50, generator())
     directions = patches.rays.directions.flatten(1, 2).double()
     forward = torch.linalg.lstsq(directions, torch.ones(50, 36, 1).double()).solution[..., 0]
     assert_close(directions @ forward[..., None], torch.ones(50, 36, 1).double(), rtol=0, atol=1e-4)
@@ -200,13 +202,13 @@ def test_rays_turn_with_the_camera_and_keep_planar_depth(cameras, images):
 
 def test_poses_between_cameras(cameras, images):
     sampler = PatchSampler(
-        cameras, images, size=4, translation=0.0, rotation=0.0, known_rgb=0.5, interpolate=1.0, focal=100.0
+        cameras, images, size=4, translation=0.0, rotation=0.0, photo_fraction=0.5, interpolate=1.0, focal=100.0
     )
     patches = sampler.sample(600, generator())
     origin = patches.rays.origins[:, 0, 0]
     base = cameras.origins[patches.camera]
-    assert_close(origin[patches.known], base[patches.known])
-    free = origin[~patches.known]
+    assert_close(origin[patches.from_photo], base[patches.from_photo])
+    free = origin[~patches.from_photo]
     ends = cameras.origins
     gaps = []
     for i in range(3):
@@ -239,7 +241,7 @@ def test_known_photos_agree_with_a_neighbouring_view_by_depth(data):
     scene = load_scene(data("rooms-eval") / "room-01001")
     assert scene.depth is not None
     a, b = scene.train[0], scene.train[1]
-    sampler = PatchSampler(scene.cameras[a], scene.images[a][None], known_rgb=1.0)
+    sampler = PatchSampler(scene.cameras[a], scene.images[a][None], photo_fraction=1.0)
     patches = sampler.sample(100, generator())
     pixel = positions(patches, scene.cameras[a])
     x, y = pixel.floor().long().unbind(-1)
@@ -264,7 +266,7 @@ def test_known_photos_agree_with_a_neighbouring_view_by_depth(data):
         ({"focal": 0.0}, "0 < focal low"),
         ({"translation": -0.1}, "translation of at least 0 metres .* got -0.1"),
         ({"rotation": 4.0}, "rotation of 0 to pi radians; got 0.2 and 4.0"),
-        ({"known_rgb": 1.1}, r"probabilities in \[0, 1\]; got 1.1"),
+        ({"photo_fraction": 1.1}, r"probabilities in \[0, 1\]; got 1.1"),
         ({"interpolate": math.nan}, "probabilities"),
         ({"size": 72}, "a patch of 72 pixels needs a focal length of at least 200 px to fit .* at most 180"),
         ({"images": torch.zeros(2, HEIGHT, WIDTH, 3)}, r"images of shape \(2, 72, 96, 3\) .* expect \(3, 72, 96, 3\)"),

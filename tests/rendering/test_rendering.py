@@ -28,14 +28,14 @@ def seeded(seed=0):
 class Body:
     """A field and its proposal: `density` where `inside(points)`, of one colour."""
 
-    def __init__(self, inside, density=1e4, colour=(1.0, 0.5, 0.25)):
-        self.inside, self.value, self.colour = inside, density, torch.tensor(colour)
+    def __init__(self, inside, density=1e4, color=(1.0, 0.5, 0.25)):
+        self.inside, self.value, self.color = inside, density, torch.tensor(color)
 
     def density(self, points):
         return self.value * self.inside(points).float()
 
     def __call__(self, points, directions):
-        return self.density(points), self.colour.expand(len(points), 3)
+        return self.density(points), self.color.expand(len(points), 3)
 
 
 def show(body, rays, *, samples=64, proposal_samples=96, **more):
@@ -467,7 +467,7 @@ def test_a_proposal_learns_where_the_field_is():
     table = torch.zeros(32, requires_grad=True)
     body = Body(lambda p: p[:, 2] > 2.0)
     rays = Rays(torch.zeros(64, 3), torch.tensor([0.0, 0, 1]).expand(64, 3))
-    optimiser = torch.optim.Adam([table], lr=0.2)
+    optimizer = torch.optim.Adam([table], lr=0.2)
 
     def proposal(points):
         place = (points[:, 2] / NEAR).log() / math.log(FAR / NEAR) * 32
@@ -476,9 +476,9 @@ def test_a_proposal_learns_where_the_field_is():
     generator = seeded()
     for _ in range(60):
         shown = render(body, rays, proposal=proposal, near=NEAR, far=FAR, generator=generator)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         proposal_loss(shown).backward()
-        optimiser.step()
+        optimizer.step()
     weight = shown.proposal_weights.detach().mean(0)
     wall = math.log(2.0 / NEAR) / math.log(FAR / NEAR)
     middle = shown.proposal_edges.unfold(1, 2, 1).mean((0, 2))

@@ -94,7 +94,7 @@ def test_colour_is_a_sum_of_harmonics():
     unit = (points - field.low) / field.size
     terms = spherical_harmonics(directions, 2)
     view = trilinear(field.view, unit).reshape(7, 8, 3)
-    expected = trilinear(field.colour, unit)
+    expected = trilinear(field.color, unit)
     for k in range(8):
         expected = expected + terms[:, k + 1, None] * view[:, k]
     assert_close(rgb, expected.sigmoid())

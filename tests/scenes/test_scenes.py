@@ -40,9 +40,9 @@ def photo(path, seed, size=(WIDTH, HEIGHT)):
 def llff(folder, count=10, *, near=2.0, far=8.0, images="images_8", size=(WIDTH, HEIGHT)):
     """An LLFF folder of full-size photos eight times as large as those in it."""
     pose = poses(count)
-    right, down, forward, centre = pose.unbind(-1)
+    right, down, forward, origin = pose.unbind(-1)
     intrinsics = torch.tensor([HEIGHT * 8.0, WIDTH * 8, 400]).expand(count, 3)
-    matrix = torch.stack([down, right, -forward, centre, intrinsics], -1)
+    matrix = torch.stack([down, right, -forward, origin, intrinsics], -1)
     bounds = torch.stack([near + 0.01 * torch.arange(count), far + 0.1 * torch.arange(count)], -1)
     np.save(folder / "poses_bounds.npy", torch.cat([matrix.reshape(count, 15), bounds], -1).double().numpy())
     for i in range(count):
@@ -342,15 +342,15 @@ def test_depth_is_never_mixed():
 # The depth of a scene from its photos.
 
 
-def wall(depth, centres, *, unit=1.0):
+def wall(depth, origins, *, unit=1.0):
     """Photos of a textured wall at planar depth `depth`, by cameras in a plane before it."""
     generator = torch.Generator().manual_seed(0)
     texture = functional.interpolate(torch.rand(1, 3, 96, 96, generator=generator), scale_factor=4, mode="bicubic")
-    pose = torch.eye(3, 4).repeat(len(centres), 1, 1)
-    pose[:, :, 3] = unit * torch.tensor(centres)
-    cameras = Cameras(pose, torch.full((len(centres), 2), 120.0), torch.tensor([[80.0, 60.0]]).repeat(3, 1), 160, 120)
+    pose = torch.eye(3, 4).repeat(len(origins), 1, 1)
+    pose[:, :, 3] = unit * torch.tensor(origins)
+    cameras = Cameras(pose, torch.full((len(origins), 2), 120.0), torch.tensor([[80.0, 60.0]]).repeat(3, 1), 160, 120)
     photos = []
-    for i in range(len(centres)):
+    for i in range(len(origins)):
         spot = cameras.image_rays(i).points(torch.full((120, 160, 1), unit * depth))[:, :, 0, :2] / (unit * depth)
         photos.append(functional.grid_sample(texture, spot[None], align_corners=False)[0].permute(1, 2, 0))
     return torch.stack(photos).clamp(0, 1), cameras

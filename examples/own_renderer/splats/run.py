@@ -110,7 +110,7 @@ def _fitted(
         more["terms"] = partial(hand_made, recipe)
     if prior is not None:
         focal = prior.card.focal or (80.0, 180.0)
-        sampler = PatchSampler(cameras, photos, size=prior.card.size[0], focal=focal, known_rgb=recipe.known)
+        sampler = PatchSampler(cameras, photos, size=prior.card.size[0], focal=focal, photo_fraction=recipe.known)
         nearby = Nearby(sampler, RGBD.for_card(prior.card), recipe, draw)
         more |= {"elsewhere": nearby, "size": sampler.size}  # the hand-made terms see the same views
         if regularize != "geometric":
@@ -146,7 +146,7 @@ class Nearby:
             return self.transform(shown["rgb"], shown["depth"]), torch.tensor(True, device=self.draw.device)[
                 None, None, None, None
             ]
-        known, count = self.patches.known, len(self.patches)
+        known, count = self.patches.from_photo, len(self.patches)
         rgb = torch.where(known[:, None, None, None], self.patches.photo, shown["rgb"][-count:])
         return self.transform(rgb, shown["depth"][-count:]), self.transform.photo_mask(known)
 

@@ -29,8 +29,8 @@ def composite_dense(
     *rays, n = tau.shape
     flat = (math.prod(rays), n)
     tau, depth, starts, ends = (x.reshape(flat) for x in (tau, depth, starts, ends))
-    weights, colour, *sums = _Composite.apply(tau, rgb.reshape(*flat, rgb.shape[-1]), depth, starts, ends)
-    return weights.reshape(*rays, n), colour.reshape(*rays, rgb.shape[-1]), *(x.reshape(rays) for x in sums)
+    weights, color, *sums = _Composite.apply(tau, rgb.reshape(*flat, rgb.shape[-1]), depth, starts, ends)
+    return weights.reshape(*rays, n), color.reshape(*rays, rgb.shape[-1]), *(x.reshape(rays) for x in sums)
 
 
 class _Composite(torch.autograd.Function):
@@ -49,12 +49,12 @@ class _Composite(torch.autograd.Function):
         gap = (middle[:, 1:] - middle[:, :-1]).mul_(prefix[:, :-1])
         apart = torch.linalg.vecdot(gap, prefix[:, -1:] - prefix[:, :-1])
         spread = apart + torch.linalg.vecdot(w * w, ends - starts) / 3
-        colour = torch.bmm(w[:, None], rgb)[:, 0]  # no tensor of rays x n x c
-        return w, colour, torch.linalg.vecdot(w, depth), (w / depth).sum(-1), opacity.clone(), spread
+        color = torch.bmm(w[:, None], rgb)[:, 0]  # no tensor of rays x n x c
+        return w, color, torch.linalg.vecdot(w, depth), (w / depth).sum(-1), opacity.clone(), spread
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, gw, gcolour, gdepth, ginverse, gopacity, gspread):  # pyright: ignore[reportIncompatibleMethodOverride]
+    def backward(ctx, gw, gcolor, gdepth, ginverse, gopacity, gspread):  # pyright: ignore[reportIncompatibleMethodOverride]
         rgb, depth, starts, ends, w, behind, prefix = ctx.saved_tensors
         _, rgb_too, depth_too, starts_too, ends_too = ctx.needs_input_grad
         drgb = ddepth = dstarts = dends = None
@@ -67,9 +67,9 @@ class _Composite(torch.autograd.Function):
             total.add_(gw)
         if gopacity is not None:
             total.add_(gopacity[:, None])
-        if gcolour is not None:
+        if gcolor is not None:
             drgb = torch.empty_like(rgb) if rgb_too else None
-            for channel, g in enumerate(gcolour[:, :, None].unbind(1)):  # strided, and faster than products so narrow
+            for channel, g in enumerate(gcolor[:, :, None].unbind(1)):  # strided, and faster than products so narrow
                 total.addcmul_(rgb[..., channel], g)
                 if drgb is not None:
                     torch.mul(w, g, out=drgb[..., channel])

@@ -41,8 +41,8 @@ def composite_triton(
     """Return weights, colour, depth, inverse depth, opacity and distortion, as `composite` defines them."""
     rays = tau.shape[:-1] if offsets is None else (len(offsets) - 1,)
     offsets = None if offsets is None else offsets.contiguous()
-    weights, colour, *sums = _Composite.apply(*(x.contiguous() for x in (tau, rgb, depth, starts, ends)), offsets)
-    return weights, colour.reshape(*rays, rgb.shape[-1]), *(x.reshape(rays) for x in sums)
+    weights, color, *sums = _Composite.apply(*(x.contiguous() for x in (tau, rgb, depth, starts, ends)), offsets)
+    return weights, color.reshape(*rays, rgb.shape[-1]), *(x.reshape(rays) for x in sums)
 
 
 class _Composite(torch.autograd.Function):
@@ -50,15 +50,15 @@ class _Composite(torch.autograd.Function):
     def forward(ctx, tau, rgb, depth, starts, ends, offsets):
         rays = math.prod(tau.shape[:-1]) if offsets is None else len(offsets) - 1
         weights = torch.empty_like(tau)
-        colour = torch.empty(rays, rgb.shape[-1], device=tau.device)
+        color = torch.empty(rays, rgb.shape[-1], device=tau.device)
         sums = [torch.empty(rays, device=tau.device) for _ in range(5)]
         given = (tau, rgb, depth, starts, ends)
         if rays:
-            _launch(_forward, rays, *given, offsets, weights, colour, *sums, *_sizes(tau, rgb, offsets))
+            _launch(_forward, rays, *given, offsets, weights, color, *sums, *_sizes(tau, rgb, offsets))
         *outputs, first = sums
         ctx.save_for_backward(*given, offsets, outputs[2], first)
         ctx.set_materialize_grads(False)
-        return weights, colour, *outputs
+        return weights, color, *outputs
 
     @staticmethod
     @once_differentiable
@@ -147,7 +147,7 @@ def _forward(
     ray = tl.program_id(0).to(tl.int64)
     first, last = _span(ray, offset_ptr, samples)
     c = tl.arange(0, CP)
-    colour = tl.zeros([CP], tl.float32)
+    color = tl.zeros([CP], tl.float32)
     passed, weight, far, depth_sum, inverse_sum, spread, way, first_sum = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     for piece in range(0, last - first, BLOCK):
         begin = first + piece
@@ -166,11 +166,11 @@ def _forward(
         inverse_sum += tl.sum(w / t, 0)
         both = inside[:, None] & (c < C)[None, :]
         rgb = tl.load(rgb_ptr + i[:, None] * C + c[None, :], mask=both, other=0.0).to(tl.float32)  # [BLOCK, CP]
-        colour += tl.sum(w[:, None] * rgb, 0)
+        color += tl.sum(w[:, None] * rgb, 0)
         weight += tl.sum(w, 0)
         far += tl.sum(steps, 0)
         way += tl.sum(gap, 0)
-    tl.store(rgb_sum_ptr + ray * C + c, colour, mask=c < C)
+    tl.store(rgb_sum_ptr + ray * C + c, color, mask=c < C)
     tl.store(depth_sum_ptr + ray, depth_sum)
     tl.store(inverse_sum_ptr + ray, inverse_sum)
     tl.store(opacity_ptr + ray, weight)

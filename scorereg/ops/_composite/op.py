@@ -104,8 +104,8 @@ def composite_reference(
     middle = (starts + ends) / 2
     apart = (w[..., :, None] * w[..., None, :] * (middle[..., :, None] - middle[..., None, :]).abs()).sum((-2, -1))
     spread = apart + (w.square() * (ends - starts)).sum(-1) / 3
-    colour = (w[..., None] * rgb).sum(-2)
-    return Composite(w, colour, (w * depth).sum(-1), (w / depth).sum(-1), w.sum(-1), spread)
+    color = (w[..., None] * rgb).sum(-2)
+    return Composite(w, color, (w * depth).sum(-1), (w / depth).sum(-1), w.sum(-1), spread)
 
 
 def _places(offsets: Int[Tensor, " bounds"], samples: int) -> tuple[Int[Tensor, " m"], Int[Tensor, " m"]]:

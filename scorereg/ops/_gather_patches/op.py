@@ -102,10 +102,10 @@ def gather_patches_reference(
         for right, down in ((0, 0), (1, 0), (0, 1), (1, 1)):
             share = [u if side else 1 - u for u, side in zip((texel - low).unbind(-1), (right, down), strict=True)]
             j, i = (low.long() + torch.tensor([right, down], device=low.device)).unbind(-1)
-            colour = source[index, i.clamp_max(images.shape[2] - 1), j.clamp_max(images.shape[3] - 1)]
-            colour = colour.double() if images.dtype == torch.float64 else colour.float()
-            values = values + (share[0] * share[1])[..., None] * colour
-            unknown = unknown + (share[0] * share[1]).detach() * (colour[..., -1] <= 0)
+            color = source[index, i.clamp_max(images.shape[2] - 1), j.clamp_max(images.shape[3] - 1)]
+            color = color.double() if images.dtype == torch.float64 else color.float()
+            values = values + (share[0] * share[1])[..., None] * color
+            unknown = unknown + (share[0] * share[1]).detach() * (color[..., -1] <= 0)
     return _known(values.movedim(-1, 1), unknown, valid, images.dtype, d_min)
 
 
