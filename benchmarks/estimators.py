@@ -6,7 +6,8 @@ The colours of a patch and a share of its disparities are known; gradient descen
 the same steps, the same falling sigma, and the weight with which its gradient is x - D(x) but for the noise, so direct
 and RED become one; what is compared is the noise and what the prior is held against. `error` is the RMSE over unknown
 disparities, in prior space, as a ratio to that of filling in the mean of the known ones; `cost` is the CPU time of a
-loss, forward and backward, as a ratio to a bare forward of the network; for VSD with the training of its particles.
+loss, forward and backward, as a ratio to a bare forward of the network; for VSD with the
+training of its `RenderDenoiser`.
 
 Direct, SDS, SJC and SDI go to what is most expected, VSD to a sample: at the same knowledge its error is larger.
 """
@@ -27,25 +28,26 @@ from scorereg import NetworkPrior, ScoreLoss, load_prior, schedules
 from scorereg.data.frames.build import load_pyramid
 from scorereg.data.frames.discover import find_frames
 from scorereg.data.frames.split import split_scenes
-from scorereg.estimators import Name, by_name
+from scorereg.estimators import EstimatorName, by_name
 from scorereg.evaluation.datasets import plain_patches
-from scorereg.score_loss.vsd import Particles
+from scorereg.score_loss.vsd import RenderDenoiser
 
 RATE = 0.3  # of the way to what the prior expects, in each step
 
 
 def contenders(prior: NetworkPrior, sigma: Callable[[int], float]) -> dict[str, ScoreLoss]:
     """The estimators by name, all with the weight with which the gradient is x - D(x) in expectation."""
-    names: dict[str, Name] = {
+    names: dict[str, EstimatorName] = {
         "direct, RED": "direct",
         "SDS, SJC, RED-diff": "sds",
         "SJC, not reduced": "sjc-unreduced",
         "SDI": "sdi",
         "VSD": "vsd",
     }
-    particles = Particles(prior)
+    denoiser = RenderDenoiser(prior)
     return {
-        title: by_name(name, prior, w=torch.square, particles=particles, sigma=sigma) for title, name in names.items()
+        title: by_name(name, prior, w=torch.square, render_denoiser=denoiser, sigma=sigma)
+        for title, name in names.items()
     }
 
 
@@ -63,15 +65,15 @@ def complete(
     loss: ScoreLoss, start: Float[Tensor, "b c h w"], known: Bool[Tensor, "b c h w"], sigma: Callable[[int], float],
     steps: int,
 ) -> tuple[Float[Tensor, "b c h w"], list[float]]:  # fmt: skip
-    """Return the completed patches, and the CPU seconds of each step's loss, with what its particles learn."""
+    """Return the completed patches, and the CPU seconds of each step, for VSD with the training of its denoiser."""
     x, seconds = start.clone().requires_grad_(), []
     optimiser = torch.optim.SGD([x], lr=RATE * len(x))
     generator = torch.Generator().manual_seed(0)
     for step in range(steps):
         optimiser.zero_grad()
         begun = time.process_time()
-        if isinstance(loss.against, Particles):
-            loss.against.learn(x, sigma(step), generator)
+        if isinstance(loss.control, RenderDenoiser):
+            loss.control.learn(x, sigma(step), generator)
         loss(x, step=step, known=known, generator=generator).backward()
         seconds.append(time.process_time() - begun)
         optimiser.step()

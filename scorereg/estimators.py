@@ -1,12 +1,12 @@
-r"""The published score estimators, each as the settings of a `ScoreLoss` that make it.
+r"""Published score estimators: functions that return a `ScoreLoss` with the settings of a paper.
 
     x            patch in prior space; sigma its noise level; x_sigma = x + sigma n with noise n
-    eps_hat      noise that the prior sees, (x_sigma - D(x_sigma, sigma)) / sigma
+    eps_hat      noise estimate of the prior, (x_sigma - D(x_sigma, sigma)) / sigma
     w(sigma)     weight of the published gradient: a number, or a function of sigma, of the step, or of both
 
-Papers with variance-preserving noise write x_t = a x + b n. Their network at t, asked in our units, is the same at
-sigma = b / a, so b^2 = sigma^2 / (1 + sigma^2) and a^2 = 1 / (1 + sigma^2). Gradients are those on x of one patch; a
-batch of b patches divides them by b.
+Papers with variance-preserving noise write x_t = a x + b n. Their network at t is the denoiser here at sigma = b / a,
+so b^2 = sigma^2 / (1 + sigma^2) and a^2 = 1 / (1 + sigma^2). Gradients below are those to one patch x; a batch of b
+patches divides them by b.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,13 +18,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from scorereg.priors.base import Prior
-from scorereg.score_loss.arguments import weight_of
-from scorereg.score_loss.gradient_scale import over_space
+from scorereg.score_loss.arguments import Weight, describe, renamed_arguments, weight_of
+from scorereg.score_loss.gradient_scale import append_spatial_axes
 from scorereg.score_loss.loss import ScoreLoss
 
 __all__ = [
-    "Name",
-    "Settings",
+    "EstimatorName",
+    "ScoreLossOptions",
     "by_name",
     "ddim_noise",
     "direct",
@@ -37,12 +37,11 @@ __all__ = [
     "vsd",
 ]
 
-Name = Literal["direct", "sds", "sjc-unreduced", "sdi", "vsd"]
-W = float | int | Callable[..., Any]
+EstimatorName = Literal["direct", "sds", "sjc-unreduced", "sdi", "vsd"]
 
 
-class Settings(TypedDict, total=False):
-    """What every estimator takes beside its own arguments, and hands on to `ScoreLoss`."""
+class ScoreLossOptions(TypedDict, total=False):
+    """Keyword arguments that every estimator passes to `ScoreLoss`."""
 
     sigma: float | int | Callable[[int], Any] | None
     channel_weights: Sequence[float | int] | Mapping[str, float | int] | None
@@ -52,60 +51,62 @@ class Settings(TypedDict, total=False):
     gate: float | None
 
 
-def direct(prior: Prior, *, w: W = 1.0, **settings: Unpack[Settings]) -> ScoreLoss:
-    r"""The score of the patch itself, no noise added: $-w\,\nabla \log p_\sigma(x) = w\,(x - D(x)) / \sigma^2$.
+def direct(prior: Prior, *, w: Weight = 1.0, **options: Unpack[ScoreLossOptions]) -> ScoreLoss:
+    r"""Negative score of the patch, without added noise: $-w\,\nabla \log p_\sigma(x) = w\,(x - D(x)) / \sigma^2$.
 
     Source: DiffusioNeRF (arXiv 2302.12231), with w = 1.
     """
-    return _loss(prior, settings, w, power=0)
+    return _loss(prior, options, w, power=0)
 
 
-def red(prior: Prior, *, w: W = 1.0, **settings: Unpack[Settings]) -> ScoreLoss:
-    r"""What a denoiser would take away: $w\,(x - D(x))$.
+def red(prior: Prior, *, w: Weight = 1.0, **options: Unpack[ScoreLossOptions]) -> ScoreLoss:
+    r"""Denoising residual: $w\,(x - D(x))$.
 
     Source: Regularization by Denoising (arXiv 1611.02862).
     """
-    return _loss(prior, settings, w, power=2)
+    return _loss(prior, options, w, power=2)
 
 
 def sds_weight(sigma: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
-    """b^2 of a variance-preserving process, sigma^2 / (1 + sigma^2): the usual weight of SDS."""
+    """Usual weight of SDS: b^2 of a variance-preserving process, sigma^2 / (1 + sigma^2)."""
     return sigma.square() / (1 + sigma.square())
 
 
-def sds(prior: Prior, *, w: W = sds_weight, **settings: Unpack[Settings]) -> ScoreLoss:
-    r"""Score distillation: $w(\sigma)\,(\hat\epsilon - n)$, the prior's idea of the noise less the noise itself.
+def sds(prior: Prior, *, w: Weight = sds_weight, **options: Unpack[ScoreLossOptions]) -> ScoreLoss:
+    r"""Score distillation sampling: $w(\sigma)\,(\hat\epsilon - n)$, the estimated noise minus the added noise.
 
     Usual weights are `sds_weight`, 1, and `lambda s: sds_weight(s) / (1 + s**2) ** 0.5`. The paper draws sigma anew for
-    each patch and step: give the call a random one, or the class a function of the step that returns one.
+    each patch and step: pass a random one to the call, or a function of the step that returns one to the constructor.
 
     Source: DreamFusion (arXiv 2209.14988), eq. 3.
     """
-    return _loss(prior, settings, w, perturb=True)
+    return _loss(prior, options, w, perturb=True)
 
 
-def sjc(prior: Prior, *, variance_reduction: bool = True, w: W = 1.0, **settings: Unpack[Settings]) -> ScoreLoss:
-    r"""Score Jacobian chaining: $w\,(x - D(x_\sigma)) / \sigma$, or, not reduced, with $x_\sigma$ for the first x.
+def sjc(
+    prior: Prior, *, variance_reduction: bool = True, w: Weight = 1.0, **options: Unpack[ScoreLossOptions]
+) -> ScoreLoss:
+    r"""Score Jacobian chaining: $w\,(x - D(x_\sigma)) / \sigma$; without variance reduction $x_\sigma$ replaces x.
 
-    The two agree in expectation, as n has mean 0. Of the noise, the first lets through what the prior takes for
-    signal, the second what it takes for noise: so the first is the quieter where sigma is large, and only there. The
-    weight is that of the released code; the score as the paper defines it has another 1 / sigma, `w=lambda s: 1 / s`.
+    The expectations are equal, as n has mean 0. The noise in the gradient is the part of n that D keeps, without
+    variance reduction the part that D removes; so the variance is reduced only where sigma is large. The weight is that
+    of the released code; the score as defined in the paper has another 1 / sigma, `w=lambda s: 1 / s`.
 
-    Source: Score Jacobian Chaining (arXiv 2212.00774), as "perturb and average scoring".
+    Source: Score Jacobian Chaining (arXiv 2212.00774), "perturb and average scoring".
     """
-    against = None if variance_reduction else _Query(prior.channels)
-    return _loss(prior, settings, w, perturb=True, against=against)
+    control = None if variance_reduction else _Identity(prior.channels)
+    return _loss(prior, options, w, perturb=True, control=control)
 
 
-def red_diff(prior: Prior, *, w: W = lambda s: s, **settings: Unpack[Settings]) -> ScoreLoss:
-    r"""Variational sampling: $w(\sigma)\,(\hat\epsilon - n)$ with $w = b/a = \sigma$, and sigma falling over the fit.
+def red_diff(prior: Prior, *, w: Weight = lambda s: s, **options: Unpack[ScoreLossOptions]) -> ScoreLoss:
+    r"""Variational sampling: $w(\sigma)\,(\hat\epsilon - n)$ with $w = b/a = \sigma$, for a falling sigma.
 
-    The paper also tries `torch.sqrt`, `torch.square` and `torch.log1p` for w. Give a falling sigma:
+    The paper also tries `torch.sqrt`, `torch.square` and `torch.log1p` for w. A falling sigma is, for example,
     `sigma=schedules.log_linear(2.0, 0.02, 0, steps)`.
 
     Source: RED-diff (arXiv 2305.04391).
     """
-    return _loss(prior, settings, w, perturb=True)
+    return _loss(prior, options, w, perturb=True)
 
 
 def sdi(
@@ -114,73 +115,85 @@ def sdi(
     steps: int = 10,
     lowest: float = 0.02,
     loudest: float | int = 1.0,
-    w: W = 1.0,
-    **settings: Unpack[Settings],
+    w: Weight = 1.0,
+    **options: Unpack[ScoreLossOptions],
 ) -> ScoreLoss:
-    r"""SDS with the noise that DDIM would have made x of: $w(\sigma)\,(\hat\epsilon - n)$ with n from `ddim_noise`.
+    r"""SDS with noise from DDIM inversion of the patch: $w(\sigma)\,(\hat\epsilon - n)$ with n from `ddim_noise`.
 
-    Deterministic, so without the variance and the blur of SDS. It asks the prior `steps` times more. The noise that is
-    found is weaker than sigma says on clean patches, and stronger on those that the prior finds unlikely. There the
-    prior takes a part of it for signal, the gradient then adds that part to x, and the next noise is stronger still:
-    so it is scaled down to `loudest`, which the paper, whose renders are samples of large models, does without.
+    Deterministic, so without the variance and the blur of SDS, at `steps` more evaluations of the prior. The noise is
+    weaker than N(0, I) on clean patches, and stronger on patches that are unlikely under the prior. There the prior
+    takes a part of it for signal, the gradient adds that part to x, and the next noise is stronger still; therefore it
+    is limited to `loudest`. The paper, whose renders are samples of large models, has no limit.
 
     Source: Score Distillation via Reparametrized DDIM (arXiv 2405.15891).
 
     Args:
         prior: The denoiser.
-        steps: Of the inversion.
-        lowest: Noise level that the inversion begins with.
-        loudest: Root mean square, over each patch and channel, that the noise is at most given; `math.inf`: as found.
+        steps: Number of steps of the inversion.
+        lowest: Noise level at the first step of the inversion, > 0.
+        loudest: Largest root mean square of the noise in each patch and channel; `math.inf` for no limit.
         w: Weight.
-        **settings: Of `ScoreLoss`.
+        **options: Passed to `ScoreLoss`.
     """
-    return _loss(prior, settings, w, perturb=partial(_found_noise, prior, steps, lowest, loudest))
+    return _loss(prior, options, w, perturb=partial(_limited_ddim_noise, prior, steps, lowest, loudest))
 
 
-def vsd(prior: Prior, particles: Prior, *, w: W = sds_weight, **settings: Unpack[Settings]) -> ScoreLoss:
+@renamed_arguments(particles="render_denoiser")
+def vsd(
+    prior: Prior, render_denoiser: Prior, *, w: Weight = sds_weight, **options: Unpack[ScoreLossOptions]
+) -> ScoreLoss:
     r"""Variational score distillation: $w(\sigma)\,(\hat\epsilon - \hat\epsilon_\phi)$.
 
-    It rests where the prior and a denoiser of the renders see the same noise: renders that are spread like the data.
-    So it draws samples, whose error is larger than that of the mean which the other estimators go to.
+    The gradient is zero where the prior and a denoiser of the renders estimate the same noise, so where renders are
+    distributed like the data. The fit therefore ends at a sample, with a larger error than the mean at which the other
+    estimators end.
 
     Source: ProlificDreamer (arXiv 2305.16213).
 
     Args:
-        prior: The denoiser of the data.
-        particles: The denoiser of what is being fitted, of the same channels. You train it between the steps, to
-            denoise the present renders, as `scorereg.score_loss.vsd.Particles` does; where it equals the prior, nothing
-            moves. It has to be able to become as good as the prior is: against a weaker one, such as a linear filter,
-            the difference between the two denoisers never ends, and drives the renders away.
+        prior: Denoiser of the data.
+        render_denoiser: Denoiser of the current renders, with the same channels, trained between the steps of the fit,
+            as by `scorereg.score_loss.RenderDenoiser`. It needs the capacity of the prior: with a weaker one, such as a
+            linear filter, the difference does not vanish, and the renders diverge. `particles` is the deprecated name.
         w: Weight.
-        **settings: Of `ScoreLoss`.
+        **options: Passed to `ScoreLoss`.
     """
-    return _loss(prior, settings, w, perturb=True, against=particles)
+    return _loss(prior, options, w, perturb=True, control=render_denoiser)
 
 
+@renamed_arguments(particles="render_denoiser")
 def by_name(
-    name: Name, prior: Prior, *, w: W = 1.0, particles: Prior | None = None, **settings: Unpack[Settings]
+    name: EstimatorName,
+    prior: Prior,
+    *,
+    w: Weight = 1.0,
+    render_denoiser: Prior | None = None,
+    **options: Unpack[ScoreLossOptions],
 ) -> ScoreLoss:
-    r"""An estimator with the expected gradient of `direct(prior, w=w)`, so that a weight means the same for all.
+    r"""Return an estimator by name, scaled so that its expected gradient is that of `direct(prior, w=w)`.
 
-    So scaled, RED is `"direct"` with w = sigma^2, and SJC and RED-diff are `"sds"`.
+    With this scale RED is `"direct"` with w = sigma^2, and SJC and RED-diff are `"sds"`.
 
     Args:
-        name: Which.
+        name: One of `EstimatorName`.
         prior: The denoiser.
         w: Weight of the score.
-        particles: The second denoiser of `"vsd"`.
-        **settings: Of `ScoreLoss`.
+        render_denoiser: Second denoiser, required for `"vsd"`. `particles` is the deprecated name.
+        **options: Passed to `ScoreLoss`.
 
     Raises:
-        ValueError: If there is no such name, or `"vsd"` lacks its particles.
+        ValueError: If the name is unknown, or `"vsd"` has no `render_denoiser`.
     """
-    if name not in get_args(Name):
-        raise ValueError(f"No estimator is called {name!r}; choose one of {', '.join(get_args(Name))}.")
-    if name == "vsd" and particles is None:
-        raise ValueError("The estimator 'vsd' needs `particles`, a denoiser of what is fitted: see scorereg.Particles.")
+    if name not in get_args(EstimatorName):
+        raise ValueError(f"No estimator is called {name!r}; choose one of {', '.join(get_args(EstimatorName))}.")
+    if name == "vsd" and render_denoiser is None:
+        raise ValueError(
+            "The estimator 'vsd' needs `render_denoiser`, a denoiser of the renders, such as "
+            "scorereg.score_loss.RenderDenoiser."
+        )
     perturb = sdi(prior).perturb if name == "sdi" else name != "direct"
-    against = {"sjc-unreduced": _Query(prior.channels), "vsd": particles}.get(name)
-    return _loss(prior, settings, w, power=0, perturb=perturb, against=against)
+    control = {"sjc-unreduced": _Identity(prior.channels), "vsd": render_denoiser}.get(name)
+    return _loss(prior, options, w, power=0, perturb=perturb, control=control)
 
 
 def ddim_noise(
@@ -191,43 +204,44 @@ def ddim_noise(
     steps: int = 10,
     lowest: float = 0.02,
 ) -> Float[Tensor, "b c *space"]:
-    r"""The noise n for which DDIM, begun at x + sigma n, ends at x; in so many Euler steps.
+    r"""Noise n by DDIM inversion: the reverse process from x + sigma n ends at x. Explicit Euler steps.
 
     $$ \frac{dx}{d\sigma} = \hat\epsilon(x, \sigma), \qquad n = \frac{x(\sigma) - x(0)}{\sigma} $$
 
-    The first step goes from x, asked at `lowest`, to that level, and the others to sigma by a constant factor each.
+    The first step goes from 0 to `lowest` with the noise estimated at `lowest`; the others are even in log(sigma).
 
-    Source: Song, Meng and Ermon (DDIM, arXiv 2010.02502), eq. 14, which in variance-exploding units is this equation.
+    Source: Song, Meng and Ermon (DDIM, arXiv 2010.02502), eq. 14, which is this equation in variance-exploding units.
 
     Args:
         prior: The denoiser.
         x: Clean patches.
-        sigma: Where the inversion ends, for each patch; below `lowest` it is one step.
-        steps: Number of Euler steps, each one call of the prior.
-        lowest: Noise level of the first query.
+        sigma: Noise level at the end of the inversion, for each patch; below `lowest` it is one step.
+        steps: Number of Euler steps, each with one evaluation of the prior.
+        lowest: Noise level after the first step, > 0.
     """
     shape = (-1, *[1] * (x.ndim - 1))
     first = sigma.clamp(max=lowest)
     here, there, at = torch.zeros_like(sigma), first, x
     for step in range(1, steps + 1):
-        asked = torch.maximum(here, first)
-        eps = (at - prior.denoise(at, asked)) / asked.reshape(shape)
+        level = torch.maximum(here, first)
+        eps = (at - prior.denoise(at, level)) / level.reshape(shape)
         there = sigma if step == steps else first * (sigma / first) ** ((step - 1) / (steps - 1))
         at = at + (there - here).reshape(shape) * eps
         here = there
     return (at - x) / sigma.reshape(shape)
 
 
-def _found_noise(
+def _limited_ddim_noise(
     prior: Prior, steps: int, lowest: float, loudest: float, x: Float[Tensor, "b c *space"], sigma: Float[Tensor, " b"]
 ) -> Float[Tensor, "b c *space"]:
+    """`ddim_noise`, scaled down to an RMS of `loudest` in each patch and channel where it is louder."""
     noise = ddim_noise(prior, x, sigma, steps=steps, lowest=lowest)
     rms = noise.flatten(2).square().mean(dim=2).sqrt()
-    return noise * over_space((loudest / rms).clamp(max=1), x.ndim)
+    return noise * append_spatial_axes((loudest / rms).clamp(max=1), x.ndim)
 
 
-class _Query:
-    """Leaves everything as it is, so that the residual is that of the noised patch."""
+class _Identity:
+    """D(x) = x: as a control, it makes the residual that of the noised patch."""
 
     def __init__(self, channels: tuple[str, ...]) -> None:
         self.channels = channels
@@ -238,20 +252,21 @@ class _Query:
 
 def _loss(
     prior: Prior,
-    settings: Settings,
-    w: W,
+    options: ScoreLossOptions,
+    w: Weight,
     *,
     power: int = 1,
     perturb: bool | Callable[[Tensor, Tensor], Tensor] = False,
-    against: Prior | None = None,
+    control: Prior | None = None,
 ) -> ScoreLoss:
-    """The weight of `ScoreLoss` is sigma ** power times w, as x - D is sigma times a difference of noises."""
+    """`ScoreLoss` with weight sigma ** power times w; x - D is sigma times a difference of noises."""
 
     def weight(sigma: Tensor, step: int | None = None) -> Any:
         value = weight_of(w, sigma, step)
         return value if isinstance(value, float) and value == 0 else sigma**power * value
 
-    chosen: W = w if power == 0 else weight
-    if settings.get("budget") is not None:  # which takes the place of any weight
+    weight.__name__ = f"sigma**{power} * {describe(w)}"
+    chosen: Weight = w if power == 0 else weight
+    if options.get("budget") is not None:  # it replaces the weight
         chosen = 1.0
-    return ScoreLoss(prior, weight=chosen, perturb=perturb, against=against, **settings)
+    return ScoreLoss(prior, weight=chosen, perturb=perturb, control=control, **options)

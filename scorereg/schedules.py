@@ -1,15 +1,16 @@
-"""Schedules: plain functions from the step to a value, for `ScoreLoss(sigma=..., weight=...)` and for any other weight.
+"""Schedules: functions from the optimisation step to a value, for `ScoreLoss(sigma=..., weight=...)` and other weights.
 
     step     the optimisation step, counted from 0
     start    up to and including this step, a schedule has its first value
     end      from this step on, it has its last value
     sigma    noise level in prior-space units
 
-A schedule is any callable with the one parameter `step`; those built here are examples of it and nothing more.
+A schedule is any callable with the one parameter `step`. The name of those made here is the call that made them.
 """
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 __all__ = ["Schedule", "constant", "cosine", "diffusionerf", "linear", "log_linear", "ramp"]
 
@@ -25,11 +26,11 @@ def constant(value: float | int) -> Schedule:
         0.1
     """
     _check_finite(value=value)
-    return lambda step: float(value)
+    return _named(f"constant({value:g})", lambda step: float(value))
 
 
 def linear(first: float | int, last: float | int, start: int, end: int) -> Schedule:
-    """A straight line from `first` at step `start` to `last` at step `end`, level before and after.
+    """Linear from `first` at step `start` to `last` at step `end`, constant before and after.
 
     Raises:
         ValueError: If `end` does not come after `start`, or a value is not finite.
@@ -39,13 +40,11 @@ def linear(first: float | int, last: float | int, start: int, end: int) -> Sched
         >>> linear(0.0, 1.0, start=10, end=20)(15)
         0.5
     """
-    share = _share(start, end)
-    _check_finite(first=first, last=last)
-    return lambda step: _mix(first, last, share(step))
+    return _between("linear", first, last, start, end, _mix)
 
 
 def log_linear(first: float | int, last: float | int, start: int, end: int) -> Schedule:
-    """From `first` to `last` by a constant factor a step: a straight line in log(value). The usual one for sigma.
+    """Geometric from `first` to `last`: linear in log(value), by a constant factor a step. Usual for sigma.
 
     Raises:
         ValueError: If `end` does not come after `start`, or a value is not positive and finite.
@@ -55,36 +54,24 @@ def log_linear(first: float | int, last: float | int, start: int, end: int) -> S
         >>> round(log_linear(1.0, 0.01, start=0, end=100)(50), 6)
         0.1
     """
-    share = _share(start, end)
-    _check_finite(first=first, last=last)
     if min(first, last) <= 0:
         raise ValueError(f"log_linear needs values > 0, got {first:g} and {last:g}. For a value of 0 use `linear`.")
-
-    def at(step: int) -> float:
-        s = share(step)
-        return float(first) ** (1 - s) * float(last) ** s
-
-    return at
+    return _between("log_linear", first, last, start, end, lambda a, b, t: float(a) ** (1 - t) * float(b) ** t)
 
 
 def cosine(first: float | int, last: float | int, start: int, end: int) -> Schedule:
-    """From `first` to `last` along half a cosine wave, so that it leaves and arrives gently.
-
-    Raises:
-        ValueError: If `end` does not come after `start`, or a value is not finite.
+    """Half a cosine wave from `first` to `last`, with slope 0 at both ends; raises like `linear`.
 
     Example:
         >>> from scorereg.schedules import cosine
         >>> cosine(1.0, 0.0, start=0, end=100)(50)
         0.5
     """
-    share = _share(start, end)
-    _check_finite(first=first, last=last)
-    return lambda step: _mix(first, last, (1 - math.cos(math.pi * share(step))) / 2)
+    return _between("cosine", first, last, start, end, lambda a, b, t: _mix(a, b, 0.5 - math.cos(math.pi * t) / 2))
 
 
 def ramp(value: float | int, start: int, end: int) -> Schedule:
-    """Exactly 0 up to step `start`, then linearly up to `value` at step `end`. Warms a weight up.
+    """Warm-up of a weight: exactly 0 up to step `start`, then linear up to `value` at step `end`.
 
     Raises:
         ValueError: If `end` does not come after `start`, or the value is not finite.
@@ -94,16 +81,18 @@ def ramp(value: float | int, start: int, end: int) -> Schedule:
         >>> [ramp(0.2, start=10, end=20)(step) for step in (0, 10, 15, 99)]
         [0.0, 0.0, 0.1, 0.2]
     """
-    return linear(0.0, value, start, end)
+    return _named(f"ramp({value:g}, {start}, {end})", linear(0.0, value, start, end))
 
 
 def diffusionerf(start: int = 500, end: int = 2500) -> Schedule:
-    r"""The noise level of DiffusioNeRF (Wynn and Turmukhambetov 2023, arXiv 2302.12231), as sigma.
+    r"""The noise level of DiffusioNeRF, as sigma.
 
-    Its diffusion time tau falls linearly from 0.1 to 0 between the two steps. The released code reads tau off a ladder
-    of 250 sampling times, $t = 999 - 4\,\min(\mathrm{round}(250 (1 - \tau)), 249)$, so t falls from 99 to 3 in steps of
-    4, in a cosine table of 1000 entries (Nichol and Dhariwal 2021, eq. 17, s = 0.008). Here $\sigma_t = \sqrt{(1 -
+    Its diffusion time tau falls linearly from 0.1 to 0 between the two steps. The released code maps tau to one of 250
+    sampling times, $t = 999 - 4\,\min(\mathrm{round}(250 (1 - \tau)), 249)$, so t falls from 99 to 3 in steps of 4, in
+    a cosine table of 1000 entries (Nichol and Dhariwal 2021, eq. 17, s = 0.008). Here $\sigma_t = \sqrt{(1 -
     \bar\alpha_t) / \bar\alpha_t}$: from 0.1694 down to 0.0139.
+
+    Source: Wynn and Turmukhambetov 2023 (arXiv 2302.12231).
 
     Raises:
         ValueError: If `end` does not come after `start`.
@@ -120,11 +109,11 @@ def diffusionerf(start: int = 500, end: int = 2500) -> Schedule:
         t = 999 - 4 * min(round(250 * (1 - tau(step))), 249)
         return math.sqrt(1 / _cosine_alpha_bar(t) - 1)
 
-    return at
+    return _named(f"diffusionerf({start}, {end})", at)
 
 
 def _cosine_alpha_bar(t: int, times: int = 1000, s: float = 0.008) -> float:
-    """Entry t of the table, which is the cumulative product up to and including beta_t; it telescopes."""
+    """Entry t of the table, the cumulative product up to and including 1 - beta_t, whose factors telescope."""
 
     def f(i: int) -> float:
         return math.cos((i / times + s) / (1 + s) * math.pi / 2) ** 2
@@ -132,19 +121,30 @@ def _cosine_alpha_bar(t: int, times: int = 1000, s: float = 0.008) -> float:
     return f(t + 1) / f(0)
 
 
-def _share(start: int, end: int) -> Callable[[int], float]:
-    """How much of the way from `start` to `end` is done at a step, in [0, 1]."""
+def _between(
+    shape: str, first: float | int, last: float | int, start: int, end: int, mix: Callable[[Any, Any, float], float]
+) -> Schedule:
+    """`mix(first, last, share)` with the share of the steps from `start` to `end` that are done, in [0, 1]."""
     if not end > start:
         raise ValueError(
             f"A schedule must end after it starts, but got start={start} and end={end}. "
             "For a value that does not change use `constant`."
         )
-    return lambda step: min(max((step - start) / (end - start), 0.0), 1.0)
+    _check_finite(first=first, last=last)
+    return _named(
+        f"{shape}({first:g}, {last:g}, {start}, {end})",
+        lambda step: mix(first, last, min(max((step - start) / (end - start), 0.0), 1.0)),
+    )
 
 
 def _mix(first: float | int, last: float | int, share: float) -> float:
-    """Exact at both ends, where first + (last - first) * 1 would round."""
+    """Linear interpolation, exact at both ends, where first + (last - first) * 1 would round."""
     return float(last) if share == 1 else first + (last - first) * share
+
+
+def _named(name: str, schedule: Any) -> Schedule:
+    schedule.__name__ = schedule.__qualname__ = name
+    return schedule
 
 
 def _check_finite(**values: float | int) -> None:

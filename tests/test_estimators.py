@@ -247,6 +247,12 @@ def test_w_may_be_a_schedule_and_zero_asks_nobody(make):
         loss(x)
 
 
+def test_repr_says_what_the_weight_is_made_of():
+    assert repr(direct(PRIOR, w=0.5)) == "ScoreLoss(GaussianFieldPrior, weight=0.5)"
+    assert repr(red(PRIOR)) == "ScoreLoss(GaussianFieldPrior, weight=sigma**2 * 1)"
+    assert repr(sds(PRIOR)) == "ScoreLoss(GaussianFieldPrior, weight=sigma**1 * sds_weight, perturb=True)"
+
+
 def test_budget_replaces_the_weight_of_an_estimator():
     leaf = patches().requires_grad_()
     data = torch.randn(3, 4, 8, 8, dtype=torch.float64)

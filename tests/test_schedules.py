@@ -31,6 +31,20 @@ def test_midpoints():
     assert schedules.constant(4)(123) == 4.0
 
 
+def test_the_name_is_the_call():
+    made = {
+        "constant(0.3)": schedules.constant(0.3),
+        "linear(0.1, 2, 5, 10)": schedules.linear(0.1, 2, 5, 10),
+        "log_linear(0.2, 0.02, 0, 1000)": schedules.log_linear(0.2, 0.02, 0, 1000),
+        "cosine(1, 0, 0, 4)": schedules.cosine(1, 0, 0, 4),
+        "ramp(0.3, 5, 8)": schedules.ramp(0.3, 5, 8),
+        "diffusionerf(50, 250)": schedules.diffusionerf(50, 250),
+    }
+    for name, schedule in made.items():
+        assert schedule.__name__ == name
+        assert repr(schedule).startswith(f"<function {name} at ")
+
+
 def test_ramp_is_exactly_zero_until_it_starts():
     at = schedules.ramp(0.3, 5, 8)
     assert [at(step) for step in range(6)] == [0.0] * 6

@@ -1,9 +1,11 @@
-"""What `ScoreLoss` is given, checked and brought into one form: levels, weights, masks; and the text of its errors."""
+"""Validation and conversion of the arguments of `ScoreLoss`: noise levels, weights, masks; and its error messages."""
 
+import functools
 import inspect
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -18,17 +20,45 @@ __all__ = [
     "channel_factors",
     "check_patch",
     "check_settings",
+    "describe",
     "free_values",
     "level_of",
     "noise_range",
-    "not_finite",
+    "nonfinite_message",
+    "renamed_arguments",
     "weight_of",
 ]
 
 Level = float | int | Float[Tensor, "*b"]
 Weight = float | int | Callable[..., Any]
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 _LESS, _MORE = 0.999, 1.001  # room for the rounding of a schedule's ends
+
+
+def renamed_arguments(**new_names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Decorate a function so that it takes keyword arguments by their old names too, with a `DeprecationWarning`.
+
+    Args:
+        **new_names: New name by old name.
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        @functools.wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            for old in new_names.keys() & kwargs.keys():
+                new = new_names[old]
+                if new in kwargs:
+                    raise ValueError(f"Got both `{new}` and `{old}`, its old name; give `{new}` alone.")
+                warnings.warn(f"`{old}` is deprecated: it is called `{new}` now.", DeprecationWarning, stacklevel=2)
+                kwargs[new] = kwargs.pop(old)
+            return function(*args, **kwargs)
+
+        return call
+
+    return decorate
 
 
 def check_settings(
@@ -38,20 +68,24 @@ def check_settings(
     normalize: Any,
     budget: Any,
     perturb: Any,
-    against: Any,
+    control: Any,
     on_nonfinite: Any,
     gate: Any,
 ) -> None:
-    """Refuse what could only fail later, or pass in silence."""
+    """Validate the arguments of the constructor.
+
+    Raises:
+        ValueError: If one of them is invalid, or two exclude each other.
+    """
     if not isinstance(prior, Prior):
         raise ValueError(
             f"ScoreLoss needs a prior, an object with `channels` and `denoise(x, sigma)`, but got "
             f"{type(prior).__name__}. For a prior on disk: ScoreLoss(load_prior(name_or_folder))."
         )
-    if against is not None and (not isinstance(against, Prior) or tuple(against.channels) != tuple(prior.channels)):
+    if control is not None and (not isinstance(control, Prior) or tuple(control.channels) != tuple(prior.channels)):
         raise ValueError(
-            f"ScoreLoss needs `against` to be a denoiser of the prior's channels, {', '.join(prior.channels)}, but got "
-            f"{type(against).__name__} of {', '.join(getattr(against, 'channels', ())) or 'none'}."
+            f"ScoreLoss needs `control` to be a denoiser of the prior's channels, {', '.join(prior.channels)}, but got "
+            f"{type(control).__name__} of {', '.join(getattr(control, 'channels', ())) or 'none'}."
         )
     if sigma is not None and not callable(sigma):
         _check_level(_number("sigma", sigma), noise_range(prior))
@@ -64,21 +98,32 @@ def check_settings(
         raise ValueError("ScoreLoss takes a budget in place of `weight` and `normalize`; give the one or the others.")
     if on_nonfinite not in ("raise", "skip"):
         raise ValueError(f"ScoreLoss knows on_nonfinite='raise' and 'skip', but got {on_nonfinite!r}.")
-    if gate is not None and (perturb or against is not None):
+    if gate is not None and (perturb or control is not None):
         raise ValueError(
             "ScoreLoss(gate=...) compares the residual of the patch itself with that of clean ones, so it needs an "
-            "estimator without noise: perturb=False and against=None."
+            "estimator without noise: perturb=False and control=None."
         )
 
 
+def describe(value: Any) -> str:
+    """Short text of a setting, for `repr`: numbers; else the name on a prior's card, of a function or of a class."""
+    if isinstance(value, Tensor):
+        return f"[{', '.join(f'{number:g}' for number in value.flatten().tolist())}]"
+    if not callable(value) and not hasattr(value, "denoise"):
+        return f"{value:g}" if isinstance(value, float) else repr(value)
+    function = value.func if isinstance(value, functools.partial) else value
+    fallback = getattr(function, "__name__", type(function).__name__)
+    return getattr(getattr(value, "card", None), "name", fallback)
+
+
 def noise_range(prior: Any) -> tuple[float, float] | None:
-    """Smallest and largest sigma of the prior's card, where there is one."""
+    """Smallest and largest sigma on the prior's card; `None` without a card."""
     card = getattr(prior, "card", None)
     return None if card is None else (card.sigma_min, card.sigma_max)
 
 
 def channel_factors(given: Sequence[float | int] | Mapping[str, float | int], channels: Sequence[str]) -> Tensor:
-    """One factor per channel, from a sequence in the prior's order or a dict by name."""
+    """One factor per channel, `(c,)`, from a sequence in the prior's order or a dict by name."""
     if isinstance(given, Mapping):
         expanded = {name: value for key, value in given.items() for name in ("rgb" if key == "rgb" else (key,))}
         unknown = [name for name in expanded if name not in channels]
@@ -98,7 +143,7 @@ def channel_factors(given: Sequence[float | int] | Mapping[str, float | int], ch
 
 
 def check_patch(patch: Tensor, channels: Sequence[str]) -> None:
-    """Refuse a patch that the prior cannot know."""
+    """Refuse a patch whose type or shape does not fit the prior's channels."""
     if not patch.is_floating_point():
         raise ValueError(f"ScoreLoss needs a patch of floating-point numbers, but got {patch.dtype}.")
     if patch.ndim < 3 or len(patch) == 0:
@@ -115,7 +160,7 @@ def check_patch(patch: Tensor, channels: Sequence[str]) -> None:
 
 
 def free_values(known: Tensor, x: Tensor) -> Tensor:
-    """1 where a value may move and 0 where it is known, in the patch's dtype, broadcastable to the patch."""
+    """Inverse of the mask `known` as numbers: 1 where a value may move, 0 where it is known; in the dtype of `x`."""
     fits = known.ndim == x.ndim and all(k in (1, n) for k, n in zip(known.shape, x.shape, strict=True))
     if known.dtype != torch.bool or not fits:  # fewer dimensions would broadcast, silently, to the wrong axes
         raise ValueError(
@@ -126,7 +171,7 @@ def free_values(known: Tensor, x: Tensor) -> Tensor:
 
 
 def level_of(given: Any, step: int | None, x: Tensor, trained: tuple[float, float] | None) -> Tensor | float:
-    """Sigma as one positive number, or one per patch, (b,)."""
+    """Sigma as one number > 0, or one per patch, `(b,)`; `trained` is the range of the prior's card."""
     if given is None:
         raise ValueError(
             "ScoreLoss has no sigma. Give one to the class, ScoreLoss(prior, sigma=0.1), or to the call, "
@@ -152,7 +197,7 @@ def level_of(given: Any, step: int | None, x: Tensor, trained: tuple[float, floa
 
 
 def weight_of(weight: Any, level: Tensor, step: int | None) -> Tensor | float:
-    """The weight as a number or as (b,); a function is given sigma, and the step where it names a parameter so."""
+    """The weight, a number or `(b,)`; a function is called with sigma, and with the step if a parameter is named so."""
     if callable(weight):
         weight = _call(weight, level, step)
     if not isinstance(weight, Tensor):
@@ -173,14 +218,14 @@ def weight_of(weight: Any, level: Tensor, step: int | None) -> Tensor | float:
 
 
 def budget_of(budget: Any, step: int | None) -> float:
-    """The budget at a step, as a number."""
+    """The budget at a step."""
     value: Any = budget(_need_step(step, "budget")) if callable(budget) else budget
     _check_weight("budget", value)
     return float(value)
 
 
-def not_finite(patch: Tensor, residual: Tensor, channels: Sequence[str], step: int | None) -> str:
-    """Say where the first value is that spoilt the loss."""
+def nonfinite_message(patch: Tensor, residual: Tensor, channels: Sequence[str], step: int | None) -> str:
+    """Text of the error for a loss that is not finite, with the place of the first such value."""
     at = "" if step is None else f" at step {step}"
     for tensor, what in ((patch, "ScoreLoss got a patch that is"), (residual, "The prior returned a patch that is")):
         bad = (~tensor.isfinite()).nonzero()
@@ -237,5 +282,5 @@ def _number(name: str, value: Any) -> float:
         if not isinstance(value, str):
             return float(value)
     except (TypeError, ValueError, RuntimeError):
-        pass  # told below, as what has no number in it at all
+        pass  # the error below covers these too
     raise ValueError(f"ScoreLoss needs {name} as a number, but got a {type(value).__name__}: {value!r}.")

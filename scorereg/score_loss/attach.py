@@ -1,4 +1,4 @@
-"""ScoreLoss on what a module returns, without a word in the module or in the loop that trains it."""
+"""A forward hook that adds the gradient of a `ScoreLoss` to the output of a module."""
 
 import dataclasses
 from collections.abc import Callable
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from scorereg.score_loss.autograd import Added, Finish
+from scorereg.score_loss.autograd import AddGradient, CombineGradients
 from scorereg.score_loss.gradient import ScoreGradient
 
 __all__ = ["Attached", "Select"]
@@ -20,10 +20,10 @@ class Attached:
     """A `ScoreLoss` on a module's output; made by `ScoreLoss.attach`.
 
     Attributes:
-        calls: How often the prior was asked. A call of the module under `torch.no_grad` does not count.
-        value: The loss's value at the last of them; NaN before the first.
-        step: What functions of the step are called with: the number of calls so far, unless you set it. Set it where
-            a step of the optimiser has several calls.
+        calls: Number of evaluations of the loss. Calls of the module under `torch.no_grad` do not count.
+        value: Value of the loss at the last one; NaN before the first.
+        step: Passed to functions of the step. `None`, the default, stands for `calls`; set it if an optimisation step
+            calls the module several times.
     """
 
     def __init__(
@@ -46,37 +46,37 @@ class Attached:
         self.calls = 0
         self.value = float("nan")
         self.step: int | None = None
-        # Where the module is compiled, the graph breaks here: the prior is not compiled into it.
+        # torch.compile breaks the graph here, so that the prior is not compiled into the module
         hook: Any = torch.compiler.disable(self._hook)
         self._handle = module.register_forward_hook(hook)
 
     def remove(self) -> None:
-        """Take the loss off the module again."""
+        """Remove the hook from the module."""
         self._handle.remove()
 
     def _hook(self, module: nn.Module, inputs: Any, output: Any) -> Any:
-        leaves, rebuild = _taken_apart(output)
+        leaves, rebuild = _flatten(output)
         moving = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor) and leaf.requires_grad]
         if not torch.is_grad_enabled() or not moving:
             return output
         step = self.calls if self.step is None else self.step
-        finish, gradients = self._pulled_back(leaves, moving, rebuild, step)
-        added = Added.apply(finish, gradients, *(leaves[i] for i in moving))
+        combine, gradients = self._backpropagate(leaves, moving, rebuild, step)
+        added = AddGradient.apply(combine, gradients, *(leaves[i] for i in moving))
         for i, tensor in zip(moving, added, strict=True):
             leaves[i] = tensor
         return rebuild(leaves)
 
-    def _pulled_back(
+    def _backpropagate(
         self, leaves: list[Any], moving: list[int], rebuild: Callable[..., Any], step: int
-    ) -> tuple[Finish, tuple[Tensor, ...]]:
-        """The loss's gradient to each tensor of the output, in single precision at least, and how it is finished."""
+    ) -> tuple[CombineGradients, tuple[Tensor, ...]]:
+        """The loss's gradients to the moving tensors, in single precision at least, and how the data's are combined."""
         loss = self.loss
         leaves = [leaf.detach() if isinstance(leaf, Tensor) else leaf for leaf in leaves]
         for i in moving:
             leaves[i] = (leaves[i].float() if leaves[i].element_size() < 4 else leaves[i]).requires_grad_()
         wanted = [leaves[i] for i in moving]
         with torch.autocast(wanted[0].device.type, enabled=False):
-            patch, known = self._selected(rebuild(leaves))
+            patch, known = self._select(rebuild(leaves))
             value, gradient, free = loss.evaluate(patch, None, step, known, self.generator)
             gradients = torch.autograd.grad(patch, wanted, gradient, allow_unused=True, materialize_grads=True)
         self.value = value.item()
@@ -85,7 +85,7 @@ class Attached:
             return loss.combine_at_patch(free, self.scaler), gradients
         return loss.combine_at_output(step, self.scaler), gradients
 
-    def _selected(self, output: Any) -> tuple[Tensor, Tensor | None]:
+    def _select(self, output: Any) -> tuple[Tensor, Tensor | None]:
         patch = output if self.select is None else self.select(output)
         patch, known = patch if isinstance(patch, tuple) and len(patch) == 2 else (patch, None)
         if not isinstance(patch, Tensor):
@@ -102,8 +102,8 @@ class Attached:
         return patch, known
 
 
-def _taken_apart(output: Any) -> tuple[list[Any], Callable[[list[Any]], Any]]:
-    """The leaves of nested tuples, lists and dicts, or of a dataclass of them, and how they become one again."""
+def _flatten(output: Any) -> tuple[list[Any], Callable[[list[Any]], Any]]:
+    """The leaves of nested tuples, lists and dicts, or of a dataclass of them, and the function that rebuilds it."""
     if dataclasses.is_dataclass(output) and not isinstance(output, type):
         leaves, spec = pytree.tree_flatten({f.name: getattr(output, f.name) for f in dataclasses.fields(output)})
         return leaves, lambda leaves: dataclasses.replace(output, **pytree.tree_unflatten(leaves, spec))

@@ -1,4 +1,4 @@
-"""How a gradient that was worked out elsewhere enters autograd: as that of a value, or added to what comes back."""
+"""Autograd functions that inject a precomputed gradient: as the gradient of a value, or added to the incoming one."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,39 +7,39 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-__all__ = ["Added", "Finish", "WorkedOut"]
+__all__ = ["AddGradient", "CombineGradients", "PrecomputedGradient"]
 
-# (gradients that were worked out, gradients that arrive, None where none does) -> what is added to the latter
-Finish = Callable[[tuple[Tensor, ...], tuple[Tensor | None, ...]], tuple[Tensor, ...]]
+# (precomputed gradients, incoming gradients, None where there is none) -> gradients to add to the incoming ones
+CombineGradients = Callable[[tuple[Tensor, ...], tuple[Tensor | None, ...]], tuple[Tensor, ...]]
 
 
-class WorkedOut(torch.autograd.Function):
-    """A value with a gradient that was worked out elsewhere."""
+class PrecomputedGradient(torch.autograd.Function):
+    """A scalar whose value and gradient to `patch` are both given."""
 
     @staticmethod
-    def forward(ctx: Any, patch: Tensor, worked_out: tuple[Tensor, Tensor]) -> Tensor:
-        value, gradient = worked_out
+    def forward(ctx: Any, patch: Tensor, computed: tuple[Tensor, Tensor]) -> Tensor:
+        value, gradient = computed
         ctx.save_for_backward(gradient)
         ctx.dtype = patch.dtype
         return value
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, arriving: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, incoming: Tensor) -> tuple[Tensor, None]:
         (gradient,) = ctx.saved_tensors
-        return (arriving * gradient).to(ctx.dtype), None
+        return (incoming * gradient).to(ctx.dtype), None
 
 
-class Added(torch.autograd.Function):
-    """Tensors as they are; to each one's gradient another is added, as soon as any of them is differentiated through.
+class AddGradient(torch.autograd.Function):
+    """Identity on tensors; as soon as one of them has an incoming gradient, each gets another gradient added.
 
-    The sum is taken in the wider of the two types, and comes back in the tensor's own. The tensors are copied, as views
-    that come out of a function could not be changed in place by whoever uses them next.
+    The sum has the wider of the two dtypes, and is returned in the tensor's own. The tensors are copied, because a view
+    returned by an autograd function cannot be changed in place.
     """
 
     @staticmethod
-    def forward(ctx: Any, finish: Finish, gradients: tuple[Tensor, ...], *tensors: Tensor) -> Any:
-        ctx.finish = finish
+    def forward(ctx: Any, combine: CombineGradients, gradients: tuple[Tensor, ...], *tensors: Tensor) -> Any:
+        ctx.combine = combine
         ctx.dtypes = [tensor.dtype for tensor in tensors]
         ctx.save_for_backward(*gradients)
         ctx.set_materialize_grads(False)
@@ -47,7 +47,7 @@ class Added(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *arriving: Tensor | None) -> tuple[Any, ...]:
-        extras = ctx.finish(ctx.saved_tensors, arriving)
-        sums = [extra if other is None else other + extra for other, extra in zip(arriving, extras, strict=True)]
+    def backward(ctx: Any, *incoming: Tensor | None) -> tuple[Any, ...]:
+        added = ctx.combine(ctx.saved_tensors, incoming)
+        sums = [extra if other is None else other + extra for other, extra in zip(incoming, added, strict=True)]
         return None, None, *(total.to(dtype) for total, dtype in zip(sums, ctx.dtypes, strict=True))

@@ -1,7 +1,7 @@
-"""Arrays of any library as torch tensors, and back in their own kind, by DLPack; no library is imported for it.
+"""Conversion of arrays of any library to torch tensors and back by DLPack, without an import of the library.
 
-NumPy, JAX, CuPy, Dr.Jit (Mitsuba's) and torch itself speak it. Nothing leaves its device, and only NumPy arrays, which
-may be read-only, reversed or of another byte order, are copied on their way in.
+NumPy, JAX, CuPy, Dr.Jit (used by Mitsuba) and torch support DLPack. Arrays stay on their device. Only NumPy arrays,
+which may be read-only, reversed or of another byte order, are copied.
 """
 
 import sys
@@ -15,14 +15,14 @@ __all__ = ["as_kind_of", "as_tensor"]
 
 
 def as_tensor(array: Any, name: str = "array") -> Tensor:
-    """Return the array as a tensor without a graph, on its own device.
+    """Return an array as a tensor on the same device, without a graph.
 
     Args:
         array: A torch tensor, a NumPy array, or anything with `__dlpack__`.
-        name: What the errors call it.
+        name: Name of the argument in errors.
 
     Raises:
-        ValueError: If it is no array, or one that torch cannot hold.
+        ValueError: If it is not an array, or torch does not support its type.
     """
     if isinstance(array, Tensor):
         return array.detach()
@@ -44,10 +44,10 @@ def as_tensor(array: Any, name: str = "array") -> Tensor:
 
 
 def as_kind_of(array: Any, tensor: Tensor) -> Any:
-    """Return the tensor as an array of the kind of another one, on the tensor's device.
+    """Return a tensor as an array of the library of `array`, on the tensor's device.
 
-    The kind's own `from_dlpack` does it, which the array API standard lets us ask the array for; where a library does
-    not follow the standard, its module may have one; Dr.Jit's types are called with the tensor.
+    Uses `from_dlpack` of the array API standard (`array.__array_namespace__`), else that of the library's top module,
+    else the constructor of the array's type, as for Dr.Jit.
     """
     if isinstance(array, Tensor):
         return tensor

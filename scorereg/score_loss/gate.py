@@ -1,4 +1,4 @@
-"""How far a patch is from what a prior was trained on, by the size of its denoising residual."""
+"""A gate for patches far from the training data of a prior, judged by the size of their denoising residual."""
 
 import math
 from typing import Any
@@ -10,22 +10,22 @@ __all__ = ["Gate"]
 
 
 class Gate:
-    r"""A factor in (0, 1] for each patch: 1 where its residual is usual, and falling with the square beyond.
+    r"""A factor in (0, 1] for each patch: 1 up to a quantile of clean patches, and falling with the square beyond.
 
     $$ r = \mathrm{RMS}(x - D(x, \sigma)) / \sigma, \qquad \min(1, (q(\sigma) / r)^2) $$
 
-    with q(sigma) the quantile that the prior's card records of clean patches, interpolated in log(sigma) and held
-    beyond the levels that were measured. A pull then shrinks the farther a patch is out, like that of Cauchy's loss.
+    q(sigma) is the quantile of r over clean patches on the prior's card, interpolated linearly in log(sigma) and
+    constant beyond the levels on the card. Like Cauchy's loss, the gradient falls off for patches far out.
 
     Args:
-        prior: One with a card that has `residual_quantiles`.
-        level: Which quantile is still usual, such as 0.99; interpolated between those on the card.
+        prior: A prior whose card has `residual_quantiles`.
+        level: The quantile, such as 0.99; interpolated between those on the card.
 
     Attributes:
-        factor: What it returned last, `(b,)`; `None` before the first call.
+        factor: The factors of the last call, `(b,)`; `None` before the first.
 
     Raises:
-        ValueError: If the card records none, or not at that level.
+        ValueError: If the card has no quantiles, or `level` is outside their range.
     """
 
     def __init__(self, prior: Any, level: float) -> None:
@@ -38,19 +38,20 @@ class Gate:
         levels = recorded["levels"]
         if not levels[0] <= level <= levels[-1]:
             raise ValueError(f"ScoreLoss needs gate from {levels[0]:g} to {levels[-1]:g}, as measured; got {level:g}.")
+        self.level = level
         self.factor: Tensor | None = None
         self.log_sigma = [math.log(sigma) for sigma in recorded["sigma"]]
-        self.usual = [_between(levels, row, level) for row in recorded["values"]]
+        self.quantiles = [_interpolate(levels, row, level) for row in recorded["values"]]
 
     def __call__(self, residual: Float[Tensor, "b c *space"], sigma: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
         """Return the factor of each patch from its residual x - D(x, sigma)."""
-        usual = [_between(self.log_sigma, self.usual, math.log(level)) for level in sigma.tolist()]
+        quantiles = [_interpolate(self.log_sigma, self.quantiles, math.log(level)) for level in sigma.tolist()]
         rms = residual.flatten(1).square().mean(dim=1).sqrt()
-        self.factor = (sigma * sigma.new_tensor(usual) / rms).square().clamp(max=1)
+        self.factor = (sigma * sigma.new_tensor(quantiles) / rms).square().clamp(max=1)
         return self.factor
 
 
-def _between(places: list[float], values: list[float], place: float) -> float:
+def _interpolate(places: list[float], values: list[float], place: float) -> float:
     """Linear interpolation, constant beyond both ends."""
     right = sum(p < place for p in places)
     if right in (0, len(places)):

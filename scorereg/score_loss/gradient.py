@@ -1,7 +1,7 @@
-r"""Value and gradient of `ScoreLoss` at a patch, by one forward pass of the prior and none backward.
+"""Value and gradient of `ScoreLoss` at a patch, by one forward pass of the prior and none backward.
 
 x, x_q       patch; query of the denoiser: x, or x + sigma n where noise is added
-r            residual x - D(x_q, sigma), 0 at known values
+r            residual x - D(x_q, sigma), or with a second denoiser C(x_q, sigma) - D(x_q, sigma); 0 at known values
 k            coefficient: a number, or one per patch and channel
 gradient     k r; the value is <r, k r> / 2
 """
@@ -21,25 +21,25 @@ from scorereg.score_loss.arguments import (
     check_patch,
     free_values,
     level_of,
-    not_finite,
+    nonfinite_message,
     weight_of,
 )
-from scorereg.score_loss.autograd import Finish
+from scorereg.score_loss.autograd import CombineGradients
 from scorereg.score_loss.gate import Gate
 from scorereg.score_loss.gradient_scale import (
     GradientReport,
-    over_norm,
-    over_rms,
-    over_space,
-    share_of_groups,
-    share_of_tensor,
+    append_spatial_axes,
+    inverse_norm,
+    inverse_rms,
+    scale_tensor_to_data_norm,
+    scale_to_data_norm,
 )
 
 __all__ = ["ScoreGradient"]
 
 
 class ScoreGradient(nn.Module):
-    """Computes the gradient of `ScoreLoss`, its subclass, which documents the attributes and sets them."""
+    """Value and gradient of `ScoreLoss`, the subclass that documents and sets the attributes."""
 
     prior: Prior
     sigma: float | int | Callable[[int], Any] | None
@@ -48,11 +48,11 @@ class ScoreGradient(nn.Module):
     normalize: Literal["rms"] | None
     budget: float | int | Callable[[int], Any] | None
     perturb: bool | Callable[[Tensor, Tensor], Tensor]
-    against: Prior | None
+    control: Prior | None
     on_nonfinite: Literal["raise", "skip"]
     gate: Gate | None
     noise_range: tuple[float, float] | None
-    same_scale: Tensor
+    channel_groups: Tensor
     skipped: int
     last: GradientReport | None
 
@@ -60,9 +60,9 @@ class ScoreGradient(nn.Module):
     def evaluate(
         self, patch: Tensor, sigma: Any, step: int | None, known: Tensor | None, generator: torch.Generator | None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Return the loss, its gradient, and 1 where a value may move and 0 elsewhere (`None` without `known`).
+        """Return the loss, its gradient and the mask `free`: 1 where a value may move, else 0; `None` if all may.
 
-        The arguments are those of `ScoreLoss`. The gradient is in single precision at least; none has a graph.
+        The arguments are those of `ScoreLoss`. The gradient is in single precision at least, and has no graph.
         """
         check_patch(patch, self.prior.channels)
         x = patch.detach().to(torch.float32 if patch.element_size() < 4 else patch.dtype)
@@ -80,34 +80,35 @@ class ScoreGradient(nn.Module):
         value = torch.dot(residual.flatten(), gradient.flatten()) * 0.5
         if not math.isfinite(value.item()):
             if self.on_nonfinite == "raise":
-                raise ValueError(not_finite(patch, residual, self.prior.channels, step))
+                raise ValueError(nonfinite_message(patch, residual, self.prior.channels, step))
             value, gradient = self._skip_nonfinite(residual, gradient)
         return value, gradient, free
 
-    def combine_at_patch(self, free: Tensor | None, scaler: torch.amp.GradScaler | None) -> Finish:
-        """Return the function that scales the gradient of a patch by the data's gradient to the same patch.
+    def combine_at_patch(self, free: Tensor | None, scaler: torch.amp.GradScaler | None) -> CombineGradients:
+        """Return what a backward pass does with the gradient of a patch and the data's gradient to the same patch.
 
-        A budget holds for each patch and channel group, over the values that are free.
+        A budget is relative to the data's norm in each patch and channel group, over free values.
         """
-        scale = partial(share_of_groups, free=free, together=self.same_scale)
+        scale = partial(scale_to_data_norm, free=free, groups=self.channel_groups)
         return partial(self._combine, scale, scaler)
 
-    def combine_at_output(self, step: int, scaler: torch.amp.GradScaler | None) -> Finish:
-        """Return the function that scales gradients of a module's output by the data's gradients to the same tensors.
+    def combine_at_output(self, step: int, scaler: torch.amp.GradScaler | None) -> CombineGradients:
+        """Return what a backward pass does with gradients of a module's output and the data's to the same tensors.
 
-        A budget holds for each tensor as a whole.
+        A budget is relative to the data's norm of each tensor as a whole.
         """
         ratio = 1.0 if self.budget is None else budget_of(self.budget, step)
-        return partial(self._combine, partial(share_of_tensor, ratio=ratio), scaler)
+        return partial(self._combine, partial(scale_tensor_to_data_norm, ratio=ratio), scaler)
 
     def _combine(
         self,
         scale: Callable[[Tensor, Tensor], Tensor],
         scaler: torch.amp.GradScaler | None,
         gradients: tuple[Tensor, ...],
-        arriving: tuple[Tensor | None, ...],
+        incoming: tuple[Tensor | None, ...],
     ) -> tuple[Tensor, ...]:
-        pairs = zip(gradients, arriving, strict=True)
+        """The gradients to add to the incoming ones, scaled by the budget or else by the scaler."""
+        pairs = zip(gradients, incoming, strict=True)
         data = tuple(torch.zeros_like(g) if other is None else other.to(g.dtype) for g, other in pairs)
         if self.budget is not None:  # relative to the data's gradient, which the scaler has scaled already
             gradients = tuple(scale(g, other) for g, other in zip(gradients, data, strict=True))
@@ -117,37 +118,37 @@ class ScoreGradient(nn.Module):
         return gradients
 
     def _residual(self, x: Tensor, level: Tensor, known: Tensor | None, generator: torch.Generator | None) -> Tensor:
-        """The residual x - D(x_q, sigma), or that of the second denoiser, D_against(x_q, sigma) - D(x_q, sigma)."""
+        """The residual r, before known values are set to 0."""
         mask = conditioning_args(self.prior, known)
         query, noise = x, None
         if self.perturb:
             noise = self.perturb(x, level) if callable(self.perturb) else _normal(x, generator)
-            noise = _checked(noise, x, "The function given as `perturb`") * over_space(level, x.ndim)
+            noise = _checked(noise, x, "The function given as `perturb`") * append_spatial_axes(level, x.ndim)
             noise = noise * ~mask[0] if mask else noise  # a conditional prior takes known values without noise
             query = x + noise
         with without_autocast(x.device):  # sigma goes down to 0.01, where half precision is noise
             removed = _removed(self.prior, query, level, *mask)
-            if self.against is not None:
-                return removed - _removed(self.against, query, level)
+            if self.control is not None:
+                return removed - _removed(self.control, query, level)
         return removed if noise is None else removed - noise
 
     def _coefficient(
         self, residual: Tensor, free: Tensor | None, sigma: Tensor | float, weight: Tensor | float
     ) -> Tensor | float:
-        """The factor k of the residual: a number, or broadcastable to it.
+        """The coefficient k: a number, or broadcastable to the residual.
 
-        Numbers stay Python numbers as long as they can: beside a small network every operation on a tensor counts.
+        Numbers stay Python numbers as long as possible: beside a small network each tensor operation shows.
         """
         if self.budget is not None:
-            factor = over_space(weight, 2) * over_norm(residual, self.same_scale)
+            factor = append_spatial_axes(weight, 2) * inverse_norm(residual, self.channel_groups)
         elif self.normalize is not None:
-            root, over = over_rms(residual, free, self.same_scale)
-            factor = over_space(weight, 2) / len(residual) * root * over
+            root, inverse = inverse_rms(residual, free, self.channel_groups)
+            factor = append_spatial_axes(weight, 2) / len(residual) * root * inverse
         else:
             factor = weight / len(residual) / (sigma * sigma)
-        factor = over_space(factor, residual.ndim)
+        factor = append_spatial_axes(factor, residual.ndim)
         if self.channel_weights is not None:
-            factor = factor * over_space(self.channel_weights.to(residual)[None], residual.ndim)
+            factor = factor * append_spatial_axes(self.channel_weights.to(residual)[None], residual.ndim)
         return factor
 
     def _skip_nonfinite(self, residual: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
@@ -155,7 +156,7 @@ class ScoreGradient(nn.Module):
         values = (residual * gradient).flatten(1).sum(dim=1) / 2
         good = values.isfinite()
         self.skipped += int((~good).sum())
-        return values[good].sum(), torch.where(over_space(good, gradient.ndim), gradient, 0.0)
+        return values[good].sum(), torch.where(append_spatial_axes(good, gradient.ndim), gradient, 0.0)
 
 
 def _normal(x: Tensor, generator: torch.Generator | None) -> Tensor:

@@ -1,7 +1,9 @@
-"""How large a gradient may be: sizes by patch and channel group, and a report that compares two gradients.
+"""Norms of gradients by patch and channel group, scaling by them, and a report that compares two gradients.
 
 b c *space   a patch; its gradient has the same shape
-group        r, g and b together, as colours belong together, and each other channel for itself
+group        r, g and b are one channel group; every other channel is a group of its own
+groups       matrix of `channel_groups`
+free         1 where a value may move, 0 elsewhere; `None` if all may
 """
 
 import math
@@ -15,25 +17,25 @@ from torch import Tensor
 
 __all__ = [
     "GradientReport",
+    "append_spatial_axes",
+    "channel_groups",
     "group_norms",
-    "over_norm",
-    "over_rms",
-    "over_space",
-    "same_scale",
-    "share_of_groups",
-    "share_of_tensor",
+    "inverse_norm",
+    "inverse_rms",
+    "scale_tensor_to_data_norm",
+    "scale_to_data_norm",
 ]
 
 
 @dataclass(frozen=True, eq=False)
 class GradientReport:
-    """The gradient of the data and that of the prior, where they met; every number is worked out when it is asked for.
+    """The gradients of the data and of the prior in one backward pass; each number is computed when it is read.
 
-    A `torch.amp.GradScaler` scales both alike, so ratio and cosine are as without it.
+    A `torch.amp.GradScaler` scales both alike, so ratio and cosine do not depend on it.
 
     Args:
-        data: The gradient that arrived, one tensor or several.
-        prior: What was added to each.
+        data: Gradient of the data, one tensor or several.
+        prior: Gradient of the prior that was added to each.
 
     Example:
         >>> import torch
@@ -58,76 +60,73 @@ class GradientReport:
 
     @property
     def ratio(self) -> float:
-        """Norm of the prior's gradient in units of the data's; infinite where there is no data."""
+        """Norm of the prior's gradient relative to the data's; infinite if the data's is 0."""
         return self.prior_norm / self.data_norm if self.data_norm > 0 else float("inf")
 
     @property
     def cosine(self) -> float:
-        """1 where both pull the same way, -1 where they fight, 0 where one of them is zero."""
+        """Cosine of the angle between the two: 1 if they agree, -1 if they are opposed, 0 if one of them is zero."""
         dot = sum(_dot(one, other) for one, other in zip(self.data, self.prior, strict=True))
         return dot / norms if (norms := self.data_norm * self.prior_norm) > 0 else 0.0
 
 
-def same_scale(channels: Sequence[str]) -> Float[Tensor, "c c"]:
-    """1 / sqrt(k) where two channels are of one group of k, else 0."""
+def channel_groups(channels: Sequence[str]) -> Float[Tensor, "c c"]:
+    """Matrix of channel groups: 1 / sqrt(k) where two channels are of one group of k, else 0."""
     group = ["rgb" if name in ("r", "g", "b") else name for name in channels]
     return torch.tensor([[(one == other) / group.count(one) ** 0.5 for other in group] for one in group])
 
 
-def group_norms(x: Float[Tensor, "b c *space"], together: Float[Tensor, "c c"]) -> Float[Tensor, "b c"]:
-    """Euclidean norm of a channel, as a root mean square over the channels of its group, for each patch.
-
-    Not by a matrix product, which autocast would round to half precision.
-    """
+def group_norms(x: Float[Tensor, "b c *space"], groups: Float[Tensor, "c c"]) -> Float[Tensor, "b c"]:
+    """Root mean square of the Euclidean norms of the channels in each channel's group, for each patch."""
     norms = torch.linalg.vector_norm(x.flatten(2), dim=2)
-    return torch.linalg.vector_norm(norms[:, None, :] * together.to(x), dim=2)
+    return torch.linalg.vector_norm(norms[:, None, :] * groups.to(x), dim=2)  # autocast would round a matrix product
 
 
-def over_norm(x: Float[Tensor, "b c *space"], together: Float[Tensor, "c c"]) -> Float[Tensor, "b c"]:
-    """1 / `group_norms`; those below 1e-20, zero among them, count as that, so that a patch of zeros stays one."""
-    return group_norms(x, together).clamp(min=1e-20).reciprocal()
+def inverse_norm(x: Float[Tensor, "b c *space"], groups: Float[Tensor, "c c"]) -> Float[Tensor, "b c"]:
+    """1 / `group_norms`, with norms clamped to 1e-20 so that a patch of zeros stays one."""
+    return group_norms(x, groups).clamp(min=1e-20).reciprocal()
 
 
-def over_rms(
-    x: Float[Tensor, "b c *space"], free: Float[Tensor, "..."] | None, together: Float[Tensor, "c c"]
+def inverse_rms(
+    x: Float[Tensor, "b c *space"], free: Float[Tensor, "..."] | None, groups: Float[Tensor, "c c"]
 ) -> tuple[float | Float[Tensor, "b c"], Float[Tensor, "b c"]]:
-    """Two factors of 1 / root mean square of each patch and channel group over the values that are free.
+    """1 / root mean square over the free values of each patch and channel group, as two factors; `x` is 0 elsewhere.
 
-    The root of their number, and `over_norm`. `x` is 0 at the others.
+    They are the root of the number of free values, and `inverse_norm`.
     """
-    over = over_norm(x, together)
+    inverse = inverse_norm(x, groups)
     if free is None:
-        return math.prod(x.shape[2:]) ** 0.5, over
+        return math.prod(x.shape[2:]) ** 0.5, inverse
     counts = free.expand_as(x).flatten(2).sum(dim=2)
-    return (counts[:, None, :] * together.to(x).square()).sum(dim=2).sqrt(), over
+    return (counts[:, None, :] * groups.to(x).square()).sum(dim=2).sqrt(), inverse
 
 
-def share_of_groups(
+def scale_to_data_norm(
     gradient: Float[Tensor, "b c *space"],
     data: Float[Tensor, "b c *space"],
     *,
     free: Float[Tensor, "..."] | None,
-    together: Float[Tensor, "c c"],
+    groups: Float[Tensor, "c c"],
 ) -> Float[Tensor, "b c *space"]:
-    """Scale the gradient of each patch and channel group by the norm that the data's has there on free values."""
-    sizes = group_norms(data if free is None else data * free, together)
-    return gradient * over_space(sizes, gradient.ndim)
+    """Multiply the gradient by the norm of the data's over free values, for each patch and channel group."""
+    norms = group_norms(data if free is None else data * free, groups)
+    return gradient * append_spatial_axes(norms, gradient.ndim)
 
 
-def share_of_tensor(
+def scale_tensor_to_data_norm(
     gradient: Float[Tensor, "..."], data: Float[Tensor, "..."], *, ratio: float
 ) -> Float[Tensor, "..."]:
-    """Scale the gradient to a norm of `ratio` times that of the data's; where it is 0 it stays 0."""
+    """Scale the gradient to `ratio` times the norm of the data's, both over the whole tensor; zero stays zero."""
     norm = torch.linalg.vector_norm(gradient)
     return gradient * torch.where(norm > 0, ratio * torch.linalg.vector_norm(data) / norm, 0.0)
 
 
 @overload
-def over_space(factor: Tensor, dimensions: int) -> Tensor: ...
+def append_spatial_axes(factor: Tensor, dimensions: int) -> Tensor: ...
 @overload
-def over_space(factor: float, dimensions: int) -> float: ...
-def over_space(factor: Tensor | float, dimensions: int) -> Tensor | float:
-    """Append axes of length 1, so that a factor of each patch (and channel) meets every value."""
+def append_spatial_axes(factor: float, dimensions: int) -> float: ...
+def append_spatial_axes(factor: Tensor | float, dimensions: int) -> Tensor | float:
+    """Append axes of length 1 up to a number of dimensions, to multiply patches by a factor of each; numbers stay."""
     return factor[(...,) + (None,) * (dimensions - factor.ndim)] if isinstance(factor, Tensor) else factor
 
 

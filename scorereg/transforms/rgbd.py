@@ -108,7 +108,7 @@ class RGBD:
         unit = (patch + 1) / 2
         return unit[:, :3], self.d_min / unit[:, 3].clamp(min=1 / _FARTHEST)
 
-    def known_rgb(self, photo: Bool[Tensor, " b"]) -> Bool[Tensor, "b 4 1 1"]:
+    def photo_mask(self, photo: Bool[Tensor, " b"]) -> Bool[Tensor, "b 4 1 1"]:
         """Return the mask `known` for `ScoreLoss`: colours of the patches that were taken from a photo do not move.
 
         Args:

@@ -119,7 +119,7 @@ def test_without_select_the_output_is_the_patch():
 
 
 def test_known_values_may_come_from_select():
-    module, known = Renderer(), RGBD().known_rgb(torch.tensor([True, False]))
+    module, known = Renderer(), RGBD().photo_mask(torch.tensor([True, False]))
     own = by_hand(module, known=known)
     LOSS.attach(module, lambda out: (SELECT["dict"](out), known))
     actual = backward(module, module, lambda out: 0 * out["rgb"].sum())

@@ -79,7 +79,7 @@ def test_gate_leaves_a_perfect_patch_alone():
     assert gradient(ScoreLoss(Half(), sigma=0.1, gate=0.5), torch.zeros(1, 2, 4, 4)).eq(0).all()
 
 
-@pytest.mark.parametrize("perturbed", [{"perturb": True}, {"against": Half()}])
+@pytest.mark.parametrize("perturbed", [{"perturb": True}, {"control": Half()}])
 def test_gate_needs_clean_residuals(perturbed):
     with pytest.raises(ValueError, match="an estimator without noise: perturb=False"):
         ScoreLoss(Half(), gate=0.5, **perturbed)

@@ -1,13 +1,15 @@
 """ScoreLoss against closed forms: its gradient is what the table in its docstring says, to the letter."""
 
+from functools import partial
+
 import pytest
 import torch
 from einops import rearrange, repeat
 from torch import nn
 from torch.testing import assert_close
 
-from scorereg import RGBD, GaussianFieldPrior, ScoreLoss, schedules, score
-from scorereg.score_loss.arguments import level_of
+from scorereg import RGBD, GaussianFieldPrior, ScoreLoss, load_prior, schedules, score
+from scorereg.score_loss.arguments import level_of, renamed_arguments
 
 RGBD_NAMES = ("r", "g", "b", "disparity")
 PRIOR = GaussianFieldPrior(size=8, channels=RGBD_NAMES).double()
@@ -266,7 +268,7 @@ def test_known_values_do_not_move_and_the_others_do_as_before(shape, normalize):
 
 def test_photo_patches_of_the_paper_move_only_depth():
     x = patches()
-    known = RGBD().known_rgb(torch.tensor([True, False, True]))
+    known = RGBD().photo_mask(torch.tensor([True, False, True]))
     actual, plain = gradient(ScoreLoss(PRIOR), x, SIGMA, known=known), gradient(ScoreLoss(PRIOR), x, SIGMA)
     assert actual[[0, 2], :3].eq(0).all()
     assert_close(actual[:, 3], plain[:, 3])
@@ -302,19 +304,19 @@ def test_noise_that_is_given_knows_patch_and_level():
     assert_close(seen[0][1], SIGMA)
 
 
-def test_against_takes_the_place_of_the_patch():
+def test_control_takes_the_place_of_the_patch():
     x, n = patches(2, 2, 4, 4), patches(2, 2, 4, 4)
 
     class Third(Shrink):
         def denoise(self, x, sigma):
             return x / 3
 
-    g = gradient(ScoreLoss(Shrink(), sigma=1.0, perturb=lambda x, sigma: n, against=Third()), x)
+    g = gradient(ScoreLoss(Shrink(), sigma=1.0, perturb=lambda x, sigma: n, control=Third()), x)
     assert_close(2 * g, (x + n) / 3 - (x + n) / 2)
 
 
 @pytest.mark.parametrize(
-    "settings", [{}, {"perturb": True}, {"perturb": True, "against": Shrink()}], ids=["plain", "noise", "against"]
+    "settings", [{}, {"perturb": True}, {"perturb": True, "control": Shrink()}], ids=["plain", "noise", "control"]
 )
 def test_a_prior_that_knows_its_residual_is_asked_for_that(settings):
     """At sigma 0.005 a residual by D has lost digits in float32; here D would be off by far more."""
@@ -573,8 +575,8 @@ def test_masks_that_do_not_fit_are_named(known, says):
         ({"budget": -1.0}, "budget >= 0, and finite, but got -1"),
         ({"budget": 0.1, "normalize": "rms"}, "a budget in place of `weight` and `normalize`"),
         ({"budget": 0.1, "weight": 0.5}, "a budget in place of `weight` and `normalize`"),
-        ({"against": GaussianFieldPrior(size=8, channels=("a",))}, "the prior's channels, r, g, b, disparity, but got"),
-        ({"against": "particles"}, "`against` to be a denoiser .* but got str of none"),
+        ({"control": GaussianFieldPrior(size=8, channels=("a",))}, "the prior's channels, r, g, b, disparity, but got"),
+        ({"control": "particles"}, "`control` to be a denoiser .* but got str of none"),
     ],
     ids=str,
 )
@@ -603,6 +605,57 @@ def test_a_sigma_that_is_no_number_is_named(sigma):
 def test_misspelt_settings_are_refused():
     with pytest.raises(TypeError, match="weigth"):
         ScoreLoss(PRIOR, weigth=1.0)  # pyright: ignore[reportCallIssue]
+
+
+# names
+
+
+def test_against_is_the_deprecated_name_of_control():
+    with pytest.warns(DeprecationWarning, match="`against` is deprecated: it is called `control` now"):
+        loss = ScoreLoss(PRIOR, against=PRIOR)  # pyright: ignore[reportCallIssue]
+    assert loss.control is PRIOR
+    with pytest.raises(ValueError, match="both `control` and `against`, its old name"):
+        ScoreLoss(PRIOR, control=PRIOR, against=PRIOR)  # pyright: ignore[reportCallIssue]
+
+
+def test_deprecated_names_change_nothing_else():
+    @renamed_arguments(old="new")
+    def same(first, new):
+        return first, new
+
+    with pytest.warns(DeprecationWarning, match="`old` is deprecated: it is called `new` now"):
+        assert same(1, old=2) == (1, 2)  # pyright: ignore[reportCallIssue]
+    assert same(1, 2) == same(1, new=2) == (1, 2)
+
+
+def weight_of_mine(sigma):
+    return sigma
+
+
+SETTINGS = {
+    "": {},
+    ", sigma=0.1, on_nonfinite='skip'": {"sigma": 0.1, "weight": 1, "on_nonfinite": "skip"},
+    ", weight=square, channel_weights=[0.1, 0.1, 0.1, 1]": {"weight": torch.square, "channel_weights": {"rgb": 0.1}},
+    ", weight=weight_of_mine, normalize='rms'": {"weight": weight_of_mine, "normalize": "rms"},
+    ", weight=weight_of_mine": {"weight": partial(weight_of_mine)},
+    ", perturb=True, control=Shrink": {"perturb": True, "control": Shrink(RGBD_NAMES)},
+    ", weight=Identity": {"weight": nn.Identity()},
+    ", sigma=log_linear(0.2, 0.02, 0, 99), budget=ramp(1, 0, 9)": {
+        "sigma": schedules.log_linear(0.2, 0.02, 0, 99),
+        "budget": schedules.ramp(1, 0, 9),
+    },
+}
+
+
+@pytest.mark.parametrize("says", SETTINGS)
+def test_repr_is_one_line_of_what_was_given(says):
+    assert repr(ScoreLoss(PRIOR, **SETTINGS[says])) == f"ScoreLoss(GaussianFieldPrior{says})"
+
+
+def test_repr_names_a_prior_with_a_card():
+    loss = ScoreLoss(load_prior("rooms-rgbd-24"), gate=0.99)
+    assert repr(loss) == "ScoreLoss(rooms-rgbd-24, gate=0.99)"
+    assert repr(nn.Sequential(loss)) == "Sequential(\n  (0): ScoreLoss(rooms-rgbd-24, gate=0.99)\n)"
 
 
 @pytest.mark.gpu

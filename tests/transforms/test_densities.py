@@ -45,3 +45,7 @@ def test_mistakes_are_named():
         Density(0)
     with pytest.raises(ValueError, match="smallest given is -1"):
         Density(1)(torch.tensor([-1.0]))
+
+
+def test_repr_is_one_line():
+    assert repr(Density(0.1)) == "Density(voxel=0.1, deep=3.0)"

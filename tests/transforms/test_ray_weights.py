@@ -129,3 +129,7 @@ def test_json_and_back():
 def test_mistakes_are_named(call, says):
     with pytest.raises(ValueError, match=says):
         call()
+
+
+def test_repr_is_one_line():
+    assert repr(RayWeights(far=8)) == "RayWeights(near=0.5, far=8, bins=64, softness=0.01)"

@@ -54,8 +54,8 @@ def test_gradient_beyond_d_min_against_finite_differences():
     assert torch.autograd.gradcheck(RGBD(d_min=0.4), inputs)
 
 
-def test_known_rgb_masks_the_colours_of_photo_patches():
-    mask = RGBD().known_rgb(torch.tensor([True, False]))
+def test_photo_mask_masks_the_colours_of_photo_patches():
+    mask = RGBD().photo_mask(torch.tensor([True, False]))
     assert mask.shape == (2, 4, 1, 1)
     assert mask.flatten().tolist() == [True, True, True, False] + [False] * 4
 
@@ -124,3 +124,7 @@ def test_d_min_must_be_a_depth(d_min):
 def test_inverse_needs_four_channels():
     with pytest.raises(ValueError, match=r"\(b, 4, h, w\), got \(1, 3, 8, 8\)"):
         RGBD().inverse(torch.zeros(1, 3, 8, 8))
+
+
+def test_repr_is_one_line():
+    assert repr(RGBD(d_min=0.2)) == "RGBD(d_min=0.2)"
