@@ -7,7 +7,7 @@ never seen. See `scorereg.evaluation` for what is compared.
 from pathlib import Path
 from typing import Any
 
-from scorereg.data.bad_frames import Reading
+from scorereg.data.bad_frames import ReadOptions
 from scorereg.data.frames.load import frames_of, pyramids_of_frames
 from scorereg.data.frames.source import plain_patches
 from scorereg.evaluation import LinearFilter, denoising_errors
@@ -41,7 +41,7 @@ def denoising(name: str, folders: list[Path], *, count: int = 512, fit: int = 81
     settings = Settings(patch=card.size[0], focal=card.focal, d_min=card.d_min)
     told: dict[str, Any] = {"prior": name, "targets": TARGETS}
     for folder in folders:
-        frames, faults = frames_of([folder], settings, Reading())
+        frames, faults = frames_of([folder], settings, ReadOptions())
         held = [frame for frame in frames if frame.scene in card.held_out] or frames
         pyramid = pyramids_of_frames({"all": held}, settings, faults)["all"]
         clean, _ = plain_patches(pyramid, fit, size=settings.patch, channels=settings.channels, seed=seed + 1)

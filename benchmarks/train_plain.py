@@ -19,7 +19,7 @@ from scorereg.data.frames.frame import Frame
 from scorereg.data.source import Source
 from scorereg.priors.networks import build_network
 from scorereg.training.card import make_card
-from scorereg.training.losses import HALVES, EdmLoss
+from scorereg.training.losses import AUTOCAST_DTYPES, EdmLoss
 from scorereg.training.settings import Settings
 
 __all__ = ["plain_loop"]
@@ -61,7 +61,7 @@ def plain_loop(data: list[Path], source: Source, settings: Settings, precision: 
     loss = EdmLoss(
         build_network(settings.size, patch=settings.patch, channels=4).to(memory_format=torch.contiguous_format),  # pyright: ignore[reportCallIssue]
         make_card("plain", settings, source.about),
-        HALVES[precision],
+        AUTOCAST_DTYPES[precision],
     )
     average = [value.detach().clone() for value in loss.network.parameters()]
     optimizer = torch.optim.Adam(loss.network.parameters(), lr=settings.lr, betas=(0.9, 0.99))

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from scorereg.data.source import About, seeded
+from scorereg.data.source import SourceInfo, seeded
 from scorereg.training.settings import Settings
 
 SMALL = Settings(
@@ -28,8 +28,8 @@ class Waves:
     channels: tuple[str, ...] = ("disparity",)
 
     @property
-    def about(self) -> About:
-        return About(self.channels, self.size, "waves", held_out=("some",), licence="CC0", credits=("nobody",))
+    def about(self) -> SourceInfo:
+        return SourceInfo(self.channels, self.size, "waves", held_out=("some",), licence="CC0", credits=("nobody",))
 
     @property
     def measured(self) -> tuple[str, ...]:

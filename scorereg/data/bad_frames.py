@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass, field
 
-__all__ = ["Faults", "Reading"]
+__all__ = ["BadFrames", "ReadOptions"]
 
 
 @dataclass(frozen=True)
-class Reading:
+class ReadOptions:
     """How raw frames are read.
 
     Args:
@@ -19,7 +19,7 @@ class Reading:
 
 
 @dataclass
-class Faults:
+class BadFrames:
     """What was wrong with some data.
 
     Args:

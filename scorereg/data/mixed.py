@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from scorereg.data.source import About, Source, seeded
+from scorereg.data.source import Source, SourceInfo, seeded
 
 __all__ = ["MixedSource", "mixed"]
 
@@ -28,7 +28,7 @@ class MixedSource:
         shares: Of each, summing to 1.
     """
 
-    about: About
+    about: SourceInfo
     parts: tuple[Source, ...]
     shares: tuple[float, ...]
 

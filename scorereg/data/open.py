@@ -5,14 +5,14 @@ from functools import partial
 from pathlib import Path
 
 from scorereg.data.arrays.source import ARRAYS_FILE, open_arrays
-from scorereg.data.bad_frames import Reading
+from scorereg.data.bad_frames import ReadOptions
 from scorereg.data.frames.load import frames_of, pyramids_of_frames
 from scorereg.data.frames.pyramid import Pyramid
 from scorereg.data.frames.source import open_frames
 from scorereg.data.mixed import mixed
 from scorereg.data.shards.load import check_manifest, pyramid_of_shards
 from scorereg.data.shards.manifest import Manifest, has_shards
-from scorereg.data.shards.remote import Place
+from scorereg.data.shards.remote import Location
 from scorereg.data.shards.source import open_shards
 from scorereg.data.source import Source
 from scorereg.training.settings import Settings
@@ -20,7 +20,7 @@ from scorereg.training.settings import Settings
 __all__ = ["measured_set", "open_source"]
 
 
-def measured_set(where: Path, settings: Settings, reading: Reading) -> Pyramid:
+def measured_set(where: Path, settings: Settings, reading: ReadOptions) -> Pyramid:
     """Read all frames of a folder, or held-out ones of shards, reduced as a run's settings say.
 
     Raises:
@@ -28,7 +28,7 @@ def measured_set(where: Path, settings: Settings, reading: Reading) -> Pyramid:
         ValueError: If they are not usable, or more than 1 % are bad.
     """
     if has_shards(where):
-        place = Place(where)
+        place = Location(where)
         manifest = Manifest.read(place)
         check_manifest(place, manifest, settings)
         return pyramid_of_shards(place, manifest, "val", settings)
@@ -38,7 +38,7 @@ def measured_set(where: Path, settings: Settings, reading: Reading) -> Pyramid:
 
 
 def open_source(
-    data: list[Path], settings: Settings, evaluate: list[Path] | None = None, reading: Reading | None = None
+    data: list[Path], settings: Settings, evaluate: list[Path] | None = None, reading: ReadOptions | None = None
 ) -> Source:
     """Read the data of a run, of whichever kind they are, or of several.
 
@@ -56,7 +56,7 @@ def open_source(
     raw = [folder for folder, kind in zip(data, kinds, strict=True) if kind == "frames"]
     if settings.depth_factor != 1 and not raw:
         raise ValueError("--depth-factor is for folders of frames; shards and arrays are in metres. Leave it out.")
-    reading, parts, counts = reading or Reading(), list[Source](), list[int]()
+    reading, parts, counts = reading or ReadOptions(), list[Source](), list[int]()
     others = {path.resolve().name: partial(measured_set, path, settings, reading) for path in evaluate or []}
     for folder, kind in zip(data, kinds, strict=True):
         if kind == "shards":

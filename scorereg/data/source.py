@@ -16,11 +16,11 @@ from torch import Tensor
 if TYPE_CHECKING:
     pass
 
-__all__ = ["About", "Source", "seeded"]
+__all__ = ["Source", "SourceInfo", "seeded"]
 
 
 @dataclass(frozen=True)
-class About:
+class SourceInfo:
     """What the data say on the card of a prior that is trained on them.
 
     Args:
@@ -55,7 +55,7 @@ class Source(Protocol):
     """Patches to train on, and patches to measure on."""
 
     @property
-    def about(self) -> About:
+    def about(self) -> SourceInfo:
         """What they are."""
         ...
 

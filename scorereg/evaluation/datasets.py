@@ -9,7 +9,7 @@ from torch import Tensor
 
 from scorereg._io import check_folder
 from scorereg.data.arrays.source import ARRAYS_FILE, open_arrays
-from scorereg.data.bad_frames import Reading
+from scorereg.data.bad_frames import ReadOptions
 from scorereg.data.frames.discover import rgbd_folders
 from scorereg.data.frames.images import find_images, image_patches
 from scorereg.data.frames.load import frames_of, pyramids_of_frames
@@ -17,7 +17,7 @@ from scorereg.data.frames.source import plain_patches
 from scorereg.data.frames.split import split_scenes
 from scorereg.data.shards.load import check_manifest, pyramid_of_shards
 from scorereg.data.shards.manifest import Manifest, has_shards
-from scorereg.data.shards.remote import Place
+from scorereg.data.shards.remote import Location
 from scorereg.evaluation.denoising import SIGMAS, LinearFilter, denoising_errors, save_errors
 from scorereg.priors.base import Prior
 from scorereg.training.settings import Settings
@@ -39,7 +39,7 @@ def evaluate_prior(
     size: int | None = None,
     sigmas: tuple[float, ...] = SIGMAS,
     seed: int = 0,
-    reading: Reading | None = None,
+    reading: ReadOptions | None = None,
 ) -> dict[str, list[dict[str, Any]]]:
     """Measure denoising errors and residuals on some data; write `denoising.json` and `denoising.png`.
 
@@ -71,7 +71,7 @@ def evaluate_prior(
     side = _side(prior, size)
     errors = {}
     for folder in data:
-        (clean, _), (x, weight) = _two_parts(prior, folder, fit, count, side, seed, reading or Reading())
+        (clean, _), (x, weight) = _two_parts(prior, folder, fit, count, side, seed, reading or ReadOptions())
         name = folder.resolve().name
         errors[name] = denoising_errors(
             prior, LinearFilter(clean), x, weight, sigmas=sigmas, separate=True, seed=seed + 3
@@ -90,7 +90,7 @@ def _side(prior: Prior, size: int | None) -> int:
 
 
 def _two_parts(
-    prior: Prior, folder: Path, fit: int, count: int, side: int, seed: int, reading: Reading
+    prior: Prior, folder: Path, fit: int, count: int, side: int, seed: int, reading: ReadOptions
 ) -> tuple[Patches, Patches]:
     """Patches of one part of a folder, to fit to, and of the other, to measure on."""
     if (folder / ARRAYS_FILE).is_file():
@@ -122,7 +122,7 @@ def _array_parts(prior: Prior, folder: Path, fit: int, count: int, seed: int) ->
 
 
 def _frame_parts(
-    prior: Prior, folder: Path, fit: int, count: int, side: int, seed: int, reading: Reading
+    prior: Prior, folder: Path, fit: int, count: int, side: int, seed: int, reading: ReadOptions
 ) -> tuple[Patches, Patches]:
     """Patches of training frames and of held-out ones, of a folder of frames or of shards."""
     card: Any = getattr(prior, "card", None)
@@ -133,7 +133,7 @@ def _frame_parts(
         )
     how = Settings(patch=side, channels=",".join(names), d_min=(card and card.d_min) or Settings.d_min)
     if has_shards(folder):
-        place = Place(folder)
+        place = Location(folder)
         manifest = Manifest.read(place)
         focal = (card and card.focal) or (manifest.focal, manifest.focal)
         how = dataclasses.replace(how, focal=focal)

@@ -62,6 +62,12 @@ class PriorCard:
     denoising: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     residual_quantiles: dict[str, Any] = field(default_factory=dict)
 
+    def summary(self) -> str:
+        """Return name, channels, patch size and noise range on one line, for the `repr` of a prior."""
+        size = f", size={'x'.join(map(str, self.size))}" if self.size else ""
+        channels = " ".join(self.channels)
+        return f"{self.name!r}, channels={channels}{size}, sigma={self.sigma_min:g}..{self.sigma_max:g}"
+
     def to_json(self) -> str:
         """Return the card as JSON text, one field a line."""
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"

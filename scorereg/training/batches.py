@@ -12,13 +12,13 @@ from scorereg.data.source import Source, seeded
 from scorereg.training.losses import draw_known, draw_levels
 from scorereg.training.settings import Settings
 
-__all__ = ["Batch", "Draws", "Share", "batches"]
+__all__ = ["Batch", "BatchDataset", "RankShare", "batches"]
 
 Batch = tuple[Tensor, ...]  # patches, weights, noise, levels, and for a conditional prior what is known
 
 
 @dataclass(frozen=True)
-class Share:
+class RankShare:
     """The part of each batch that one process takes: slots `rank * accumulate` and on, of `count` patches each."""
 
     rank: int
@@ -27,7 +27,7 @@ class Share:
     count: int
 
     @classmethod
-    def of(cls, settings: Settings, rank: int = 0, processes: int = 1) -> "Share":
+    def of(cls, settings: Settings, rank: int = 0, processes: int = 1) -> "RankShare":
         """Divide a run's batch among processes.
 
         Raises:
@@ -42,7 +42,7 @@ class Share:
         return cls(rank, processes, settings.accumulate, settings.batch // slots)
 
 
-class Draws(Dataset[Batch]):
+class BatchDataset(Dataset[Batch]):
     """All the batches that one process sees, by number: part `i % accumulate` of step `i // accumulate`.
 
     Args:
@@ -51,7 +51,7 @@ class Draws(Dataset[Batch]):
         share: The process's.
     """
 
-    def __init__(self, source: Source, settings: Settings, share: Share) -> None:
+    def __init__(self, source: Source, settings: Settings, share: RankShare) -> None:
         self.source, self.settings, self.share = source, settings, share
 
     def __getitem__(self, index: int) -> Batch:
@@ -68,7 +68,7 @@ class Draws(Dataset[Batch]):
         return (*batch, draw_known(self.settings, self.source.about.channels, len(x), generator))
 
 
-def batches(draws: Draws, first: int, *, device: torch.device, workers: int) -> Iterator[list[Batch]]:
+def batches(draws: BatchDataset, first: int, *, device: torch.device, workers: int) -> Iterator[list[Batch]]:
     """Yield the batches of step `first` and on, each as its accumulated parts, on the device.
 
     Args:

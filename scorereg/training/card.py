@@ -6,7 +6,7 @@ from typing import Any
 from torch import nn
 
 from scorereg.data.channels import channel_names
-from scorereg.data.source import About
+from scorereg.data.source import SourceInfo
 from scorereg.priors.adapters.conversions import cosine_betas, noise_of
 from scorereg.priors.adapters.wrapped import WrappedPrior, wrap
 from scorereg.priors.card import PriorCard
@@ -32,7 +32,7 @@ def network_for(card: PriorCard) -> nn.Module:
     )  # fmt: skip
 
 
-def make_card(name: str, settings: Settings, about: About) -> PriorCard:
+def make_card(name: str, settings: Settings, about: SourceInfo) -> PriorCard:
     """Return the card of a prior that is to be trained.
 
     Raises:
@@ -65,18 +65,18 @@ def make_card(name: str, settings: Settings, about: About) -> PriorCard:
         data=about.data,
         licence=about.licence,
         credits=about.credits,
-        training=_told(settings, about),
+        training=recorded_settings(settings, about),
         held_out=about.held_out,
     )
 
 
-def _told(settings: Settings, about: About) -> dict[str, Any]:
+def recorded_settings(settings: Settings, about: SourceInfo) -> dict[str, Any]:
     """The settings that had a say: those of how frames are cut have none where lines or volumes were trained on."""
     entries = settings.to_json() | ({"transform": about.transform} if about.transform else {})
     return {k: v for k, v in entries.items() if len(about.size) == 2 or k not in _OF_FRAMES}
 
 
-def _check_known(settings: Settings, about: About) -> None:
+def _check_known(settings: Settings, about: SourceInfo) -> None:
     if not settings.known:
         return
     missing = [name for name in channel_names(settings.known) if name not in about.channels]

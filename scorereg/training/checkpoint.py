@@ -34,10 +34,10 @@ __all__ = [
     "State",
     "checkpoints",
     "ema_prior",
+    "init_from_prior",
     "new_state",
     "resume_state",
     "save_state",
-    "start_from",
 ]
 
 CHECKPOINT_FOLDER = "checkpoints"
@@ -223,7 +223,7 @@ def _facts(card: PriorCard) -> dict[str, Any]:
     return {"channels of the data": list(card.channels), "size of a patch": list(card.size)}
 
 
-def start_from(state: State, init: str) -> State:
+def init_from_prior(state: State, init: str) -> State:
     """Copy a prior's weights into a run before its first step, and into its average.
 
     Args:

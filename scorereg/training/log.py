@@ -17,7 +17,7 @@ from scorereg._io import write_beside
 from scorereg.evaluation.pictures import patch_grid
 from scorereg.priors.sampling import sample
 from scorereg.training.checkpoint import State
-from scorereg.training.step import Told
+from scorereg.training.step import StepMetrics
 
 __all__ = ["METRICS_FILE", "Log", "interrupts"]
 
@@ -39,7 +39,7 @@ class Log:
 
     def __init__(self, out: Path, state: State, *, show: bool, every: int = 25) -> None:
         self.out, self.every, self.show = out, every, show
-        self.told: list[Told] = []
+        self.told: list[StepMetrics] = []
         self.mark = (state.step, state.seconds)
         self.settings = state.settings
         self.first = state.step
@@ -65,7 +65,7 @@ class Log:
         if self.progress:
             self.progress.stop()
 
-    def step(self, state: State, told: Told) -> None:
+    def step(self, state: State, told: StepMetrics) -> None:
         """Note what a step told; now and then write the mean of what was noted."""
         self.told.append(told)
         if state.step % self.every and state.step != self.settings.steps:

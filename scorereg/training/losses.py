@@ -22,9 +22,9 @@ from scorereg.priors.networks.storage import SIGMA_DATA
 from scorereg.training.card import _TABLE, network_for
 from scorereg.training.settings import Settings
 
-__all__ = ["EdmLoss", "EpsLoss", "counted", "draw_known", "draw_levels", "make_loss"]
+__all__ = ["EdmLoss", "EpsLoss", "draw_known", "draw_levels", "loss_weights", "make_loss"]
 
-HALVES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+AUTOCAST_DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 _KNOWN = 0.75  # the rest keeps the joint distribution, for what no photo shows
 
 
@@ -56,7 +56,7 @@ class EdmLoss(nn.Module):
     ) -> Float[Tensor, ""]:
         """Return the loss of a batch; `level` is sigma, and what is known has no noise and no part in the loss."""
         sigma = _each(level, x)
-        weight = counted(weight, known)
+        weight = loss_weights(weight, known)
         if known is not None:
             noise = noise * ~known
         error = (self.prior(x + sigma * noise, level, known) - x).square()
@@ -72,13 +72,13 @@ class EpsLoss(nn.Module):
         half: Half precision of the network; None is float32.
     """
 
-    kept: Tensor
+    alphas_cumprod: Tensor
 
     def __init__(self, network: nn.Module, half: torch.dtype | None) -> None:
         super().__init__()
         self.network = network
         self.kind = half
-        self.register_buffer("kept", (1 - cosine_betas(_TABLE)).cumprod(0), persistent=False)
+        self.register_buffer("alphas_cumprod", (1 - cosine_betas(_TABLE)).cumprod(0), persistent=False)
 
     def forward(
         self,
@@ -88,8 +88,8 @@ class EpsLoss(nn.Module):
         level: Float[Tensor, " b"],
     ) -> Float[Tensor, ""]:
         """Return the loss of a batch; `level` is the index t, a whole number."""
-        kept = self.kept[level.long()]
-        a, b = (_each(part.sqrt().to(x.dtype), x) for part in (kept, 1 - kept))
+        alphas_cumprod = self.alphas_cumprod[level.long()]
+        a, b = (_each(part.sqrt().to(x.dtype), x) for part in (alphas_cumprod, 1 - alphas_cumprod))
         z = a * x + b * noise
         if z.ndim == 4:
             z = z.contiguous(memory_format=torch.channels_last)
@@ -98,7 +98,7 @@ class EpsLoss(nn.Module):
         return ((told.to(x.dtype) - noise).abs() * weight).sum() / weight.sum().clamp_min(1)
 
 
-def counted(weight: Float[Tensor, "b c *space"], known: Bool[Tensor, "..."] | None = None) -> Tensor:
+def loss_weights(weight: Float[Tensor, "b c *space"], known: Bool[Tensor, "..."] | None = None) -> Tensor:
     """The weights that a loss's mean is over: what is given clean does not count."""
     return weight if known is None else weight * ~known
 
@@ -110,7 +110,7 @@ def make_loss(settings: Settings, card: PriorCard, precision: str) -> EdmLoss | 
         network = network_for(card)
     if settings.checkpointing:
         network.enable_gradient_checkpointing()  # pyright: ignore[reportCallIssue]  # diffusers' and our own have it
-    half = HALVES[precision]
+    half = AUTOCAST_DTYPES[precision]
     return EpsLoss(network, half) if settings.recipe == "diffusionerf" else EdmLoss(network, card, half)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from scorereg._io import write_beside
-from scorereg.data.bad_frames import Reading
+from scorereg.data.bad_frames import ReadOptions
 from scorereg.data.open import open_source
 from scorereg.data.source import Source
 from scorereg.evaluation.denoising import LinearFilter, denoising_errors, residual_quantiles, save_errors
@@ -49,7 +49,7 @@ def measure(prior: Any, source: Source, *, count: int = 512, fit: int = 8192) ->
 
 
 def measure_folder(
-    folder: Path, data: list[Path], evaluate: list[Path], *, half: bool = True, reading: Reading | None = None
+    folder: Path, data: list[Path], evaluate: list[Path], *, half: bool = True, reading: ReadOptions | None = None
 ) -> PriorCard:
     """Measure a prior that was trained here and lies in a folder on the data of its run; write its card anew.
 

@@ -8,14 +8,23 @@ from torch import Tensor, nn
 
 from scorereg.training.batches import Batch
 from scorereg.training.checkpoint import State
-from scorereg.training.losses import counted
+from scorereg.training.losses import loss_weights
 from scorereg.training.optimizer import learning_rate
 from scorereg.training.settings import Settings
 
-__all__ = ["PIECE", "NotFiniteError", "Told", "at_once", "is_out_of_memory", "largest_part", "pieces", "train_step"]
+__all__ = [
+    "MICRO_BATCH",
+    "NotFiniteError",
+    "StepMetrics",
+    "is_out_of_memory",
+    "largest_part",
+    "micro_batch_size",
+    "micro_batches",
+    "train_step",
+]
 
 
-class Told(NamedTuple):
+class StepMetrics(NamedTuple):
     """What a step tells: its loss, and the norm of its gradient before clipping."""
 
     loss: float
@@ -36,7 +45,7 @@ class NotFiniteError(ValueError):
         self.part = part
 
 
-def train_step(state: State, model: nn.Module, parts: list[Batch], accelerator: Any) -> Told:
+def train_step(state: State, model: nn.Module, parts: list[Batch], accelerator: Any) -> StepMetrics:
     """Take one step.
 
     The gradient is the mean over the parts of a batch and over the processes, so that a batch costs the same however it
@@ -74,13 +83,13 @@ def train_step(state: State, model: nn.Module, parts: list[Batch], accelerator: 
     state.scaler.update()
     state.step += 1
     state.average.update_parameters(state.loss.network)
-    return Told(loss, gradient)
+    return StepMetrics(loss, gradient)
 
 
 def _add_gradients(state: State, model: nn.Module, parts: list[Batch], accelerator: Any) -> list[Tensor]:
     """Go forward and back through all parts, whole or in pieces; returns the loss of each part."""
-    size = at_once(state.settings)
-    cut = [(i, piece, share) for i, part in enumerate(parts) for piece, share in pieces(part, size)]
+    size = micro_batch_size(state.settings)
+    cut = [(i, piece, share) for i, part in enumerate(parts) for piece, share in micro_batches(part, size)]
     losses: list[Any] = [0.0] * len(parts)
     for n, (i, piece, share) in enumerate(cut):
         with nullcontext() if n == len(cut) - 1 else accelerator.no_sync(model):
@@ -117,15 +126,15 @@ def _finite(value: float) -> bool:
     return value - value == 0
 
 
-PIECE = 8  # patches: of the paper's network their activations are a small part of what is held anyway
+MICRO_BATCH = 8  # patches: of the paper's network their activations are a small part of what is held anyway
 
 
-def at_once(settings: Settings) -> int:
+def micro_batch_size(settings: Settings) -> int:
     """The most patches of a part that go through the network at a time."""
-    return PIECE if settings.checkpointing else settings.batch
+    return MICRO_BATCH if settings.checkpointing else settings.batch
 
 
-def pieces(part: Batch, size: int) -> list[tuple[Batch, Tensor | float]]:
+def micro_batches(part: Batch, size: int) -> list[tuple[Batch, Tensor | float]]:
     """Cut a batch into pieces, each with its share of the loss.
 
     A loss is a mean over the values that count, sum(error weight) / sum(weight). So with the piece's share of those
@@ -138,5 +147,5 @@ def pieces(part: Batch, size: int) -> list[tuple[Batch, Tensor | float]]:
     if len(part[0]) <= size:
         return [(part, 1.0)]
     cut = list(zip(*(value.split(size) for value in part), strict=True))
-    sums = torch.stack([counted(weight, *known).sum() for _, weight, _, _, *known in cut])
+    sums = torch.stack([loss_weights(weight, *known).sum() for _, weight, _, _, *known in cut])
     return list(zip(cut, sums.clamp_min(1) / sums.sum().clamp_min(1), strict=True))

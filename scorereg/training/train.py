@@ -12,16 +12,16 @@ from typing import Any
 import torch
 
 from scorereg._io import check_folder, write_beside
-from scorereg.data.bad_frames import Reading
+from scorereg.data.bad_frames import ReadOptions
 from scorereg.data.open import open_source
 from scorereg.data.source import Source
-from scorereg.training.batches import Batch, Draws, Share, batches
+from scorereg.training.batches import Batch, BatchDataset, RankShare, batches
 from scorereg.training.card import make_card
-from scorereg.training.checkpoint import State, checkpoints, new_state, resume_state, save_state, start_from
+from scorereg.training.checkpoint import State, checkpoints, init_from_prior, new_state, resume_state, save_state
 from scorereg.training.log import Log, interrupts
 from scorereg.training.report import write_report
 from scorereg.training.settings import Settings, has_bf16
-from scorereg.training.step import NotFiniteError, at_once, is_out_of_memory, largest_part, train_step
+from scorereg.training.step import NotFiniteError, is_out_of_memory, largest_part, micro_batch_size, train_step
 from scorereg.training.validation import Validation
 
 __all__ = ["train_prior"]
@@ -41,7 +41,7 @@ def train_prior(
     credits: tuple[str, ...] = (),
     device: str | None = None,
     show: bool = False,
-    reading: Reading | None = None,
+    reading: ReadOptions | None = None,
 ) -> Path | None:
     """Train a prior; write checkpoints, metrics, and at the end the prior's folder with pictures of what it can.
 
@@ -82,17 +82,17 @@ def train_prior(
         state = resume_state(card, settings, out, **how) if resume else None
         if state is None:
             state = new_state(card, settings, **how)
-            state = start_from(state, settings.init) if settings.init else state
+            state = init_from_prior(state, settings.init) if settings.init else state
     if state.step > settings.steps:
         raise ValueError(f"{out} is at step {state.step}, beyond --steps {settings.steps}. Give as many or more.")
-    share = Share.of(settings, accelerator.process_index, accelerator.num_processes)
-    if not _loop(state, Draws(source, settings, share), accelerator, out, show):
+    share = RankShare.of(settings, accelerator.process_index, accelerator.num_processes)
+    if not _loop(state, BatchDataset(source, settings, share), accelerator, out, show):
         return None
     accelerator.end_training()
     return write_report(out, source) if accelerator.is_main_process else out / "prior"
 
 
-def _loop(state: State, draws: Draws, accelerator: Any, out: Path, show: bool) -> bool:
+def _loop(state: State, draws: BatchDataset, accelerator: Any, out: Path, show: bool) -> bool:
     """Take the steps that are left; return whether all were taken."""
     settings, main = state.settings, accelerator.is_main_process
     if settings.compile:
@@ -133,7 +133,7 @@ def _step(state: State, model: torch.nn.Module, parts: list[Batch], accelerator:
     cut = next((n for n in range(2, count + 1) if not count % n and count // n <= fits), count)
     remedy = f"--accumulate {settings.accumulate * cut} keeps the batch" if fits else "take a smaller --network"
     raise ValueError(
-        f"memory is too small for {min(count, at_once(settings))} patches at a time; {fits} fit. "
+        f"memory is too small for {min(count, micro_batch_size(settings))} patches at a time; {fits} fit. "
         f"With --batch {settings.batch}, {remedy}; "
         "--checkpointing needs less memory, too."
     )

@@ -8,7 +8,7 @@ from PIL import Image
 from rgbd_folders import FOCAL, HEIGHT, WIDTH, kinect, pairs, picture, rooms, transforms, write_frame
 from torch.testing import assert_close
 
-from scorereg.data.bad_frames import Faults
+from scorereg.data.bad_frames import BadFrames
 from scorereg.data.channels import channel_names
 from scorereg.data.frames.augment import to_prior_space
 from scorereg.data.frames.build import load_pyramid
@@ -176,13 +176,13 @@ def test_bad_frames_are_counted_and_skipped_up_to_one_in_a_hundred(tmp_path):
     frames = find_frames([tmp_path])
     with pytest.raises(OSError, match="007/frame-000000.color.jpg cannot be read"):
         load_pyramid(frames, size=8, focal=(FOCAL, FOCAL), d_min=0.5)
-    faults = Faults(skip=True)
+    faults = BadFrames(skip=True)
     assert len(load_pyramid(frames, size=8, focal=(FOCAL, FOCAL), d_min=0.5, faults=faults).start) == 99
     assert len(faults.bad) == 1
     faults.check(len(frames))
     (tmp_path / "008" / "frame-000000.depth.png").unlink()
     (tmp_path / "009" / "frame-000000.depth.png").write_bytes(b"")
-    faults = Faults(skip=True)
+    faults = BadFrames(skip=True)
     frames = find_frames([tmp_path], faults=faults)
     load_pyramid(frames, size=8, focal=(FOCAL, FOCAL), d_min=0.5, faults=faults)
     with pytest.raises(ValueError, match=r"3 of 100 frames cannot be used, and only 1 % may.*008/.*no depth map"):
@@ -194,7 +194,7 @@ def test_one_camera_means_one_size(tmp_path):
     write_frame(folder / "rgb" / "2.jpg", folder / "depth" / "2.png", width=20, height=16)
     with pytest.raises(ValueError, match=r"rgb/2.jpg has 20x16 pixels, but the others of its folder have 40x32"):
         find_frames([folder])
-    faults = Faults(skip=True)
+    faults = BadFrames(skip=True)
     assert [f.color.stem for f in find_frames([folder], faults=faults)] == ["0", "1", "3"]
     assert len(faults.bad) == 1
 
@@ -218,7 +218,7 @@ def test_a_frame_that_names_no_depth_is_a_fault_where_others_do(tmp_path):
     (folder / "transforms.json").write_text(json.dumps(meta))
     with pytest.raises(ValueError, match=r"1.png has no depth map, which other frames of its folder have"):
         find_frames([folder])
-    faults = Faults(skip=True)
+    faults = BadFrames(skip=True)
     assert [f.color.stem for f in find_frames([folder], faults=faults)] == ["0", "2", "3"]
     assert len(faults.bad) == 1
     assert len(find_frames([folder], channels=("r", "g", "b"))) == 4

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from torch.testing import assert_close
 
-from scorereg.data.bad_frames import Faults
+from scorereg.data.bad_frames import BadFrames
 from scorereg.data.frames.build import load_pyramid
 from scorereg.data.frames.discover import find_frames
 from scorereg.data.frames.formats.hypersim import CAMERAS, SPLIT, is_tilted, planar_depth, tone_map
@@ -92,7 +92,7 @@ def test_tilted_lenses_are_left_out_and_said_so(tmp_path):
     for name in ("ai_001_001", "ai_038_002"):
         scene(tmp_path, name)
     cameras(tmp_path, {"ai_001_001": USUAL, "ai_038_002": TILTED})
-    faults = Faults()
+    faults = BadFrames()
     assert {f.scene.split("/")[1] for f in find_frames([tmp_path], faults=faults)} == {"ai_001_001"}
     assert faults.left_out == [f"{tmp_path.name}/ai_038_002: its lens is tilted"]
     with pytest.raises(ValueError, match=r"no RGB-D frames \(.*ai_038_002: its lens is tilted\)"):

@@ -19,7 +19,7 @@ from scorereg.data.frames.split import split_scenes
 from scorereg.data.shards.codec import decode, encode
 from scorereg.data.shards.manifest import MANIFEST, Manifest, read_shard
 from scorereg.data.shards.prepare import prepare
-from scorereg.data.shards.remote import Place, checksum
+from scorereg.data.shards.remote import Location, checksum
 
 BOTH = ("color", "depth")
 
@@ -42,8 +42,8 @@ def everything(folder):
 
 
 def all_frames(folder, split, maps=BOTH):
-    manifest = Manifest.read(Place(folder))
-    return [pair for shard in manifest.of(split) for pair in read_shard(Place(folder), manifest, shard, maps)]
+    manifest = Manifest.read(Location(folder))
+    return [pair for shard in manifest.of(split) for pair in read_shard(Location(folder), manifest, shard, maps)]
 
 
 def test_a_frame_survives_but_for_the_quantisation(tmp_path):
@@ -91,7 +91,7 @@ def test_manifest_says_what_there_is(shards):
 
 def test_the_split_is_that_of_training_on_the_raw_frames(scenes, shards):
     train, _, names = split_scenes(find_frames([scenes]))
-    manifest = Manifest.read(Place(shards))
+    manifest = Manifest.read(Location(shards))
     assert manifest.scenes["val"] == names
     assert {f.scene for f, _ in all_frames(shards, "val")} == set(names)
     assert len(all_frames(shards, "train")) == len(train)
@@ -105,7 +105,7 @@ def test_shards_mix_scenes(shards):
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_webdataset_reads_them(shards):
     wds = pytest.importorskip("webdataset")
-    name = Manifest.read(Place(shards)).of("train")[0].name
+    name = Manifest.read(Location(shards)).of("train")[0].name
     depth = wds.handle_extension("depth.png", lambda data: np.asarray(Image.open(io.BytesIO(data))))
     (sample, *_) = list(wds.WebDataset(str(shards / name), shardshuffle=False).decode(depth, "pil"))
     gc.collect()  # it leaves files open

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from scorereg.data.open import open_source
 from scorereg.data.shards.manifest import MANIFEST, Manifest, read_shard
 from scorereg.data.shards.prepare import prepare
-from scorereg.data.shards.remote import Place
+from scorereg.data.shards.remote import Location
 from scorereg.data.shards.source import open_shards
 from scorereg.training.settings import Settings
 
@@ -38,8 +38,8 @@ def shards(scenes, tmp_path):
 
 
 def all_frames(folder, split, maps=BOTH):
-    manifest = Manifest.read(Place(folder))
-    return [pair for shard in manifest.of(split) for pair in read_shard(Place(folder), manifest, shard, maps)]
+    manifest = Manifest.read(Location(folder))
+    return [pair for shard in manifest.of(split) for pair in read_shard(Location(folder), manifest, shard, maps)]
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -76,21 +76,21 @@ def test_a_url_gives_what_the_folder_gives(shards, served, tmp_path, monkeypatch
     again = open_shards(served, SETTINGS)
     again.batch(6, seed=1, step=3, slot=0)
     again._ahead[1].shutdown()
-    assert len([path for path in Quiet.asked if path.endswith(".tar")]) <= len(Manifest.read(Place(shards)).shards)
-    mended = Place(str(served).replace("://", ":/"))  # as Path leaves it
+    assert len([path for path in Quiet.asked if path.endswith(".tar")]) <= len(Manifest.read(Location(shards)).shards)
+    mended = Location(str(served).replace("://", ":/"))  # as Path leaves it
     assert mended.url == served
-    assert Manifest.read(Place(shards.resolve().as_uri(), cache=tmp_path / "c2")) == Manifest.read(Place(shards))
+    assert Manifest.read(Location(shards.resolve().as_uri(), cache=tmp_path / "c2")) == Manifest.read(Location(shards))
 
 
 def test_damage_is_found(shards, served, tmp_path, monkeypatch):
     monkeypatch.setattr("scorereg.data.shards.remote.time.sleep", lambda _: None)
-    manifest = Manifest.read(Place(shards))
+    manifest = Manifest.read(Location(shards))
     shard = manifest.of("train")[0]
-    place = Place(served, cache=tmp_path / "cache")
+    place = Location(served, cache=tmp_path / "cache")
     content = (shards / shard.name).read_bytes()
     (shards / shard.name).write_bytes(content[:600] + b"x" + content[601:])
     with pytest.raises(OSError, match=f"{shard.name} is damaged: its checksum is not the manifest's"):
-        next(read_shard(Place(shards), manifest, shard, BOTH))
+        next(read_shard(Location(shards), manifest, shard, BOTH))
     with pytest.raises(OSError, match=f"{shard.name} cannot be fetched .its checksum is not.*4 times"):
         next(read_shard(place, manifest, shard, BOTH))
     assert not list((tmp_path / "cache").rglob("*.tar"))
@@ -147,7 +147,7 @@ def test_held_out_patches_are_of_held_out_scenes(scenes, shards):
     """The green of a picture is a ramp, its third colour depends on the seed: patches are found in held-out frames."""
     source = open_source([shards], SETTINGS, [scenes / "s03", shards])
     assert source.measured == ("held-out", "s03", "shards")
-    assert source.about.held_out == Manifest.read(Place(shards)).scenes["val"]
+    assert source.about.held_out == Manifest.read(Location(shards)).scenes["val"]
     assert (source.about.licence, source.about.credits, source.about.d_min) == ("CC0", ("me",), 0.5)
     for name in ("train", *source.measured):
         x, weight = source.plain(name, 5, seed=0)
@@ -183,7 +183,7 @@ def test_command(scenes, tmp_path):
     args = ["prepare", str(scenes), "--out", str(tmp_path / "out"), "--focal", "30", "--licence", "CC0"]
     result = CliRunner().invoke(app, args, catch_exceptions=False)
     assert result.exit_code == 0
-    bytes_each = Manifest.read(Place(tmp_path / "out")).bytes / 40
+    bytes_each = Manifest.read(Location(tmp_path / "out")).bytes / 40
     assert (
         f"40 frames, {bytes_each * 40 / 1e9:.3g} GB, {bytes_each / 1e3:.1f} kB a frame; 0 frames skipped"
         in result.output

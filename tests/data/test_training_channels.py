@@ -8,7 +8,7 @@ from PIL import Image
 from rgbd_folders import pairs, picture, rooms, transforms
 from torch.testing import assert_close
 
-from scorereg.data.bad_frames import Reading
+from scorereg.data.bad_frames import ReadOptions
 from scorereg.data.open import open_source
 from scorereg.training.settings import Settings, differences
 
@@ -82,7 +82,7 @@ def test_bad_frames_are_skipped_and_named_where_asked(tmp_path):
     with pytest.raises(ValueError, match=r"5.jpg has no depth map"):
         source_of(folder)
     with pytest.warns(UserWarning, match="left out") as told:
-        source = source_of(folder, reading=Reading(skip_bad=True))
+        source = source_of(folder, reading=ReadOptions(skip_bad=True))
     told = [str(each.message) for each in told]
     assert told[0].startswith(f"left out: {folder}/rgb/5.jpg has no depth map")
     assert told[1].startswith(f"left out: {folder}/rgb/1.jpg cannot be read")
@@ -92,18 +92,18 @@ def test_bad_frames_are_skipped_and_named_where_asked(tmp_path):
 
 def test_more_than_one_in_a_hundred_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"1 of 99 frames cannot be used, and only 1 % may be skipped.*rgb/1.jpg"):
-        source_of(spoilt(tmp_path / "s", 99), reading=Reading(skip_bad=True))
+        source_of(spoilt(tmp_path / "s", 99), reading=ReadOptions(skip_bad=True))
     for photo in (tmp_path / "s" / "rgb").iterdir():
         photo.write_bytes(b"")
     with pytest.raises(ValueError, match=r"cannot be used, and only 1 % may be skipped"):
-        source_of(tmp_path / "s", reading=Reading(skip_bad=True))
+        source_of(tmp_path / "s", reading=ReadOptions(skip_bad=True))
 
 
 def test_folders_are_left_out_by_pattern(tmp_path):
     for name in ("a", "b", "c"):
         transforms(tmp_path / "data" / name, 2)
     assert "of 2 scenes" in source_of(tmp_path / "data").about.data
-    assert "of 1 scenes" in source_of(tmp_path / "data", reading=Reading(exclude=("b",))).about.data
+    assert "of 1 scenes" in source_of(tmp_path / "data", reading=ReadOptions(exclude=("b",))).about.data
 
 
 def test_a_factor_mends_the_unit_of_what_is_trained_on(tmp_path):

@@ -16,7 +16,7 @@ from scorereg.data.mixed import MixedSource, mixed
 from scorereg.data.open import open_source
 from scorereg.data.shards.prepare import prepare
 from scorereg.data.shards.source import open_shards
-from scorereg.data.source import About
+from scorereg.data.source import SourceInfo
 from scorereg.evaluation.datasets import evaluate_prior
 from scorereg.training.settings import Settings
 
@@ -124,7 +124,7 @@ def test_photos_without_a_camera_leave_no_focal_length():
 
     @dataclass(frozen=True)
     class Told(Waves):
-        told: About = with_focal
+        told: SourceInfo = with_focal
 
         @property
         def about(self):

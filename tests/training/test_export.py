@@ -110,7 +110,7 @@ def test_pushed_and_loaded_by_name(run, hub, tmp_path):
 def test_what_is_not_pushed(run, hub, tmp_path, monkeypatch):
     import huggingface_hub
 
-    monkeypatch.setattr(Waves, "about", property(lambda self: __import__("scorereg").data.source.About(
+    monkeypatch.setattr(Waves, "about", property(lambda self: __import__("scorereg").data.source.SourceInfo(
         self.channels, self.size, "waves")))  # fmt: skip
     out = run()
     with pytest.raises(ValueError, match=r"prior 'mine' has no licence on its card.*--licence"):

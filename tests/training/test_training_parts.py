@@ -12,7 +12,7 @@ from scorereg import NetworkPrior
 from scorereg._ema import make_average
 from scorereg.data.source import seeded
 from scorereg.priors import cosine_betas
-from scorereg.training.batches import Draws, Share
+from scorereg.training.batches import BatchDataset, RankShare
 from scorereg.training.card import make_card
 from scorereg.training.checkpoint import new_state
 from scorereg.training.losses import draw_levels
@@ -78,16 +78,16 @@ def test_levels():
 def test_no_two_parts_share_their_noise():
     """Of any step, process and part; and it is none of the source's own numbers."""
     settings = small(accumulate=2, batch=8)
-    shares = [Share.of(settings, rank, 2) for rank in (0, 1)]
-    noises = [Draws(Waves(), settings, share)[i][2] for share in shares for i in range(4)]
+    shares = [RankShare.of(settings, rank, 2) for rank in (0, 1)]
+    noises = [BatchDataset(Waves(), settings, share)[i][2] for share in shares for i in range(4)]
     assert {noise.shape for noise in noises} == {(2, 1, 8, 8)}
     assert len({tuple(noise.flatten().tolist()) for noise in noises}) == 8
-    patches = [Draws(Waves(), settings, share)[i][0] for share in shares for i in range(4)]
+    patches = [BatchDataset(Waves(), settings, share)[i][0] for share in shares for i in range(4)]
     assert len({tuple(x.flatten().tolist()) for x in patches}) == 8
-    other = Draws(Waves(), dataclasses.replace(settings, seed=1), shares[0])[0]
+    other = BatchDataset(Waves(), dataclasses.replace(settings, seed=1), shares[0])[0]
     assert not torch.equal(other[2], noises[0])
     with pytest.raises(ValueError, match="a batch of 8 is not divided evenly among 3 processes with 2 parts"):
-        Share.of(settings, 0, 3)
+        RankShare.of(settings, 0, 3)
 
 
 def test_the_average_by_hand():

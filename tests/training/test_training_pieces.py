@@ -10,7 +10,7 @@ from training_runs import Waves, small
 
 from scorereg.training.card import make_card
 from scorereg.training.checkpoint import new_state
-from scorereg.training.step import PIECE, pieces, train_step
+from scorereg.training.step import MICRO_BATCH, micro_batches, train_step
 
 
 def batch(count, *, known=False):
@@ -32,7 +32,7 @@ def mean_error(x, weight, noise, level, known=None):
 @pytest.mark.parametrize(("count", "size", "sizes"), [(10, 4, [4, 4, 2]), (8, 4, [4, 4]), (3, 1, [1, 1, 1])])
 def test_the_pieces_losses_add_up_to_the_whole(count, size, sizes, known):
     whole = batch(count, known=known)
-    cut = pieces(whole, size)
+    cut = micro_batches(whole, size)
     assert [len(piece[0]) for piece, _ in cut] == sizes
     assert_close(sum(share * mean_error(*piece) for piece, share in cut), mean_error(*whole))
     for before, after in zip(whole, zip(*(piece for piece, _ in cut), strict=True), strict=True):
@@ -41,7 +41,7 @@ def test_the_pieces_losses_add_up_to_the_whole(count, size, sizes, known):
 
 def test_a_batch_that_is_small_stays_whole():
     whole = batch(5)
-    [(piece, share)] = pieces(whole, 5)
+    [(piece, share)] = micro_batches(whole, 5)
     assert piece is whole
     assert share == 1.0
 
@@ -51,7 +51,7 @@ def test_a_step_in_pieces_is_that_of_the_whole(recipe):
     most = []
 
     def step(checkpointing):
-        settings = small(batch=2 * PIECE + 3, checkpointing=checkpointing, recipe=recipe)
+        settings = small(batch=2 * MICRO_BATCH + 3, checkpointing=checkpointing, recipe=recipe)
         state = new_state(make_card("x", settings, Waves().about), settings)
         seen = state.loss.register_forward_pre_hook(lambda _, inputs: most.append(len(inputs[0])))
         parts = [batch(settings.batch)]

@@ -12,7 +12,7 @@ from scorereg.data.frames.augment import augmented, sharpened
 from scorereg.data.frames.pyramid import Crops
 from scorereg.training import train_prior
 from scorereg.training.card import make_card
-from scorereg.training.checkpoint import checkpoints, ema_prior, new_state, start_from
+from scorereg.training.checkpoint import checkpoints, ema_prior, init_from_prior, new_state
 
 pytest.importorskip("accelerate")
 
@@ -30,7 +30,7 @@ def first(tmp_path):
 
 def test_a_run_begins_with_the_weights_it_is_given(first, tmp_path):
     settings = small(seed=3)
-    state = start_from(new_state(make_card("p", settings, Waves().about), settings), str(first))
+    state = init_from_prior(new_state(make_card("p", settings, Waves().about), settings), str(first))
     prior = load_prior(first)
     assert isinstance(prior, NetworkPrior)
     weights = prior.network.state_dict()

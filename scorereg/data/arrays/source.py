@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scorereg.data.source import About, seeded
+from scorereg.data.source import SourceInfo, seeded
 
 __all__ = ["ARRAYS_FILE", "ArraySource", "open_arrays"]
 
@@ -59,7 +59,7 @@ class ArraySource:
         mirror: Spatial axes that may be mirrored.
     """
 
-    about: About
+    about: SourceInfo
     sets: dict[str, Arrays]
     mirror: tuple[int, ...] = ()
 
@@ -109,7 +109,7 @@ def open_arrays(folder: Path, evaluate: list[Path]) -> ArraySource:
             f"{folder} has patches of shape {shape}, but {ARRAYS_FILE} names {channels} channels "
             f"({', '.join(facts['channels'])}). Patches are [C, *size] with one, two or three axes of space."
         )
-    about = About(
+    about = SourceInfo(
         channels=tuple(facts["channels"]),
         size=tuple(int(n) for n in size),
         data=facts.get("data") or f"{len(sets['train'])} patches of {folder.resolve().name}",

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from scorereg.data.bad_frames import Faults
+from scorereg.data.bad_frames import BadFrames
 from scorereg.data.channels import DEPTH, maps_of
 from scorereg.data.frames.depth_unit import DepthRange
 from scorereg.data.frames.frame import Frame, Planes
@@ -126,7 +126,7 @@ def load_pyramid(
     d_min: float,
     levels: int = 6,
     channels: tuple[str, ...] = RGBD,
-    faults: Faults | None = None,
+    faults: BadFrames | None = None,
 ) -> Pyramid:
     """Read frames and reduce each to focal lengths between `focal[0]` and `focal[1]` pixels.
 
@@ -147,7 +147,7 @@ def load_pyramid(
         ValueError: If a photo and its depth map differ in size, a depth map is empty, a frame is too small, or depth
             cannot be in metres.
     """
-    faults = faults or Faults()
+    faults = faults or BadFrames()
     builder = PyramidBuilder(size=size, focal=focal, d_min=d_min, levels=levels, channels=channels)
     ranges = DepthRange()
     for frame in frames:

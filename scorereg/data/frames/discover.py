@@ -20,7 +20,7 @@ from collections.abc import Callable
 from fnmatch import fnmatch
 from pathlib import Path
 
-from scorereg.data.bad_frames import Faults
+from scorereg.data.bad_frames import BadFrames
 from scorereg.data.channels import COLOR, DEPTH, maps_of
 from scorereg.data.frames.formats.hypersim import find_hypersim
 from scorereg.data.frames.formats.listed import find_rooms, find_transforms
@@ -37,7 +37,7 @@ def find_frames(
     paths: list[Path],
     *,
     channels: tuple[str, ...] = _RGBD,
-    faults: Faults | None = None,
+    faults: BadFrames | None = None,
     exclude: tuple[str, ...] = (),
 ) -> list[Frame]:
     """Return the frames of all RGB-D folders at or below `paths`, in order of their names.
@@ -52,7 +52,7 @@ def find_frames(
         FileNotFoundError: If a path or a file that belongs to a frame is not there.
         ValueError: If a folder holds no RGB-D frames, or its description is broken.
     """
-    faults = faults or Faults()
+    faults = faults or BadFrames()
     frames: list[Frame] = []
     for path in paths:
         if not path.is_dir():
@@ -91,7 +91,7 @@ def _nothing(path: Path, left_out: list[str]) -> ValueError:
     )
 
 
-def _reader(files: set[str], folders: set[str]) -> Callable[[Path, Faults], list[Frame]] | None:
+def _reader(files: set[str], folders: set[str]) -> Callable[[Path, BadFrames], list[Frame]] | None:
     if "transforms.json" in files:
         return find_transforms
     if "frames.json" in files:
@@ -114,7 +114,7 @@ def _matches(folder: Path, patterns: tuple[str, ...]) -> bool:
     return any(fnmatch(name, pattern) for name in names for pattern in patterns)
 
 
-def _read_folder(folder: Path, channels: tuple[str, ...], faults: Faults) -> list[Frame]:
+def _read_folder(folder: Path, channels: tuple[str, ...], faults: BadFrames) -> list[Frame]:
     entries = list(os.scandir(folder))
     reader = _reader({e.name for e in entries if e.is_file()}, {e.name for e in entries if e.is_dir()})
     frames = reader(folder, faults) if reader else []
@@ -125,7 +125,7 @@ def _read_folder(folder: Path, channels: tuple[str, ...], faults: Faults) -> lis
     return [frame for frame in frames if _is_whole(frame, needed, faults)]
 
 
-def _is_whole(frame: Frame, needed: tuple[str, ...], faults: Faults) -> bool:
+def _is_whole(frame: Frame, needed: tuple[str, ...], faults: BadFrames) -> bool:
     """Say whether a frame has what is needed; what is not named for it, or not there, is a fault."""
     for name in needed:
         path = _file(frame, name)
@@ -160,7 +160,7 @@ def _lack(folder: Path, name: str) -> str:
     return f"{folder} has {what.get(name, f'no map {name}')}, which the channels need"
 
 
-def _check_sizes(frames: list[Frame], faults: Faults) -> None:
+def _check_sizes(frames: list[Frame], faults: BadFrames) -> None:
     """Find photos of another size than the others of their folder, where one focal length is given for all."""
     from PIL import Image
 

@@ -4,7 +4,7 @@ import dataclasses
 import warnings
 from pathlib import Path
 
-from scorereg.data.bad_frames import Faults, Reading
+from scorereg.data.bad_frames import BadFrames, ReadOptions
 from scorereg.data.channels import channel_names
 from scorereg.data.frames.build import load_pyramid
 from scorereg.data.frames.discover import find_frames
@@ -15,19 +15,19 @@ from scorereg.training.settings import Settings
 __all__ = ["frames_of", "pyramids_of_frames"]
 
 
-def frames_of(data: list[Path], settings: Settings, reading: Reading) -> tuple[list[Frame], Faults]:
+def frames_of(data: list[Path], settings: Settings, reading: ReadOptions) -> tuple[list[Frame], BadFrames]:
     """Find the frames of a run; those that lack a file are among the faults.
 
     Raises:
         OSError: If a path or a file is not there.
         ValueError: If a folder holds no frames with the channels of the run.
     """
-    faults = Faults(skip=reading.skip_bad)
+    faults = BadFrames(skip=reading.skip_bad)
     frames = find_frames(data, channels=channel_names(settings.channels), faults=faults, exclude=reading.exclude)
     return [dataclasses.replace(frame, unit=frame.unit * settings.depth_factor) for frame in frames], faults
 
 
-def pyramids_of_frames(parts: dict[str, list[Frame]], settings: Settings, faults: Faults) -> dict[str, Pyramid]:
+def pyramids_of_frames(parts: dict[str, list[Frame]], settings: Settings, faults: BadFrames) -> dict[str, Pyramid]:
     """Read the frames of some sets; name all that were left out, in a warning each.
 
     Args:

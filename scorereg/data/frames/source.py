@@ -8,13 +8,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from scorereg.data.bad_frames import Reading
+from scorereg.data.bad_frames import ReadOptions
 from scorereg.data.channels import channel_names
 from scorereg.data.frames.augment import augmented, to_prior_space
 from scorereg.data.frames.load import frames_of, pyramids_of_frames
 from scorereg.data.frames.pyramid import Pyramid
 from scorereg.data.frames.split import split_scenes
-from scorereg.data.source import About, seeded
+from scorereg.data.source import SourceInfo, seeded
 from scorereg.training.settings import Settings
 
 __all__ = ["FrameSource", "about_frames", "open_frames", "plain_patches"]
@@ -31,7 +31,7 @@ class FrameSource:
         count: Frames to train on.
     """
 
-    about: About
+    about: SourceInfo
     sets: dict[str, Pyramid]
     settings: Settings
     count: int = 1
@@ -63,7 +63,7 @@ def plain_patches(
 
 
 def open_frames(
-    data: list[Path], settings: Settings, reading: Reading, others: dict[str, Callable[[], Pyramid]]
+    data: list[Path], settings: Settings, reading: ReadOptions, others: dict[str, Callable[[], Pyramid]]
 ) -> FrameSource:
     """Read the frames of a run, one scene in sixteen being held out; `others` are more sets to measure on, by name.
 
@@ -87,7 +87,7 @@ def open_frames(
     return FrameSource(about, sets, settings, len(train))
 
 
-def about_frames(settings: Settings, data: str, held_out: tuple[str, ...]) -> About:
+def about_frames(settings: Settings, data: str, held_out: tuple[str, ...]) -> SourceInfo:
     """Return what patches of frames put on a card.
 
     Args:
@@ -97,7 +97,7 @@ def about_frames(settings: Settings, data: str, held_out: tuple[str, ...]) -> Ab
     """
     channels = channel_names(settings.channels)
     depth = "disparity" in channels
-    return About(
+    return SourceInfo(
         channels=channels,
         size=(settings.patch, settings.patch),
         data=data,

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from scorereg.data.arrays.write import check_new, write_arrays
-from scorereg.data.bad_frames import Faults
+from scorereg.data.bad_frames import BadFrames
 from scorereg.data.channels import DEPTH
 from scorereg.data.frames.depth_unit import DepthRange
 from scorereg.data.frames.discover import find_frames
@@ -124,7 +124,7 @@ def make_rays(
     train, held, held_names = split_scenes(frames)
     check_new(out)
     each = -(-count // len(frames))
-    faults, ranges = Faults(skip_bad), DepthRange()
+    faults, ranges = BadFrames(skip_bad), DepthRange()
     parts = (("train", train), ("held", held))
     arrays = {name: _all(some, each, seed, transform, mix, faults, ranges) for name, some in parts}
     ranges.check()
@@ -151,7 +151,7 @@ def _all(
     seed: int,
     transform: RayWeights,
     mix: RayMix | None,
-    faults: Faults,
+    faults: BadFrames,
     ranges: DepthRange,
 ) -> np.ndarray:
     numbers: dict[str, int] = {}

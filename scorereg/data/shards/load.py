@@ -6,7 +6,7 @@ from scorereg.data.channels import DEPTH, channel_names, maps_of
 from scorereg.data.frames.build import PyramidBuilder
 from scorereg.data.frames.pyramid import Pyramid
 from scorereg.data.shards.manifest import Manifest, read_shard
-from scorereg.data.shards.remote import Place
+from scorereg.data.shards.remote import Location
 from scorereg.training.settings import Settings
 
 __all__ = ["MEASURED", "check_manifest", "maps_in_shards", "pyramid_of_shards"]
@@ -14,7 +14,7 @@ __all__ = ["MEASURED", "check_manifest", "maps_in_shards", "pyramid_of_shards"]
 MEASURED = 512  # frames of shards to measure on, or to fit the linear filter to
 
 
-def pyramid_of_shards(place: Place, manifest: Manifest, split: str, settings: Settings) -> Pyramid:
+def pyramid_of_shards(place: Location, manifest: Manifest, split: str, settings: Settings) -> Pyramid:
     """Read some frames of each shard of a split, at most `MEASURED` or one a shard.
 
     Raises:
@@ -36,7 +36,7 @@ def maps_in_shards(channels: tuple[str, ...]) -> tuple[str, ...]:
     return (*maps, DEPTH) if "normal" in maps and DEPTH not in maps else maps
 
 
-def check_manifest(place: Place, manifest: Manifest, settings: Settings) -> None:
+def check_manifest(place: Location, manifest: Manifest, settings: Settings) -> None:
     """See that a run can use some shards.
 
     Raises:

@@ -15,7 +15,7 @@ from typing import Any
 
 from scorereg.data.frames.frame import Frame, Planes
 from scorereg.data.shards.codec import decode
-from scorereg.data.shards.remote import Place
+from scorereg.data.shards.remote import Location
 
 __all__ = ["MANIFEST", "Manifest", "Shard", "has_shards", "read_shard"]
 
@@ -103,7 +103,7 @@ class Manifest:
         return json.dumps({**counts, **asdict(self)}, indent=2) + "\n"
 
     @classmethod
-    def read(cls, place: Place) -> "Manifest":
+    def read(cls, place: Location) -> "Manifest":
         """Read the manifest of a folder of shards.
 
         Raises:
@@ -129,10 +129,12 @@ class Manifest:
 
 def has_shards(where: str | Path) -> bool:
     """Say whether a folder or URL is one of shards; a URL can be nothing else."""
-    return Place(where).has(MANIFEST)
+    return Location(where).has(MANIFEST)
 
 
-def read_shard(place: Place, manifest: Manifest, shard: Shard, maps: tuple[str, ...]) -> Iterator[tuple[Frame, Planes]]:
+def read_shard(
+    place: Location, manifest: Manifest, shard: Shard, maps: tuple[str, ...]
+) -> Iterator[tuple[Frame, Planes]]:
     """Yield the frames of a shard, in the order in which they are stored.
 
     Raises:

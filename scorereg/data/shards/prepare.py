@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from scorereg._io import check_folder, write_beside
-from scorereg.data.bad_frames import Faults
+from scorereg.data.bad_frames import BadFrames
 from scorereg.data.channels import DEPTH, maps_of
 from scorereg.data.frames.build import maps_to_read
 from scorereg.data.frames.depth_unit import DepthRange
@@ -30,7 +30,7 @@ from scorereg.data.frames.read import read_frame
 from scorereg.data.frames.split import split_scenes
 from scorereg.data.shards.codec import encode
 from scorereg.data.shards.manifest import MANIFEST, Manifest, Shard
-from scorereg.data.shards.remote import Place, checksum
+from scorereg.data.shards.remote import Location, checksum
 
 __all__ = ["Job", "prepare"]
 
@@ -108,7 +108,7 @@ def prepare(
     for value, what in ((focal, "focal"), (d_min, "d_min"), (depth_factor, "depth_factor")):
         if not 0 < value < math.inf:
             raise ValueError(f"{what} must be > 0, but is {value:g}.")
-    faults = Faults(skip=skip_bad)
+    faults = BadFrames(skip=skip_bad)
     data = [folder.absolute() for folder in data]  # a plan must not change with the folder one calls from
     frames = find_frames(data, channels=channels, faults=faults, exclude=exclude)
     frames = [dataclasses.replace(frame, unit=frame.unit * depth_factor) for frame in frames]
@@ -140,7 +140,7 @@ def prepare(
 
 def write_shard(job: Job) -> Shard:
     """Write one shard, and a note beside it that says so."""
-    faults = Faults(skip=job.skip)
+    faults = BadFrames(skip=job.skip)
     buffer, count = io.BytesIO(), 0
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for key, frame in enumerate(job.frames, job.first):
@@ -190,7 +190,7 @@ def _known(out: Path, jobs: list[Job]) -> dict[str, Shard]:
     """Shards that are there, by name, by the manifest or by the notes of a call that was interrupted."""
     known: dict[str, Shard] = {}
     if (out / MANIFEST).is_file():
-        manifest = Manifest.read(Place(out))
+        manifest = Manifest.read(Location(out))
         plans = {job.path.name: job.plan for job in jobs}
         if any(plans.get(shard.name) != shard.plan for shard in manifest.shards):
             raise ValueError(f"{out} holds shards of other data or other settings. Choose another --out.")

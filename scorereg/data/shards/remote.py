@@ -10,13 +10,13 @@ from pathlib import Path
 
 from scorereg._io import write_beside
 
-__all__ = ["Place", "checksum"]
+__all__ = ["Location", "checksum"]
 
 _TRIES = 4
 _SECONDS = 60
 
 
-class Place:
+class Location:
     """A folder here, or behind http, https or file.
 
     Args:

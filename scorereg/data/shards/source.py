@@ -24,8 +24,8 @@ from scorereg.data.frames.build import PyramidBuilder
 from scorereg.data.frames.pyramid import Pyramid
 from scorereg.data.shards.load import check_manifest, maps_in_shards, pyramid_of_shards
 from scorereg.data.shards.manifest import Manifest, Shard, read_shard
-from scorereg.data.shards.remote import Place
-from scorereg.data.source import About, seeded
+from scorereg.data.shards.remote import Location
+from scorereg.data.source import SourceInfo, seeded
 from scorereg.training.settings import Settings
 
 __all__ = ["HELD", "LANES", "REUSE", "ShardSource", "open_shards"]
@@ -47,8 +47,8 @@ class ShardSource:
         others: Loaders of further sets to measure on, by name.
     """
 
-    about: About
-    place: Place
+    about: SourceInfo
+    place: Location
     manifest: Manifest
     settings: Settings
     others: dict[str, Callable[[], Pyramid]] = field(default_factory=dict)
@@ -148,13 +148,13 @@ def open_shards(
         OSError: If it cannot be read or fetched.
         ValueError: If the shards do not hold what the run asks for.
     """
-    place = Place(where)
+    place = Location(where)
     manifest = Manifest.read(place)
     names = channel_names(settings.channels)
     check_manifest(place, manifest, settings)
     scenes = manifest.scenes["train"]
     frames = sum(shard.frames for shard in manifest.of("train"))
-    about = About(
+    about = SourceInfo(
         channels=names,
         size=(settings.patch, settings.patch),
         data=f"{frames} frames of {len(scenes)} scenes ({manifest.name})",

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from scorereg.data.bad_frames import Faults
+from scorereg.data.bad_frames import BadFrames
 from scorereg.data.channels import COLOR, DEPTH
 from scorereg.data.frames.formats.parsing import scene_name
 from scorereg.data.frames.frame import Frame, Planes
@@ -34,7 +34,7 @@ _WIDTH = 1024
 _BESIDE = ("", "contrib/mikeroberts3000", "evermotion_dataset/analysis", "analysis")
 
 
-def find_hypersim(folder: Path, faults: Faults) -> list[Frame]:
+def find_hypersim(folder: Path, faults: BadFrames) -> list[Frame]:
     """Frames of a scene, by its folder `images`.
 
     Raises:

@@ -3,14 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-from scorereg.data.bad_frames import Faults
+from scorereg.data.bad_frames import BadFrames
 from scorereg.data.frames.formats.parsing import MILLIMETRE, entries, load_json, number, scene_name, text
 from scorereg.data.frames.frame import Frame
 
 __all__ = ["find_rooms", "find_transforms"]
 
 
-def find_transforms(folder: Path, faults: Faults) -> list[Frame]:
+def find_transforms(folder: Path, faults: BadFrames) -> list[Frame]:
     """`transforms.json`: `file_path`, `depth_file_path`, `fl_x`; any other `NAME_file_path` is the map `NAME`.
 
     A frame may have either of the first two alone.
@@ -30,7 +30,7 @@ def find_transforms(folder: Path, faults: Faults) -> list[Frame]:
     return frames
 
 
-def find_rooms(folder: Path, faults: Faults) -> list[Frame]:
+def find_rooms(folder: Path, faults: BadFrames) -> list[Frame]:
     """`frames.json`: `image`, `depth`, `fx`."""
     path = folder / "frames.json"
     meta = load_json(path)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from scorereg.data.bad_frames import Faults
+from scorereg.data.bad_frames import BadFrames
 from scorereg.data.frames.formats.parsing import (
     IMAGES,
     MILLIMETRE,
@@ -20,7 +20,7 @@ __all__ = ["find_kinect", "find_pairs", "find_photos", "find_scannet"]
 _SEVEN_SCENES = (585.0, 585.0)  # its page: "the principle point is (320, 240), the focal length is (585, 585)"
 
 
-def find_pairs(folder: Path, faults: Faults) -> list[Frame]:
+def find_pairs(folder: Path, faults: BadFrames) -> list[Frame]:
     """`rgb/NAME.jpg`, `depth/NAME.png`, or one of the two alone; `intrinsics.json`; other folders are maps."""
     path = folder / "intrinsics.json"
     if not path.is_file():
@@ -56,7 +56,7 @@ def find_photos(root: Path) -> list[Frame]:
     return [Frame(scene_name(path.parent), path, None, None) for path in find_images(root)]
 
 
-def find_kinect(folder: Path, faults: Faults) -> list[Frame]:
+def find_kinect(folder: Path, faults: BadFrames) -> list[Frame]:
     """7-Scenes: `NAME.color.jpg` or `.png` and `NAME.depth.png`; `camera-intrinsics.txt`, or a folder `seq-NN`."""
     if folder.name.startswith("seq-") and not (folder / "camera-intrinsics.txt").exists():
         focal = _SEVEN_SCENES
@@ -68,7 +68,7 @@ def find_kinect(folder: Path, faults: Faults) -> list[Frame]:
     return [Frame(scene_name(folder), colors[n], depths[n], focal, MILLIMETRE, shared=True) for n in names]
 
 
-def find_scannet(folder: Path, faults: Faults) -> list[Frame]:
+def find_scannet(folder: Path, faults: BadFrames) -> list[Frame]:
     """ScanNet, exported: `color/N.jpg`, `depth/N.png` in millimetres, `intrinsic/intrinsic_depth.txt`.
 
     Photos are larger than depth maps and registered to them; they are reduced to the depth map's size, and its camera

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from scorereg.data.bad_frames import Faults
+from scorereg.data.bad_frames import BadFrames
 
 __all__ = ["IMAGES", "MILLIMETRE", "entries", "load_json", "number", "paired", "read_matrix", "scene_name", "text"]
 
@@ -67,7 +67,7 @@ def read_matrix(path: Path, missing: str) -> tuple[float, float]:
         ) from None
 
 
-def paired(folder: Path, colors: dict[str, Path], depths: dict[str, Path], faults: Faults) -> list[str]:
+def paired(folder: Path, colors: dict[str, Path], depths: dict[str, Path], faults: BadFrames) -> list[str]:
     """Return the names that have both; the others are faults."""
     for here, there, what in ((colors, depths, "depth map"), (depths, colors, "photo")):
         lonely = sorted(set(here) - set(there))

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from scorereg.data.bad_frames import Faults
+from scorereg.data.bad_frames import BadFrames
 from scorereg.data.frames.formats.parsing import load_json, number, scene_name
 from scorereg.data.frames.frame import Frame
 
@@ -15,7 +15,7 @@ _APART = 0.02  # seconds between a photo and its depth map, at most
 _FOCAL = {"1": (517.3, 516.5), "2": (520.9, 521.0), "3": (535.4, 539.2)}  # its page, by camera
 
 
-def find_tum(folder: Path, faults: Faults) -> list[Frame]:
+def find_tum(folder: Path, faults: BadFrames) -> list[Frame]:
     """`associations.txt`, or `rgb.txt` and `depth.txt`; the camera by the folder's name, or `intrinsics.json`."""
     listed = next((folder / name for name in ASSOCIATIONS if (folder / name).is_file()), None)
     pairs = _associated(listed) if listed else _matched(folder)
