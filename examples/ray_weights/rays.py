@@ -16,11 +16,11 @@ __all__ = ["save_rays"]
 _JUMP = 1.2  # ratio of neighbouring depths from which a pixel counts as a silhouette
 
 
-def save_rays(fit: Fit, path: Path, *, count: int = 6) -> dict:
+def save_rays(fit: Fit, path: Path, *, count: int = 6) -> None:
     """Write the weights along rays of the first test view: `pixels`, `edges` and `depth` in metres, `weights`.
 
     Half of the rays pass silhouettes, where the depth is known; the others go anywhere. The same scene gives the same
-    rays. Where the depth is not known, all go anywhere, and `depth` is 0. Returns no metrics.
+    rays. Where the depth is not known, all go anywhere, and `depth` is 0.
     """
     scene = fit.scene
     view = scene.test[0] if scene.test else scene.train[0]
@@ -44,7 +44,6 @@ def save_rays(fit: Fit, path: Path, *, count: int = 6) -> dict:
             )  # fmt: skip
 
     write_beside(path, save)
-    return {}
 
 
 def _choose(depth: Tensor, count: int) -> Int[Tensor, "{count} 2"]:

@@ -130,10 +130,10 @@ def run_fit_views(
 
 
 def _check(regularize: str, estimator: str, gate: float | None, rays: int | None, seed: int, backend: str) -> None:
-    from scorereg.estimators import Name
+    from scorereg.estimators import EstimatorName
     from scorereg.fit import Regularize
 
-    choices = {"regularize": (regularize, get_args(Regularize)), "estimator": (estimator, get_args(Name))}
+    choices = {"regularize": (regularize, get_args(Regularize)), "estimator": (estimator, get_args(EstimatorName))}
     for name, (given, known) in (choices | {"backend": (backend, BACKENDS)}).items():
         if given not in known:
             raise ValueError(f"--{name} must be one of {', '.join(known)}, but is {given!r}.")

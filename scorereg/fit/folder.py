@@ -66,7 +66,7 @@ def fit_to_folder(
     device: str = "cpu",
     video: int = 0,
     resume: bool = False,
-    also: Callable[[Fit, list[View]], dict] | None = None,
+    also: Callable[[Fit, list[View]], dict | None] | None = None,
     clock: Callable[[], float] | None = None,
 ) -> tuple[dict, list[View]]:
     """Fit with a progress bar, render the test views, and write everything into `out`.
@@ -83,7 +83,7 @@ def fit_to_folder(
         device: Where to compute.
         video: Frames of the video; 0 writes none.
         resume: Resume the interrupted fit in `out`.
-        also: Called with the fit and the rendered views before `metrics.json` is written; returns further metrics.
+        also: Called with the fit and the rendered views before `metrics.json` is written; may return further metrics.
         clock: Source of seconds.
 
     Returns:
@@ -100,7 +100,7 @@ def fit_to_folder(
     metrics = {**facts_of(scene, device), **facts, **summary(views)}
     metrics |= {"seconds": fit.seconds, "steps": recipe.steps, "seed": seed}
     if also is not None:
-        metrics |= also(fit, views)
+        metrics |= also(fit, views) or {}
     write_run(fit, views, metrics, out, video_frames=video)
     (out / "fit.pt").unlink()  # of use to an interrupted fit only
     return metrics, views

@@ -1,7 +1,6 @@
 """The commands that a user runs, on a small scene that is written here."""
 
 import gc
-import importlib
 import json
 import subprocess
 import sys
@@ -16,10 +15,11 @@ from torch.testing import assert_close
 from typer.testing import CliRunner
 
 from benchmarks import few_views, score_loss
-from examples.nerf_fewshot import demo, evaluate, pictures
+from examples.nerf_fewshot import demo
 from examples.nerf_fewshot.__main__ import app
 from scorereg.cli import one_line_errors
-from scorereg.fit import Recipe
+from scorereg.fit import PRESETS, Preset, Recipe, pictures
+from scorereg.fit.views import View
 from scorereg.ops import GridShape
 from scorereg.priors.card import PriorCard
 from scorereg.priors.load import shipped_priors
@@ -28,7 +28,7 @@ from scorereg.rendering.hash_grid import DensityGrid, HashGrid
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 WIDTH, HEIGHT = 32, 28
-TINY = Recipe(rays=48, samples=8, proposal_samples=12, shape=GridShape(2, 2, 12, 4, 8), patches=1)
+TINY = Preset(Recipe(rays=48, samples=8, proposal_samples=12), GridShape(2, 2, 12, 4, 8), patches=1)
 TRAIN, TEST = ["images/1.png", "images/2.png", "images/4.png"], ["images/0.png", "images/3.png"]
 
 
@@ -65,7 +65,7 @@ def scene(tmp_path):
 @pytest.fixture
 def tiny(monkeypatch):
     """Dense levels alone in place of the preset, so that nothing is compiled."""
-    monkeypatch.setattr(importlib.import_module("examples.nerf_fewshot.run"), "CPU", TINY)
+    monkeypatch.setitem(PRESETS, "cpu", TINY)
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +148,7 @@ def test_the_ray_prior_is_beside_the_other_unless_it_is_none(scene, prior, tmp_p
         fit(scene, tmp_path / name, "--prior", str(prior), "--ray-prior", name)
         assert read(tmp_path / name)["ray_prior"] == told
         history = (tmp_path / name / "history.jsonl").read_text(encoding="utf-8")
-        assert ('"extra"' in history) == (told is not None)
+        assert ('"ray_prior"' in history) == (told is not None)
     fit(scene, tmp_path / "geometric", "--regularize", "geometric")
     assert read(tmp_path / "geometric")["ray_prior"] is None
 
@@ -178,7 +178,7 @@ def test_estimators_and_gates_that_cannot_be_are_named(options, says, scene, pri
 def test_the_field_can_be_loaded_again(scene, tmp_path):
     fit(scene, tmp_path / "run", "--regularize", "none", "--seed", "3")
     state = torch.load(tmp_path / "run" / "field.pt", weights_only=True)
-    field = HashGrid(torch.zeros(3), 1.0, shape=TINY.shape, view_degree=TINY.view_degree)
+    field = HashGrid(torch.zeros(3), 1.0, shape=TINY.grid)
     field.load_state_dict(state["field"])
     DensityGrid(torch.zeros(3), 1.0).load_state_dict(state["proposal"])
     assert field.radius > 1
@@ -213,7 +213,7 @@ def test_an_interrupted_run_says_how_to_go_on(scene, tmp_path, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("examples.nerf_fewshot.run.render_views", interrupted)
+    monkeypatch.setattr("scorereg.fit.folder.render_views", interrupted)
     told = CliRunner().invoke(
         app, [str(scene), "--out", str(tmp_path), "--steps", "2", "--regularize", "none", "--preset", "cpu"]
     )
@@ -284,7 +284,7 @@ def test_max_size_scale_and_rays_are_heard(scene, tmp_path):
     with Image.open(tmp_path / "run" / "views" / "0.png") as picture:
         assert picture.size == (5 * WIDTH // 2, HEIGHT // 2)
     assert read(tmp_path / "run")["scale"] == 1.5
-    assert read(tmp_path / "run")["rays"] == TINY.rays
+    assert read(tmp_path / "run")["rays"] == TINY.recipe.rays
     fit(scene, tmp_path / "run", "--regularize", "none", "--rays", "16")
     assert read(tmp_path / "run")["rays"] == 16
 
@@ -401,7 +401,7 @@ def view(name, error):
     truth = 2 + torch.rand(HEIGHT, WIDTH)
     truth[0, 0] = 0  # unknown
     rgb = torch.rand(HEIGHT, WIDTH, 3)
-    return evaluate.View(name, rgb, truth.clamp_min(1) * (1 + error), rgb.clamp(0.1, 0.9), truth)
+    return View(name, rgb, truth.clamp_min(1) * (1 + error), rgb.clamp(0.1, 0.9), truth)
 
 
 def test_demo_table():

@@ -14,10 +14,13 @@ from typer.testing import CliRunner
 from examples.ray_weights import plot
 from examples.ray_weights.__main__ import app
 from scorereg import NetworkPrior, PriorCard, RayWeights, load_prior
+from scorereg.cameras import Cameras
 from scorereg.data.rays.make import rays_of_depth
-from scorereg.fit.ray_prior import RayTerm
+from scorereg.fit import PRESETS, Batch, RayPrior, Recipe
+from scorereg.fit.term import FitContext
 from scorereg.priors.networks import UNetND
 from scorereg.rendering import Render
+from scorereg.scenes import Scene
 
 NEAR, FAR = 1.0, 4.0
 TRANSFORM = RayWeights(near=0.5, far=8.0, bins=16)
@@ -36,22 +39,36 @@ class Wall:
         return self.answer.expand_as(x).clone()
 
 
-def shown(weights):
-    """What `render` would return of rays with these weights, even in log depth."""
+def shown(weights, step=0, steps=100):
+    """A step of photo rays with these weights, even in log depth."""
     rays, n = weights.shape
     edges = torch.linspace(0, 1, n + 1).expand(rays, -1)
     other = torch.zeros(rays, n, 3)
-    return Render(other[:, 0], weights[:, 0], weights.sum(-1), weights, edges, other, weights, edges)
+    render = Render(other[:, 0], weights[:, 0], weights.sum(-1), weights, edges, other, weights, edges)
+    camera = torch.zeros(rays, dtype=torch.long)
+    return Batch(step, step / steps, render, camera, torch.zeros(rays, 2), torch.zeros(rays, 3))
 
 
 def term(prior, **more):
-    settings = {"weight": 0.5, "sigma": (0.5, 0.1), "steps": 100, "start": 0.25, "rays": 3, **more}
-    return RayTerm(prior, TRANSFORM, near=NEAR, far=FAR, **settings)
+    """The term, bound to a fit of 100 steps."""
+    made = RayPrior(prior, TRANSFORM, **{"weight": 0.5, "sigma": (0.5, 0.1), "start": 0.25, "rays": 3, **more})
+    cameras = Cameras(torch.eye(3, 4)[None], torch.full((1, 2), 8.0), torch.full((1, 2), 4.0), 8, 8)
+    photos = torch.zeros(1, 8, 8, 3)
+    scene = Scene("rays", photos, cameras, None, (0,), (), NEAR, FAR, 1.0, True, ("0.png",))
+    context = FitContext(scene, cameras, photos, torch.nn.Module(), Recipe(steps=100), torch.Generator())
+    made.bind(context)
+    return made
 
 
-def test_its_name_is_that_of_its_settings_and_of_no_object():
-    assert repr(term(Wall(7))) == repr(term(Wall(8)))
-    assert repr(term(Wall(7), weight=0.2)) != repr(term(Wall(7)))
+def test_a_prior_without_a_card_needs_a_transform():
+    with pytest.raises(ValueError, match="needs a `transform`"):
+        RayPrior(Wall(7))
+
+
+def test_its_fingerprint_is_that_of_its_settings_and_prior():
+    assert term(Wall(7)).fingerprint() == term(Wall(7)).fingerprint()
+    assert term(Wall(7), weight=0.2).fingerprint() != term(Wall(7)).fingerprint()
+    assert term(Wall(8)).fingerprint() != term(Wall(7)).fingerprint()
 
 
 def test_levels_that_the_prior_does_not_know_are_refused_at_once():
@@ -65,7 +82,8 @@ def test_its_gradient_is_that_of_the_residual_in_prior_space():
     weights = torch.rand(5, 12, generator=torch.Generator().manual_seed(0)) / 12
     mine, plain = weights.clone().requires_grad_(), weights.clone().requires_grad_()
     wall = Wall(7)
-    value = term(wall)(shown(mine), step=60)
+    ray_prior = term(wall)
+    value = ray_prior.factor(0.6) * ray_prior(shown(mine, step=60))
     value.backward()
     edges = NEAR * (FAR / NEAR) ** torch.linspace(0, 1, 13).expand(3, -1)
     residual = (TRANSFORM(plain[:3], edges) - wall.answer).square().sum((1, 2)).mean()
@@ -86,7 +104,7 @@ def test_following_it_gathers_the_weight_where_the_prior_wants_it():
     loss = term(Wall(bin), weight=1.0, rays=2)
     for _ in range(300):
         optimiser.zero_grad()
-        loss(shown(logits.softmax(-1)), step=99).backward()
+        loss(shown(logits.softmax(-1), step=99)).backward()
         optimiser.step()
     middle = NEAR * (FAR / NEAR) ** ((torch.arange(48) + 0.5) / 48)
     inside = (middle > low) & (middle < high)
@@ -95,13 +113,13 @@ def test_following_it_gathers_the_weight_where_the_prior_wants_it():
 
 def test_it_begins_when_it_should():
     loss = term(Wall(7), start=0.25)
+    assert not loss.active(0.24)
+    assert loss.active(0.25)
     weights = torch.full((3, 12), 0.05, requires_grad=True)
-    assert loss(shown(weights), step=24).item() == 0
-    assert not loss(shown(weights), step=24).requires_grad
-    assert loss(shown(weights), step=25).item() > 0
-    assert loss.score.sigma is not None
-    assert loss.score.sigma(25) == pytest.approx(0.5)  # pyright: ignore[reportCallIssue]
-    assert loss.score.sigma(100) == pytest.approx(0.1)  # pyright: ignore[reportCallIssue]
+    assert loss(shown(weights, step=25)).item() > 0
+    assert loss._score.sigma is not None
+    assert loss._score.sigma(25) == pytest.approx(0.5)  # pyright: ignore[reportCallIssue]
+    assert loss._score.sigma(100) == pytest.approx(0.1)  # pyright: ignore[reportCallIssue]
 
 
 def test_a_card_of_something_else_is_refused():
@@ -137,7 +155,7 @@ def fit(scene, out, prior, *more):
 
 @pytest.fixture
 def tiny(monkeypatch):
-    monkeypatch.setattr(importlib.import_module("examples.ray_weights.run"), "CPU", TINY)
+    monkeypatch.setitem(PRESETS, "cpu", TINY)
 
 
 @pytest.mark.usefixtures("tiny")
@@ -157,7 +175,7 @@ def test_a_run_leaves_what_a_fit_leaves(regularize, prior, tmp_path):
         "views",
     }
     last = json.loads((tmp_path / "run/history.jsonl").read_text(encoding="utf-8").splitlines()[-1])
-    assert ("extra" in last) == (regularize in ("rays", "both"))
+    assert ("ray_prior" in last) == (regularize in ("rays", "both"))
 
 
 @pytest.mark.usefixtures("tiny")

@@ -378,7 +378,7 @@ def test_a_seed_repeats_a_fit_to_the_bit(scene, priors, tmp_path):
     first, again, other = fitted("a", 0), fitted("b", 0), fitted("c", 1)
     for name, value in first.items():
         assert_close(value, again[name], rtol=0, atol=0)
-    assert not torch.equal(first["colour"], other["colour"])
+    assert not torch.equal(first["color"], other["color"])
 
 
 def one_step(loaded, prior):
