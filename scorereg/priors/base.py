@@ -12,7 +12,16 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-__all__ = ["Prior", "check_known", "check_patch", "conditioning_args", "residual", "score", "without_autocast"]
+__all__ = [
+    "Prior",
+    "check_known",
+    "check_patch",
+    "conditioning_args",
+    "one_line",
+    "residual",
+    "score",
+    "without_autocast",
+]
 
 
 @runtime_checkable
@@ -112,6 +121,12 @@ def check_known(prior: Prior, known: Bool[Tensor, "..."] | None) -> None:
             f"`known` is for conditional priors, and {who} is not one: keep values as they are by "
             "ScoreLoss(prior)(patch, known=mask), or train a prior that is told them by `--known rgb`."
         )
+
+
+def one_line(prior: Prior) -> str:
+    """Return `repr(prior)`, or its class and channels where that is longer than one line, as a torch module's."""
+    text = repr(prior)
+    return text if "\n" not in text else f"{type(prior).__name__}(channels={' '.join(prior.channels)})"
 
 
 def without_autocast(device: torch.device) -> AbstractContextManager[Any]:

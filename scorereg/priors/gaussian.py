@@ -40,6 +40,7 @@ class GaussianFieldPrior(nn.Module):
                 f"GaussianFieldPrior needs size >= 1, std > 0 and a channel; got size={size}, std={std}, {channels!r}."
             )
         self.channels = tuple(channels)
+        self.size, self.slope, self.std = size, slope, std
         frequency = torch.fft.fftfreq(size, dtype=torch.float64).square()
         radius = (rearrange(frequency, "h -> h 1") + frequency).sqrt()
         power = (radius + 1 / size) ** -slope
@@ -72,6 +73,10 @@ class GaussianFieldPrior(nn.Module):
         power = torch.fft.fft2(x, norm="ortho").abs().square()
         noise = rearrange(sigma, "b -> b 1 1 1").square()
         return -0.5 * (power / (self.power.to(x.dtype) + noise)).sum(dim=(1, 2, 3))
+
+    def __repr__(self) -> str:
+        channels, size = " ".join(self.channels), f"{self.size}x{self.size}"
+        return f"GaussianFieldPrior(channels={channels}, size={size}, slope={self.slope:g}, std={self.std:g})"
 
     def _check(self, x: Tensor) -> None:
         """Refuse what would broadcast, silently, or fail without a word of why."""

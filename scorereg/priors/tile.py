@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 
-from scorereg.priors.base import Prior, check_known, check_patch, conditioning_args
+from scorereg.priors.base import Prior, check_known, check_patch, conditioning_args, one_line
 from scorereg.priors.compose import derived_card
 
 __all__ = ["TiledPrior"]
@@ -100,6 +100,10 @@ class TiledPrior(nn.Module):
         asked = zip(parts, levels, masks, strict=True)
         done = torch.cat([self.prior.denoise(part, s, *conditioning_args(self.prior, mask)) for part, s, mask in asked])
         return _join(done, starts, space, _WINDOWS[self.window])
+
+    def __repr__(self) -> str:
+        size, overlap = (v if isinstance(v, int | None) else "x".join(map(str, v)) for v in (self.size, self.overlap))
+        return f"TiledPrior({one_line(self.prior)}, size={size}, overlap={overlap}, window={self.window})"
 
     def _tiles(self, dimensions: int) -> list[tuple[int, int]]:
         """Side and overlap along each spatial dimension."""

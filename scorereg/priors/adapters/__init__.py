@@ -1,4 +1,4 @@
-"""Adapters: networks of other libraries as priors (diffusers, k-diffusion, lucidrains, latent models), and DeepInverse."""
+"""Adapters: networks of other libraries as priors, and priors as denoisers of DeepInverse."""
 
 from scorereg.priors.adapters.conversions import cosine_betas, linear_betas
 from scorereg.priors.adapters.deepinv import as_deepinv

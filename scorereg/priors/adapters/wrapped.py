@@ -160,6 +160,9 @@ class WrappedPrior(nn.Module):
         noised = self.middle + self.unit * x.to(kind)
         return p * noised + q * self._ask(a * noised, self._time(level))
 
+    def __repr__(self) -> str:
+        return f"WrappedPrior({self.card.summary()}, prediction={self.prediction})"
+
     def _time(self, level: Tensor) -> Any:
         at = self.noise.position(level)
         if callable(self.time):

@@ -125,6 +125,9 @@ class NetworkPrior(nn.Module):
             )
         return low, high
 
+    def __repr__(self) -> str:
+        return f"NetworkPrior({self.card.summary()}{', conditional' if self.conditional else ''})"
+
     def save_pretrained(self, folder: str | Path, *, half: bool = True) -> None:
         """Write weights, their configuration and card; each file is renamed into place when complete.
 
