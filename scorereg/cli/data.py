@@ -5,28 +5,34 @@ from typing import Annotated
 
 import typer
 
+from scorereg.cli import options as opt
+from scorereg.cli.options import option
+
 __all__ = ["make_blocks_command", "make_rays_command", "prepare_command"]
 
 _HYPERSIM = 77_400  # frames
 
 
 def prepare_command(
-    data: Annotated[list[Path], typer.Argument(help="Folders with frames, or folders of such folders.")],
-    out: Annotated[Path, typer.Option(help="Folder for the shards and manifest.json.")],
-    focal: Annotated[float, typer.Option(help="Longest focal length that runs will want, pixels.")] = 180.0,
-    d_min: Annotated[float, typer.Option(help="Smallest depth at which disparity is to be 1, metres.")] = 0.5,
-    channels: Annotated[str, typer.Option(help="rgbd, rgb, d, or names: rgbd,nx,ny,nz.")] = "rgbd",
-    shard_frames: Annotated[int, typer.Option(min=1, help="Frames a shard, at most.")] = 128,
-    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave bad frames out, up to 1 %.")] = False,
-    exclude: Annotated[list[str] | None, typer.Option(help="Pattern of folders to leave out; repeatable.")] = None,
-    depth_factor: Annotated[float, typer.Option(help="Multiplies the depth unit of the data.")] = 1.0,
-    licence: Annotated[str, typer.Option(help="Licence of the data, for the cards.")] = "",
-    credit: Annotated[list[str] | None, typer.Option(help="Whom to credit on the cards; repeatable.")] = None,
-    name: Annotated[str | None, typer.Option(help="Name of the data; its folder's, if not given.")] = None,
+    data: opt.Frames,
+    out: opt.OutFolder,
+    focal: Annotated[float, option("Data", "Longest focal length that runs will ask for.", unit="PIXELS")] = 180.0,
+    d_min: Annotated[float, option("Data", "Smallest depth at which disparity can be 1.", unit="METRES")] = 0.5,
+    channels: opt.Channels = "rgbd",
+    depth_factor: opt.DepthFactor = 1.0,
+    skip_bad: opt.SkipBad = False,
+    exclude: opt.Exclude = None,
+    shard_frames: Annotated[int, typer.Option(min=1, help="Most frames in a shard.", rich_help_panel="Output")] = 128,
+    licence: opt.Licence = "",
+    credit: opt.Credit = None,
+    name: Annotated[str | None, option("Output", "Name of the data.", "its folder's", "NAME")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.", rich_help_panel="Run")] = 1,
 ) -> None:
-    """Reduce raw RGB-D frames once and pack them into shards to train on; the same command goes on after a stop."""
-    from scorereg.data.frames.augment import channel_names
+    """Reduce raw RGB-D frames and pack them into shards to train on; the same command continues after a stop.
+
+    Writes the shards and manifest.json.
+    """
+    from scorereg.data.channels import channel_names
     from scorereg.data.shards.prepare import prepare
 
     def progress(done: int, total: int, written: int) -> None:
@@ -49,18 +55,21 @@ def prepare_command(
 
 
 def make_rays_command(
-    data: Annotated[list[Path], typer.Argument(help="Folders with RGB-D frames, or folders of such folders.")],
-    out: Annotated[Path, typer.Option(help="Folder for arrays.json, train-*.npy and held-*.npy.")],
-    count: Annotated[int, typer.Option("--count", "-n", help="Rays in all, spread evenly over the frames.")] = 40_000,
-    seed: Annotated[int, typer.Option(help="Seeds rays, footprints and spreads.")] = 0,
-    bins: Annotated[int, typer.Option(help="Bins along a ray, even in inverse depth.")] = 64,
-    near: Annotated[float, typer.Option(help="Planar depth at which they begin, metres.")] = 0.5,
-    far: Annotated[float, typer.Option(help="Planar depth at which they end, metres.")] = 10.0,
-    licence: Annotated[str, typer.Option(help="Licence of the data, for the cards.")] = "",
-    credit: Annotated[list[str] | None, typer.Option(help="Whom to credit on the cards; repeatable.")] = None,
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave unreadable frames out, up to 1 %.")] = False,
+    data: opt.Frames,
+    out: opt.OutFolder,
+    skip_bad: opt.SkipBad = False,
+    bins: Annotated[int, option("Data", "Bins along a ray, even in inverse depth.", unit="N")] = 64,
+    near: Annotated[float, option("Data", "Planar depth at which they begin.", unit="METRES")] = 0.5,
+    far: Annotated[float, option("Data", "Planar depth at which they end.", unit="METRES")] = 10.0,
+    licence: opt.Licence = "",
+    credit: opt.Credit = None,
+    count: opt.Count = 40_000,
+    seed: opt.Seed = 0,
 ) -> None:
-    """Make weights along rays out of depth maps, to train a one-dimensional prior on."""
+    """Make weights along rays out of depth maps, to train a one-dimensional prior on.
+
+    Rays are spread evenly over the frames. Writes arrays.json, train-*.npy and held-*.npy.
+    """
     from scorereg.data.rays.make import make_rays
     from scorereg.transforms.ray_weights import RayWeights
 
@@ -69,32 +78,42 @@ def make_rays_command(
         data, out, count=count, seed=seed, transform=transform, licence=licence, credits=tuple(credit or ()),
         skip_bad=skip_bad,
     )  # fmt: skip
-    typer.echo(f"arrays: {out}, " + ", ".join(f"{number} {name}" for name, number in counts.items()))
+    _print_counts(out, counts)
 
 
 def make_blocks_command(
     data: Annotated[
         list[Path], typer.Argument(help="Meshes, .npy, .binvox, or folders of them or of frames with transforms.json.")
     ],
-    out: Annotated[Path, typer.Option(help="Folder for arrays.json, train-*.npy and held-*.npy.")],
-    count: Annotated[int, typer.Option("--count", "-n", help="Blocks in all, spread evenly over the sources.")] = 6000,
-    seed: Annotated[int, typer.Option(help="Seeds voxel sizes, places and turns.")] = 0,
-    size: Annotated[int, typer.Option(help="Voxels along an edge of a block; the networks take multiples of 8.")] = 32,
-    voxel: Annotated[tuple[float, float], typer.Option(help="Edge of a grid's voxel, from and to, metres.")] = (
-        0.02,
-        0.04,
-    ),
-    factor: Annotated[list[int] | None, typer.Option(help="Voxels of the grid in one of a block; repeatable.")] = None,
-    up: Annotated[str, typer.Option(help="Axis that points up: x, y or z; any turns blocks in all ways.")] = "y",
-    kind: Annotated[str, typer.Option(help="occupancy or sdf.")] = "occupancy",
-    licence: Annotated[str, typer.Option(help="Licence of the data, for the cards.")] = "",
-    credit: Annotated[list[str] | None, typer.Option(help="Whom to credit on the cards; repeatable.")] = None,
+    out: opt.OutFolder,
+    block: Annotated[int, option("Data", "Edge of a block; the networks take multiples of 8.", unit="VOXELS")] = 32,
+    voxel: Annotated[
+        tuple[float, float], option("Data", "Smallest and largest edge of a grid's voxel.", unit="METRES METRES")
+    ] = (0.02, 0.04),
+    factor: Annotated[
+        list[int] | None, option("Data", "Grid voxels along an edge of a block's voxel; repeatable.", "1, 2, 3", "N")
+    ] = None,
+    up: Annotated[
+        str, option("Data", "Axis that points up: x, y or z; any: blocks turned in all ways.", unit="AXIS")
+    ] = "y",
+    kind: Annotated[str, option("Data", "occupancy or sdf.", unit="KIND")] = "occupancy",
+    licence: opt.Licence = "",
+    credit: opt.Credit = None,
+    count: opt.Count = 6000,
+    seed: opt.Seed = 0,
 ) -> None:
-    """Cut blocks of voxels out of meshes, grids or posed depth maps, to train a three-dimensional prior on."""
+    """Cut blocks of voxels out of meshes, grids or posed depth maps, to train a three-dimensional prior on.
+
+    Blocks are spread evenly over the sources. Writes arrays.json, train-*.npy and held-*.npy.
+    """
     from scorereg.data.blocks.make import BlockMix, make_blocks
 
-    mix = BlockMix(size=size, factors=tuple(factor or (1, 2, 3)), up=up, kind=kind)
+    mix = BlockMix(size=block, factors=tuple(factor or (1, 2, 3)), up=up, kind=kind)
     counts = make_blocks(
         data, out, count=count, seed=seed, voxel=voxel, mix=mix, licence=licence, credits=tuple(credit or ()), show=True
     )
+    _print_counts(out, counts)
+
+
+def _print_counts(out: Path, counts: dict[str, int]) -> None:
     typer.echo(f"arrays: {out}, " + ", ".join(f"{number} {name}" for name, number in counts.items()))

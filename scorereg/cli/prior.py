@@ -1,72 +1,127 @@
 """Commands on a trained prior: `inspect`, `sample` and `evaluate`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from scorereg.cli import options as opt
+from scorereg.cli.options import option
+
+if TYPE_CHECKING:
+    from scorereg.priors.card import PriorCard
 
 __all__ = ["evaluate_command", "inspect_command", "sample_command"]
 
 
 def inspect_command(
-    prior: Annotated[str, typer.Argument(help="A shipped prior's name, a folder or a checkpoint.")],
-    as_json: Annotated[bool, typer.Option("--json", help="The card as it is on disk.")] = False,
+    prior: opt.PriorSource,
+    best: opt.Best = False,
+    as_json: Annotated[bool, option("Output", "Print the card as JSON.", "off", name="--json")] = False,
 ) -> None:
-    """Print a prior's card: what it must be used with, where it is from, what was measured."""
+    """Print a prior's card: channels, units and noise levels, network, data and licence, measured errors."""
     from rich.console import Console
 
     from scorereg.evaluation.tables import card_table
-    from scorereg.priors.load import load_prior
 
-    loaded = load_prior(prior)
+    card, parameters = _card(prior, best)
     if as_json:
-        typer.echo(loaded.card.to_json(), nl=False)
+        typer.echo(card.to_json(), nl=False)
     else:
-        Console().print(card_table(loaded.card))
+        Console().print(card_table(card, parameters))
 
 
 def sample_command(
-    prior: Annotated[str, typer.Argument(help="A shipped prior's name, a folder or a checkpoint.")],
-    count: Annotated[int, typer.Option("--count", "-n", help="Number of patches.")] = 16,
-    out: Annotated[Path, typer.Option(help="The picture, a PNG.")] = Path("samples.png"),
-    seed: Annotated[int, typer.Option(help="Seeds the initial noise.")] = 0,
-    steps: Annotated[int, typer.Option(help="Noise levels; the prior is called twice for each but the last.")] = 30,
-    size: Annotated[int | None, typer.Option(help="Side of a patch in pixels; the card's, if not given.")] = None,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    prior: opt.PriorSource,
+    count: opt.Count = 16,
+    steps: Annotated[int, option("Run", "Noise levels; each but the last takes two evaluations.", unit="N")] = 30,
+    patch: opt.Patch = None,
+    best: opt.Best = False,
+    seed: opt.Seed = 0,
+    device: opt.Device = None,
+    out: opt.OutFile = Path("samples.png"),
 ) -> None:
-    """Draw patches from a prior: colour with disparity (near is bright) beside it."""
-    from scorereg.priors.load import load_prior
-    from scorereg.priors.sampling import sample, save_grid
-    from scorereg.training.settings import check_file
+    """Draw patches from a prior and write them as a PNG: colours with disparity (near is bright) beside them."""
+    from scorereg._io import check_file
+    from scorereg.evaluation.pictures import save_grid
+    from scorereg.priors.sampling import sample
+    from scorereg.training.export import open_prior
 
     check_file(out)
-    loaded = load_prior(prior, device)
-    x = sample(loaded, count, steps=steps, seed=seed, size=None if size is None else (size, size))
+    loaded = open_prior(prior, _device(device), best=best)
+    x = sample(loaded, count, steps=steps, seed=seed, size=None if patch is None else (patch, patch))
     save_grid(out, x, loaded.channels, span=loaded.card.range)
     typer.echo(f"samples: {out}")
 
 
 def evaluate_command(
-    prior: Annotated[str, typer.Argument(help="A shipped prior's name, a folder or a checkpoint.")],
-    data: Annotated[list[Path], typer.Argument(help="Folders with RGB-D frames; images, if it knows no depth.")],
-    out: Annotated[Path, typer.Option(help="Folder for denoising.json and denoising.png.")] = Path("errors"),
-    count: Annotated[int, typer.Option(help="Patches to measure on.")] = 512,
-    seed: Annotated[int, typer.Option(help="Seeds patches and noise.")] = 0,
-    size: Annotated[int | None, typer.Option(help="Side of a patch in pixels; the card's, if not given.")] = None,
-    skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave bad frames out, up to 1 %.")] = False,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    prior: opt.PriorSource,
+    data: Annotated[list[Path], typer.Argument(help="Folders of frames, shards or arrays; of images, without depth.")],
+    count: opt.Count = 512,
+    patch: opt.Patch = None,
+    best: opt.Best = False,
+    seed: opt.Seed = 0,
+    device: opt.Device = None,
+    skip_bad: opt.SkipBad = False,
+    out: opt.OutFolder = Path("errors"),
 ) -> None:
-    """Measure a prior's denoising error against the best linear filter, and how far its residual can be believed."""
+    """Measure a prior's denoising error beside that of the best linear filter, and the size of its residual.
+
+    Writes denoising.json and, with matplotlib, denoising.png.
+    """
     from rich.console import Console
 
-    from scorereg.data.bad_frames import Reading
+    from scorereg.data.bad_frames import ReadOptions
     from scorereg.evaluation.datasets import evaluate_prior
     from scorereg.evaluation.tables import error_table
-    from scorereg.priors.load import load_prior
+    from scorereg.training.export import open_prior
 
-    errors = evaluate_prior(
-        load_prior(prior, device), data, out, count=count, seed=seed, size=size, reading=Reading(skip_bad)
-    )
+    loaded = open_prior(prior, _device(device), best=best)
+    errors = evaluate_prior(loaded, data, out, count=count, seed=seed, size=patch, reading=ReadOptions(skip_bad))
     for name, rows in errors.items():
         Console().print(error_table(rows, title=name))
     typer.echo(f"errors: {out / 'denoising.json'}")
+
+
+def _card(source: str, best: bool) -> tuple["PriorCard", int]:
+    """Return a prior's card and its number of weights, without loading the network where a folder has the card."""
+    from scorereg.priors.card import CARD_FILE, PriorCard
+    from scorereg.priors.load import ZOO, shipped_priors
+    from scorereg.priors.networks.storage import WEIGHTS_FILE
+    from scorereg.training.checkpoint import checkpoints
+    from scorereg.training.export import open_prior
+
+    folder = ZOO / source if source in shipped_priors() else Path(source)
+    saved = checkpoints(folder)
+    finished = folder / "prior"  # of a run: the newest checkpoint, measured, unless the run went on since
+    if saved and (finished / CARD_FILE).is_file() and PriorCard.load(finished).steps == int(saved[-1].stem):
+        folder = finished
+    if not best and (folder / CARD_FILE).is_file():
+        return PriorCard.load(folder), _count_weights(folder / WEIGHTS_FILE)
+    prior = open_prior(source, best=best)
+    return prior.card, sum(weight.numel() for weight in prior.parameters())
+
+
+def _count_weights(path: Path) -> int:
+    """Return the number of values in a safetensors file, from its header."""
+    import math
+
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "numpy") as file:
+            return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"{path} cannot be read ({error}). Copy the whole prior folder again.") from None
+
+
+def _device(name: str | None) -> str:
+    """Return the device to compute on: the given one, else the GPU where there is one."""
+    import torch
+
+    found = torch.cuda.is_available()
+    if name not in (None, "cpu", "cuda"):
+        raise ValueError(f"--device must be cpu or cuda, but is {name!r}.")
+    if name == "cuda" and not found:
+        raise ValueError("--device is cuda, but torch finds no such GPU here. Leave it out, or give cpu.")
+    return name or ("cuda" if found else "cpu")

@@ -6,17 +6,19 @@ import warnings
 from pathlib import Path
 
 import pytest
+import typer
 from rgbd_folders import rooms, transforms
 from training_runs import quick, small
 
+import scorereg
 from scorereg import load_prior
-from scorereg.cli import command as cli
+from scorereg.cli import main, one_line_errors, run_app
 from scorereg.training import train_prior
 
 SMALL = [
     "--patch",
     "8",
-    "--size",
+    "--network",
     "tiny",
     "--batch",
     "2",
@@ -35,20 +37,6 @@ def scenes(tmp_path):
     transforms(tmp_path / "data" / "a", 2)
     rooms(tmp_path / "data" / "b", 2)
     return tmp_path / "data"
-
-
-@pytest.fixture
-def call(monkeypatch, capsys):
-    """Run the entry point; return exit code, standard output and standard error."""
-
-    def run(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["scorereg", *map(str, words)])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        shown = capsys.readouterr()
-        return int(caught.value.code or 0), shown.out, shown.err
-
-    return run
 
 
 @pytest.fixture(autouse=True)
@@ -77,41 +65,55 @@ def test_an_interrupted_run_says_how_to_go_on(call, scenes, tmp_path, monkeypatc
     assert "--resume goes on" in said
 
 
-def one_line(said: str) -> str:
-    assert said.count("\n") == 1, said
-    return said
-
-
-def test_mistakes_are_one_line_and_exit_2(call, scenes, tmp_path):
+def test_mistakes_are_one_line_and_exit_2(refused, scenes, tmp_path):
     out = tmp_path / "run"
-    code, shown, said = call("train-prior", scenes, "--out", out, "--steps", 0, *SMALL)
-    assert (code, shown) == (2, "")
-    assert one_line(said).startswith("scorereg: steps must be at least 1")
-    code, _, said = call("train-prior", tmp_path / "no\nwhere", "--out", out, "--steps", 1, *SMALL)
-    assert code == 2
-    assert "no where is no folder" in one_line(said)
+    assert refused("train-prior", scenes, "--out", out, "--steps", 0, *SMALL).startswith(
+        "scorereg: steps must be at least 1"
+    )
+    assert "no where is no folder" in refused("train-prior", tmp_path / "no\nwhere", "--out", out, "--steps", 1, *SMALL)
     (scenes / "b" / "1.depth.png").unlink()
-    code, _, said = call("train-prior", scenes, "--out", out, "--steps", 1, *SMALL)
-    assert code == 2
-    assert "1.depth.png is missing" in one_line(said)
+    assert "1.depth.png is missing" in refused("train-prior", scenes, "--out", out, "--steps", 1, *SMALL)
     assert not (out / "checkpoints").exists()
-    code, _, said = call("train-prior", scenes, "--out", out, "--recipe", "magic")
-    assert code == 2
-    assert "no recipe is called 'magic'; choose one of edm, diffusionerf" in one_line(said)
+    assert "no recipe is called 'magic'; choose one of edm, diffusionerf" in refused(
+        "train-prior", scenes, "--out", out, "--recipe", "magic"
+    )
 
 
-def test_usage_errors_exit_2(call, scenes):
-    code, _, said = call("train-prior", scenes)
-    assert code == 2
-    assert "--out" in said
-    code, _, said = call("nonsense")
-    assert code == 2
+def test_usage_errors_are_one_line_and_exit_2(refused, scenes):
+    assert "Missing option '--out'. See scorereg train-prior --help." in refused("train-prior", scenes)
+    assert refused("nonsense").startswith("scorereg: No such command 'nonsense'. See scorereg --help.")
+    assert "No such option: --sed" in refused("sample", "x", "--sed", 3)
+    assert "Invalid value for '--steps'" in refused("sample", "x", "--steps", "many")
+    assert "Missing argument 'PRIOR'" in refused("inspect")
 
 
-def test_the_one_command_keeps_its_name(call):
-    code, shown, _ = call("--help")
-    assert code == 0
-    assert "train-prior" in shown
+@pytest.mark.parametrize(
+    ("command", "new"),
+    [("train-prior", "--network"), ("sample", "--patch"), ("evaluate", "--patch"), ("make-blocks", "--block")],
+)
+def test_the_old_size_names_its_successor(command, new, refused):
+    assert refused(command, "x", "--size", 8) == f"scorereg: --size is called {new} now.\n"
+
+
+def test_an_application_of_ones_own(monkeypatch, capsys):
+    """Under its own name, with its return code, and no traceback of what typer refuses."""
+    own = typer.Typer()
+
+    @own.command()
+    def work(steps: int = 3) -> None:
+        raise typer.Exit(steps)
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["own", *words])
+        with pytest.raises(SystemExit) as caught:
+            run_app(own, "mine")
+        return caught.value.code, capsys.readouterr().err
+
+    assert run() == (3, "")
+    assert run("--size", "3") == (2, "mine: No such option: --size (Possible options: --steps). See mine --help.\n")
+    with pytest.raises(SystemExit), one_line_errors("mine"):
+        raise OSError("no\nroom")
+    assert capsys.readouterr().err == "mine: no room\n"
 
 
 def test_other_faults_keep_their_traceback(monkeypatch, scenes, tmp_path):
@@ -121,7 +123,7 @@ def test_other_faults_keep_their_traceback(monkeypatch, scenes, tmp_path):
     monkeypatch.setattr("scorereg.training.train_prior", fail)
     monkeypatch.setattr(sys, "argv", ["scorereg", "train-prior", str(scenes), "--out", str(tmp_path / "run")])
     with pytest.raises(RuntimeError, match="a fault of ours"):
-        cli.main()
+        main()
 
 
 def test_a_recipe_and_what_is_changed_of_it(call, tmp_path, monkeypatch):
@@ -135,7 +137,7 @@ def test_a_recipe_and_what_is_changed_of_it(call, tmp_path, monkeypatch):
     assert (settings.compile, settings.checkpointing) == (True, False)
 
 
-def test_export(call, scenes, tmp_path):
+def test_export(call, refused, scenes, tmp_path):
     """Of a run's newest checkpoint or its best, with errors measured where data is named."""
     train_prior([scenes], tmp_path / "run", small(steps=1, batch=2))
     code, shown, _ = call("export", tmp_path / "run", "--out", tmp_path / "snap", "--best")
@@ -147,9 +149,7 @@ def test_export(call, scenes, tmp_path):
     assert (tmp_path / "more" / "denoising.json").is_file()
     weights = "diffusion_pytorch_model.safetensors"
     assert (tmp_path / "more" / weights).stat().st_size > 1.9 * (tmp_path / "snap" / weights).stat().st_size
-    code, _, said = call("export", tmp_path / "nothing", "--out", tmp_path / "x")
-    assert code == 2
-    assert "nothing" in one_line(said)
+    assert "nothing" in refused("export", tmp_path / "nothing", "--out", tmp_path / "x")
 
 
 def test_push(call, tmp_path, monkeypatch):
@@ -161,8 +161,9 @@ def test_push(call, tmp_path, monkeypatch):
 
 
 def test_from_the_shell(tmp_path):
-    root = Path(cli.__file__).parent.parent.parent
+    root = Path(scorereg.__file__).parent.parent
     command = [sys.executable, "-m", "scorereg.cli", "export", tmp_path, "--out", tmp_path / "x"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=root, check=False)
     assert done.returncode == 2
-    assert "card.json is missing" in one_line(done.stderr)
+    assert done.stderr.count("\n") == 1
+    assert "card.json is missing" in done.stderr

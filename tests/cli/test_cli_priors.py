@@ -1,34 +1,24 @@
 """`scorereg inspect`, `sample` and `evaluate`: what they print and write, and one line for each mistake."""
 
 import json
+import shutil
+import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from rgbd_folders import rooms, transforms
+from training_runs import quick, small
 
-from scorereg import NetworkPrior, PriorCard
-from scorereg.cli import command as cli
+from scorereg import NetworkPrior, PriorCard, load_prior
 from scorereg.data.frames.images import image_patches
 from scorereg.evaluation.datasets import evaluate_prior
 from scorereg.priors.networks import build_network
-
-
-@pytest.fixture
-def call(monkeypatch, capsys):
-    """Run the entry point; return exit code, standard output and standard error."""
-
-    def run(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["scorereg", *map(str, words)])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        shown = capsys.readouterr()
-        return int(caught.value.code or 0), shown.out, shown.err
-
-    return run
+from scorereg.training import export_prior, train_prior
 
 
 def tiny(channels, **facts):
@@ -68,8 +58,79 @@ def test_inspect(call, rgbd):
     for measured in ("denoising error, rooms", "1.000e-01", "0.50", "4 patches", "0.2500", "0.7500"):
         assert measured in shown
     assert "expected" not in shown, "the card has no residuals there"
+    parameters = sum(weight.numel() for weight in load_prior(rgbd).parameters())
+    assert f"{parameters:,}" in shown
     code, shown, _ = call("inspect", rgbd, "--json")
     assert PriorCard.from_json(shown) == PriorCard.load(rgbd)
+
+
+def test_inspect_reads_the_card_without_the_network(rgbd):
+    code = "import sys\nfrom scorereg.cli import main\ntry: main()\nfinally: print(*sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code, "inspect", rgbd], capture_output=True, text=True, check=True)
+    assert "8 x 8 pixels" in done.stdout
+    assert "diffusers" not in done.stdout.splitlines()[-1].split()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run of three steps, whose best checkpoint is made the first."""
+    with pytest.MonkeyPatch.context() as patch:
+        quick(patch)
+        folder = tmp_path_factory.mktemp("runs") / "run"
+        data = [transforms(folder.with_name(name), 2, seed=i) for i, name in enumerate("ab")]
+        train_prior(data, folder, small(steps=3, batch=2, save_every=1))
+    for path in (folder / "checkpoints").glob("*.pt"):
+        content = torch.load(path, weights_only=True)
+        torch.save(content | {"best": [1, 0.5]}, path)
+    return folder
+
+
+def test_inspect_a_run(call, run, tmp_path):
+    """The measured card of its last step; that of a checkpoint, where it is another step's."""
+    inside = PriorCard.load(run / "prior")
+    assert PriorCard.from_json(call("inspect", run, "--json")[1]) == inside
+    assert inside.denoising
+    best = PriorCard.from_json(call("inspect", run, "--best", "--json")[1])
+    assert (best.steps, best.denoising) == (1, {})
+    on = Path(shutil.copytree(run, tmp_path / "on"))
+    (on / "checkpoints" / "00000003.pt").unlink()
+    card = PriorCard.from_json(call("inspect", on, "--json")[1])
+    assert (card.steps, card.denoising) == (2, {})
+    parameters = sum(weight.numel() for weight in load_prior(run / "prior").parameters())
+    for words in ([run], [run, "--best"], [on]):
+        assert f"{parameters:,}" in call("inspect", *words)[1]
+
+
+def test_sample_and_evaluate_a_run(call, run, scenes, tmp_path):
+    """As the prior that is exported of it; `--best` is another checkpoint."""
+    exported = {}
+    for name, words in (("newest", []), ("best", ["--best"])):
+        exported[name] = tmp_path / name
+        export_prior(run, exported[name], best=bool(words), half=False)
+        for source, out in ((run, tmp_path / "a.png"), (exported[name], tmp_path / "b.png")):
+            how = words if source == run else []
+            assert call("sample", source, "-n", 2, "--steps", 2, "--out", out, *how)[0] == 0
+            code, *_ = call("evaluate", source, scenes / "r", "--count", 4, "--out", out.with_suffix(""), *how)
+            assert code == 0
+        assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+        errors = [json.loads((tmp_path / out / "denoising.json").read_text()) for out in "ab"]
+        assert errors[0] == errors[1]
+        exported[name] = (tmp_path / "a.png").read_bytes(), errors[0]
+    assert exported["newest"][0] != exported["best"][0]
+    assert exported["newest"][1] != exported["best"][1]
+
+
+def test_the_device_is_the_gpu_where_there_is_one(call, rgbd, tmp_path, monkeypatch):
+    devices = []
+    monkeypatch.setattr("scorereg.training.export.open_prior", lambda _, device, best: devices.append(device) or 1 / 0)
+    for found, words in ((True, []), (True, ["--device", "cpu"]), (False, [])):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda found=found: found)
+        with pytest.raises(ZeroDivisionError):
+            call("sample", rgbd, "--out", tmp_path / "x.png", *words)
+    assert devices == ["cuda", "cpu", "cpu"]
+    code, _, said = call("sample", rgbd, "--out", tmp_path / "x.png", "--device", "cuda")
+    assert code == 2
+    assert "torch finds no such GPU" in said
 
 
 def test_sample(call, rgbd, tmp_path):
@@ -160,14 +221,11 @@ def test_patches_of_images_are_where_they_are(tmp_path):
     torch.testing.assert_close(x - corner, (10.0 * torch.arange(4)[:, None] + torch.arange(4)).expand(500, 4, 4))
 
 
-def one_line(said: str) -> str:
-    assert said.count("\n") == 1, said
-    return said
-
-
-def test_mistakes_are_one_line_and_exit_2(call, rgbd, scenes, tmp_path):
+def test_mistakes_are_one_line_and_exit_2(refused, rgbd, scenes, tmp_path):
     (tmp_path / "file").write_text("mine")
     (tmp_path / "empty").mkdir()
+    damaged = Path(shutil.copytree(rgbd, tmp_path / "damaged"))
+    (damaged / "diffusion_pytorch_model.safetensors").write_bytes(b"half")
     (scenes / "t0" / "0.png").rename(tmp_path / "empty" / "note.txt")
     mistakes = [
         (("inspect", "nobody"), "no prior is called 'nobody'"),
@@ -176,16 +234,18 @@ def test_mistakes_are_one_line_and_exit_2(call, rgbd, scenes, tmp_path):
         (("sample", rgbd, "--steps", 0, "--out", tmp_path / "x.png"), "1 step"),
         (("sample", rgbd, "--out", tmp_path / "file" / "x.png"), "file cannot be written"),
         (("sample", rgbd, "--out", tmp_path), "cannot be written (it is a folder)"),
-        (("sample", rgbd, "--size", 10, "--out", tmp_path / "x.png"), "10"),
+        (("sample", rgbd, "--patch", 10, "--out", tmp_path / "x.png"), "10"),
         (("evaluate", rgbd, tmp_path / "empty", "--out", tmp_path / "o"), "holds no RGB-D frames"),
         (("evaluate", rgbd, tmp_path / "gone", "--out", tmp_path / "o"), "gone is no folder"),
         (("evaluate", rgbd, scenes, "--out", tmp_path / "file"), "file cannot be written"),
         (("evaluate", rgbd, scenes / "r", "--out", tmp_path / "o", "--count", 0), "at least 1 patch"),
+        (("evaluate", rgbd, scenes / "r", "--device", "gpu"), "--device must be cpu or cuda, but is 'gpu'"),
+        (("inspect", rgbd, "--best"), "is no run, so it has no best checkpoint"),
+        (("sample", rgbd, "--best", "--out", tmp_path / "x.png"), "is no run, so it has no best checkpoint"),
+        (("inspect", damaged), "diffusion_pytorch_model.safetensors cannot be read"),
     ]
     for words, says in mistakes:
-        code, shown, said = call(*words)
-        assert (code, shown) == (2, ""), words
-        assert says in one_line(said)
+        assert says in refused(*words)
     assert (tmp_path / "file").read_text() == "mine"
     assert not (tmp_path / "x.png").exists()
 

@@ -1,0 +1,58 @@
+"""Types of the options that several commands share, each defined once, with its group in `--help`."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+__all__ = [
+    "Best", "Channels", "Count", "Credit", "DepthFactor", "Device", "Evaluate", "Exclude", "Frames", "Licence",
+    "MaxSize", "Name", "OutFile", "OutFolder", "Patch", "Preset", "PriorSource", "Resume", "Scale", "Scene", "Seed",
+    "SkipBad", "Steps", "Views", "option",
+]  # fmt: skip
+
+
+def option(group: str, text: str, default: str | bool = True, unit: str | None = None, name: str = "") -> Any:
+    """Return a `typer.Option` that `--help` lists in a group.
+
+    Args:
+        group: Title of the group.
+        text: What the option sets.
+        default: The default in words, where the signature has None or False; True shows the signature's value.
+        unit: Shown in place of the type.
+        name: `--name`, or several separated by spaces; made of the parameter's, if empty.
+    """
+    return typer.Option(*name.split(), help=text, show_default=default, metavar=unit, rich_help_panel=group)
+
+
+Best = Annotated[bool, option("Run", "The run's checkpoint of smallest held-out error.", "newest", name="--best")]
+Channels = Annotated[str, option("Data", "Channels of frames: rgbd, rgb, d, or names: rgb,nx,ny,nz.", unit="NAMES")]
+Count = Annotated[int, option("Run", "Number of rays, blocks or patches.", unit="N", name="--count -n")]
+Credit = Annotated[list[str] | None, option("Output", "Whom to credit on the card; repeatable.", "nobody", "TEXT")]
+DepthFactor = Annotated[float, option("Data", "Factor on the depth unit of the frames.", unit="FACTOR")]
+Device = Annotated[str | None, option("Run", "cpu or cuda.", "cuda where there is a GPU, else cpu", "NAME")]
+Evaluate = Annotated[list[Path] | None, option("Data", "More data to measure errors on; repeatable.", "none", "FOLDER")]
+Exclude = Annotated[list[str] | None, option("Data", "Folders to leave out (ai_037_*); repeatable.", "none", "PATTERN")]
+Frames = Annotated[list[Path], typer.Argument(help="Folders with RGB-D frames, or folders of such folders.")]
+Licence = Annotated[str, option("Output", "Licence for the card.", "the data's, where it is known", "TEXT")]
+MaxSize = Annotated[int | None, option("Scene", "Longer side to reduce the photos to.", "not reduced", "PIXELS")]
+Name = Annotated[str, option("Output", "Name on the card.", unit="NAME")]
+OutFile = Annotated[Path, option("Output", "File to write.", unit="FILE")]
+OutFolder = Annotated[Path, option("Output", "Folder to write to.", unit="FOLDER")]
+Patch = Annotated[int | None, option("Run", "Side of a patch.", "the card's", "PIXELS")]
+Preset = Annotated[str, option("Optimisation", "cpu, or gpu: more steps, rays and samples.", unit="NAME")]
+PriorSource = Annotated[
+    str,
+    typer.Argument(
+        metavar="PRIOR", help="Shipped name, folder of a prior or a run, checkpoint, or owner/name on the hub."
+    ),
+]
+Resume = Annotated[bool, option("Run", "Continue the run in --out, if there is one.", "off", name="--resume")]
+Scale = Annotated[float | None, option("Scene", "Metres per unit of the scene's file.", "estimated", "METRES")]
+Scene = Annotated[
+    Path, typer.Argument(metavar="SCENE", help="Folder with photos and poses: LLFF, or with transforms.json.")
+]
+Seed = Annotated[int, option("Run", "Seed of all random numbers.", unit="N")]
+SkipBad = Annotated[bool, option("Data", "Leave out bad frames, up to 1 %.", "an error", name="--skip-bad")]
+Steps = Annotated[int | None, option("Optimisation", "Optimisation steps.", "the preset's", "N")]
+Views = Annotated[int, option("Scene", "Training views; the scene's split decides which.", unit="N")]
