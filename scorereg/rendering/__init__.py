@@ -4,6 +4,7 @@ from scorereg.rendering.background import BACKGROUND, background_variance
 from scorereg.rendering.depth import surface_depth
 from scorereg.rendering.field import Field, contract
 from scorereg.rendering.hash_grid import DensityGrid, HashGrid
+from scorereg.rendering.mlp import MLP
 from scorereg.rendering.patches import Patches, PatchSampler
 from scorereg.rendering.stereo import patch_descriptors, photo_consistency, texture_strength
 from scorereg.rendering.volume import (
@@ -21,6 +22,7 @@ from scorereg.rendering.voxel_grid import VoxelGrid
 
 __all__ = [
     "BACKGROUND",
+    "MLP",
     "DensityFn",
     "DensityGrid",
     "Field",

@@ -5,13 +5,18 @@ density      per metre of planar depth along the ray, >= 0
 rgb          in [0, 1]
 """
 
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["Field", "contract", "density_activation", "spherical_harmonics"]
+__all__ = ["Field", "contract", "density_activation", "in_pieces", "spherical_harmonics"]
+
+# Points that a network sees at once on a CPU: its activations then stay in the cache, and memory is used again instead
+# of allocated anew. All of 135,000 points at once took 2.7 times as long, forward and backward.
+_PIECE = 8192
 
 
 @runtime_checkable
@@ -52,3 +57,10 @@ def spherical_harmonics(directions: Float[Tensor, "n 3"], degree: int) -> Float[
 def density_activation(raw: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
     """Density `exp(min(raw - 1, 12))`: nearly clear space at raw = 0, and no overflow after a large step."""
     return torch.exp((raw - 1).clamp(max=12))
+
+
+def in_pieces(function: Callable[..., tuple[Tensor, ...]], *given: Tensor) -> Any:
+    """Results of a function of rows, which on a CPU is called for some thousands of them at a time."""
+    size = max(len(given[0]), 1) if given[0].is_cuda else _PIECE
+    pieces = zip(*(x.split(size) for x in given), strict=True)
+    return tuple(torch.cat(parts) for parts in zip(*(function(*piece) for piece in pieces), strict=True))

@@ -175,6 +175,16 @@ def test_every_parameter_gets_a_gradient():
         assert parameter.grad.abs().sum() > 0, name
 
 
+def test_optimizers_get_the_table_at_one_rate_and_the_networks_at_another():
+    field = small_field()
+    table, networks = field.param_groups(0.1, 0.01)
+    assert (table["lr"], networks["lr"]) == (0.1, 0.01)
+    assert [id(p) for p in table["params"]] == [id(field.encoder.table)]
+    names = {id(p): name for name, p in field.named_parameters()}
+    assert {names[id(p)].split(".")[0] for p in networks["params"]} == {"geometry", "color"}
+    assert len(table["params"]) + len(networks["params"]) == len(names)
+
+
 @pytest.mark.parametrize(
     ("share", "weights"), [(0.0, [1.0, 1, 0, 0]), (0.25, [1, 1, 0.5, 0]), (0.75, [1, 1, 1, 0.5]), (1.0, [1.0, 1, 1, 1])]
 )
