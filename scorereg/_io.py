@@ -1,11 +1,13 @@
 """Files that are whole or not there."""
 
+import json
 import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-__all__ = ["check_file", "check_folder", "write_beside"]
+__all__ = ["check_file", "check_folder", "read_json", "write_beside"]
 
 
 def write_beside(path: Path, write: Callable[[Path], object]) -> None:
@@ -51,3 +53,23 @@ def check_file(path: Path) -> None:
     if path.is_dir():
         raise OSError(f"{path} cannot be written (it is a folder). Name a file in it.")
     check_folder(path.parent)
+
+
+def read_json(path: Path, cure: str) -> dict[str, Any]:
+    """Read a file that holds one JSON object.
+
+    Args:
+        path: The file.
+        cure: Last sentence of the errors, such as "Copy the file again."
+
+    Raises:
+        OSError: If the file cannot be read.
+        ValueError: If it holds anything else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # also of bytes that are no UTF-8
+        raise ValueError(f"{path} is no valid JSON ({error}). {cure}") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} must hold one JSON object, not a {type(content).__name__}. {cure}")
+    return content

@@ -6,7 +6,6 @@ touch the network, and is ignored. An entry without signal, as after `rescale_be
 """
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from scorereg._io import read_json
 from scorereg.priors.adapters.wrapped import WrappedPrior, wrap
 from scorereg.priors.card import CARD_FILE, PriorCard
 
@@ -217,13 +217,7 @@ def read_part(folder: Path, config: str, understood: tuple[str, ...]) -> Any:
 def _read_json(path: Path) -> Mapping[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing. Copy the whole folder of the pipeline or model again.")
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is no valid JSON ({error}). Copy or download it again.") from None
-    if not isinstance(entries, dict):
-        raise ValueError(f"{path} must hold one JSON object, not a {type(entries).__name__}. Copy it again.")
-    return entries
+    return read_json(path, "Copy or download it again.")
 
 
 def _size(sample_size: Any, dimensions: int) -> tuple[int, ...]:

@@ -1,9 +1,9 @@
 """What the readers of layouts share: descriptions in JSON and text, pairs of files, errors that name the file."""
 
-import json
 from pathlib import Path
 from typing import Any
 
+from scorereg._io import read_json
 from scorereg.data.bad_frames import BadFrames
 
 __all__ = ["IMAGES", "MILLIMETRE", "entries", "load_json", "number", "paired", "read_matrix", "scene_name", "text"]
@@ -20,13 +20,7 @@ def scene_name(folder: Path) -> str:
 
 def load_json(path: Path) -> dict[str, Any]:
     """Read a JSON object."""
-    try:
-        meta = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is no valid JSON ({error}). Restore the file or leave its folder out.") from None
-    if not isinstance(meta, dict):
-        raise ValueError(f"{path} must hold one JSON object. Restore the file or leave its folder out.")
-    return meta
+    return read_json(path, "Restore the file or leave its folder out.")
 
 
 def entries(meta: dict[str, Any], path: Path) -> list[dict[str, Any]]:
