@@ -153,7 +153,7 @@ def vsd(
     Args:
         prior: Denoiser of the data.
         render_denoiser: Denoiser of the current renders, with the same channels, trained between the steps of the fit,
-            as by `scorereg.score_loss.RenderDenoiser`. It needs the capacity of the prior: with a weaker one, such as a
+            as by `scorereg.RenderDenoiser`. It needs the capacity of the prior: with a weaker one, such as a
             linear filter, the difference does not vanish, and the renders diverge. `particles` is the deprecated name.
         w: Weight.
         **options: Passed to `ScoreLoss`.
@@ -187,10 +187,7 @@ def by_name(
     if name not in get_args(EstimatorName):
         raise ValueError(f"No estimator is called {name!r}; choose one of {', '.join(get_args(EstimatorName))}.")
     if name == "vsd" and render_denoiser is None:
-        raise ValueError(
-            "The estimator 'vsd' needs `render_denoiser`, a denoiser of the renders, such as "
-            "scorereg.score_loss.RenderDenoiser."
-        )
+        raise ValueError("The estimator 'vsd' needs `render_denoiser`, such as scorereg.RenderDenoiser(prior).")
     perturb = sdi(prior).perturb if name == "sdi" else name != "direct"
     control = {"sjc-unreduced": _Identity(prior.channels), "vsd": render_denoiser}.get(name)
     return _loss(prior, options, w, power=0, perturb=perturb, control=control)

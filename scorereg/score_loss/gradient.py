@@ -120,11 +120,11 @@ class ScoreGradient(nn.Module):
     def _residual(self, x: Tensor, level: Tensor, known: Tensor | None, generator: torch.Generator | None) -> Tensor:
         """The residual r, before known values are set to 0."""
         mask = conditioning_args(self.prior, known)
-        query, noise = x, None
-        if self.perturb:
-            noise = self.perturb(x, level) if callable(self.perturb) else _normal(x, generator)
+        query, noise, perturb = x, None, self.perturb
+        if perturb:
+            noise = perturb(x, level) if callable(perturb) else x.new_empty(x.shape).normal_(generator=generator)
             noise = _checked(noise, x, "The function given as `perturb`") * append_spatial_axes(level, x.ndim)
-            noise = noise * ~mask[0] if mask else noise  # a conditional prior takes known values without noise
+            noise = noise * ~mask[0] if mask else noise  # a conditional prior is given known values without noise
             query = x + noise
         with without_autocast(x.device):  # sigma goes down to 0.01, where half precision is noise
             removed = _removed(self.prior, query, level, *mask)
@@ -157,10 +157,6 @@ class ScoreGradient(nn.Module):
         good = values.isfinite()
         self.skipped += int((~good).sum())
         return values[good].sum(), torch.where(append_spatial_axes(good, gradient.ndim), gradient, 0.0)
-
-
-def _normal(x: Tensor, generator: torch.Generator | None) -> Tensor:
-    return torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
 
 
 def _removed(prior: Any, x: Tensor, level: Tensor, *mask: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""From a renderer's units to prior space and back: RGB-D patches, weights along rays, densities of voxels."""
+"""Conversions between a renderer's units and prior space: RGB-D patches, weights along rays, voxel densities."""
 
 from scorereg.transforms.density import Density
 from scorereg.transforms.ray_weights import RayWeights, rebin

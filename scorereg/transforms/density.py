@@ -1,7 +1,7 @@
-r"""Densities of a voxel grid in prior space.
+r"""Conversion of voxel densities to prior space and back.
 
 density    1 / m, >= 0
-alpha      share of light that a voxel stops, 1 - exp(-density * voxel), in [0, 1]; occupancy is an alpha of 0 or 1
+alpha      opacity of a voxel, 1 - exp(-density * voxel), in [0, 1]; occupancy is an alpha of 0 or 1
 x          prior space: 2 alpha - 1, -1 is empty and 1 is solid
 """
 
@@ -19,17 +19,17 @@ __all__ = ["Density"]
 
 @dataclass(frozen=True)
 class Density:
-    r"""Densities at the points of a block to prior space, and back.
+    r"""Volume densities of a block of voxels to prior space, and back.
 
     $$ x = 2\,(1 - e^{-\tau}) - 1, \qquad \tau = \mathrm{density} \cdot \mathrm{voxel} $$
 
-    Differentiable. The value is exactly this; the gradient where tau exceeds `deep` is the one at `deep`,
-    $2 e^{-deep}$, where the formula's own would vanish: a floater of any density can still be deleted. At 0 the slope
-    is 2, so that empty space can be filled.
+    Differentiable. Where tau exceeds `deep`, the gradient is that at `deep`, $2 e^{-deep}$, because the derivative of
+    the formula vanishes there and dense floaters could not be removed. At 0 the slope is 2, so empty space can be
+    filled.
 
     Args:
-        voxel: Distance of a block's points, in metres.
-        deep: Optical depth of a voxel beyond which the slope falls no further.
+        voxel: Distance between neighbouring voxels in metres, > 0.
+        deep: Optical depth of a voxel beyond which the slope is constant, > 0.
 
     Example:
         >>> import torch
@@ -61,15 +61,15 @@ class Density:
         tau = density * self.voxel
         value = 1 - 2 * torch.exp(-tau.detach())
         slope = 2 * torch.exp(-tau.detach().clamp_max(self.deep))
-        return value + slope * (tau - tau.detach())  # the second term is 0, its gradient is not
+        return value + slope * (tau - tau.detach())  # the second term is 0 and only sets the gradient
 
     def inverse(self, x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        """Return densities. Solid, x = 1, comes back as an alpha of 0.9999; below -1 counts as empty."""
+        """Return densities in 1 / m. Alpha is clamped to [0, 0.9999], so that they are finite."""
         alpha = ((x + 1) / 2).clamp(0, 0.9999)
         return -torch.log1p(-alpha) / self.voxel
 
     def to_json(self) -> dict[str, Any]:
-        """Return what `from_json` needs, and the formula in words: it goes beside data and onto cards."""
+        """Return a description for data sets and cards, which `from_json` reads; it has the formula too."""
         return {
             "kind": "density",
             "voxel": float(self.voxel),
@@ -79,34 +79,34 @@ class Density:
 
     @classmethod
     def from_json(cls, entry: dict[str, Any], *, voxel: float | None = None) -> "Density":
-        """Return the transform that `to_json` described.
+        """Return the transform that `to_json` describes.
 
         Args:
-            entry: As `to_json` wrote it.
-            voxel: The distance of the points in the renderer's own grid, where it is not the data's.
+            entry: Output of `to_json`.
+            voxel: Voxel distance of the renderer's grid in metres; by default that of the data.
 
         Raises:
             ValueError: If the entry is of another kind or lacks a number.
         """
         if entry.get("kind") != "density" or not {"voxel", "deep"} <= entry.keys():
-            raise ValueError(f"no transform of densities: needs kind 'density', voxel and deep, got {entry}.")
+            raise ValueError(f"A transform of densities needs kind 'density', voxel and deep, but got {entry}.")
         return cls(entry["voxel"] if voxel is None else voxel, entry["deep"])
 
     @classmethod
     def for_card(cls, card: PriorCard, *, voxel: float | None = None) -> "Density":
-        """Return the transform that a prior was trained with, from its card.
+        """Return the transform of a prior's training data, from its card.
 
         Args:
-            card: Of a prior over blocks of occupancy or density.
-            voxel: The distance of the points in the renderer's own grid, where it is not the data's.
+            card: Card of a prior over blocks of occupancy or density.
+            voxel: Voxel distance of the renderer's grid in metres; by default that of the data.
 
         Raises:
-            ValueError: If the prior is not one of densities.
+            ValueError: If the prior is not over densities.
         """
         entry = card.training.get("transform", {})
         if len(card.channels) != 1 or len(card.size) != 3 or entry.get("kind") != "density":
             raise ValueError(
-                f"the prior {card.name!r} is one of {', '.join(card.channels)} in {len(card.size)} dimensions, not of "
+                f"The prior {card.name!r} is one of {', '.join(card.channels)} in {len(card.size)} dimensions, not of "
                 "blocks of densities. Choose blocks-32, or train one on what scorereg make-blocks writes."
             )
         return cls.from_json(entry, voxel=voxel)

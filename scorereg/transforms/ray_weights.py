@@ -1,7 +1,7 @@
-r"""The weights along a ray in prior space: one histogram over inverse depth, whatever the renderer's own samples were.
+r"""Conversion of volume rendering weights along a ray to prior space: a histogram over inverse depth.
 
-weights   b n      share of a ray's light that comes from each interval, >= 0; their sum is the opacity, <= 1
-edges     b n+1    planar depths in metres of the intervals' ends, rising
+weights   b n      volume rendering weights of the intervals, >= 0; their sum is the opacity, <= 1
+edges     b n+1    planar depths of the intervals' ends in metres, increasing
 x         b 1 k    prior space: k bins, even in inverse depth, from near to far
 """
 
@@ -25,21 +25,20 @@ def rebin(
     *,
     keep: bool = False,
 ) -> Float[Tensor, "*#rays m-1"]:
-    r"""Share weights that are spread evenly over intervals among other intervals, exactly.
+    r"""Resample a piecewise constant density: weights of intervals to weights of other intervals, exactly.
 
     With the running sum $W(t) = \int_{-\infty}^t w$, which is linear between the old edges, a new interval gets
-    $W(e_{j+1}) - W(e_j)$. So no weight is lost where the new intervals cover the old ones. Differentiable to the
-    weights (everywhere, linear) and to both kinds of edges (but where two of them meet).
+    $W(e_{j+1}) - W(e_j)$. The sum is preserved where the new intervals cover the old ones. Linear in the weights;
+    differentiable to both kinds of edges except where two of them coincide.
 
     Args:
-        weights: Of the old intervals, of any sign and sum.
-        edges: Of the old intervals, not falling; an interval without length is a point.
-        new_edges: Of the new intervals, not falling. Rays without these share one row.
-        keep: Whether what lies before the first new edge or behind the last one is added to the first and the last
-            interval. It is dropped if not.
+        weights: Weights of the old intervals, of any sign and sum.
+        edges: Edges of the old intervals, non-decreasing; an interval of length 0 is a point mass.
+        new_edges: Edges of the new intervals, non-decreasing; for each ray, or one row for all.
+        keep: Add weight outside the new edges to the first and the last interval; dropped by default.
 
     Raises:
-        ValueError: If the numbers of weights and edges do not belong together.
+        ValueError: If there is not one more edge than weights, or fewer than two new edges.
     """
     if edges.shape[-1] != weights.shape[-1] + 1 or new_edges.shape[-1] < 2:
         raise ValueError(
@@ -53,7 +52,7 @@ def rebin(
     above = above.clamp(1, weights.shape[-1])
     e0, e1, w0, w1 = (x.gather(-1, i) for x in (edges, total) for i in (above - 1, above))
     length = e1 - e0
-    # a point has no length to share: it lies on one side of the new edge as a whole
+    # a point mass lies as a whole on one side of the new edge
     share = torch.where(length > 0, (new_edges - e0) / torch.where(length > 0, length, 1), (new_edges >= e0).to(e0))
     reached = w0 + share.clamp(0, 1) * (w1 - w0)
     if keep:
@@ -63,22 +62,22 @@ def rebin(
 
 @dataclass(frozen=True)
 class RayWeights:
-    r"""Weights along rays to a histogram in prior space, and back.
+    r"""Volume rendering weights along rays to histograms in prior space, and back.
 
-    The bins are even in inverse depth, from `near` to `far`; weight before or behind them goes into the first and the
-    last bin, so that nothing can hide there. The weight w of a bin becomes
+    The bins are even in inverse depth, from `near` to `far`; weight outside is added to the first and the last bin, so
+    that the prior sees it. The weight w of a bin becomes
 
     $$ x = 2\,\frac{\sqrt{w + s} - \sqrt{s}}{\sqrt{1 + s} - \sqrt{s}} - 1 $$
 
-    which is -1 without weight and 1 where the whole ray ends in the bin. The root shows fog: thirty bins of 0.02 are as
-    opaque as a wall, but would hide in the noise of a linear scale. The softness s bounds the slope at 0.
+    which is -1 for no weight and 1 if the whole ray ends in the bin. The root makes fog visible: thirty bins of 0.02
+    add up to an opacity of 0.6, but would be below the noise on a linear scale. The softness s bounds the slope at 0.
     Differentiable to weights and edges, by `rebin`.
 
     Args:
-        near: Planar depth in metres of the first bin's front, > 0.
-        far: Planar depth in metres of the last bin's back.
-        bins: How many.
-        softness: s, > 0; the slope dx/dw is 11 at w = 0 and 1.1 at w = 1 with 0.01.
+        near: Planar depth of the first bin's front in metres, > 0.
+        far: Planar depth of the last bin's back in metres, > `near`.
+        bins: Number of bins.
+        softness: s, > 0. With 0.01 the slope dx/dw is 11 at w = 0 and 1.1 at w = 1.
 
     Example:
         >>> import torch
@@ -103,39 +102,39 @@ class RayWeights:
 
     @property
     def edges(self) -> Float[Tensor, " {self.bins}+1"]:
-        """Planar depths of the bins' ends in metres, rising."""
+        """Planar depths of the bins' ends in metres, increasing."""
         inverse = torch.linspace(1 / self.near, 1 / self.far, self.bins + 1, dtype=torch.float64)
         return (1 / inverse).to(torch.float32)
 
     def __call__(
         self, weights: Float[Tensor, "b n"], edges: Float[Tensor, "b n+1"]
     ) -> Float[Tensor, "b 1 {self.bins}"]:
-        """Return the histograms, in prior space.
+        """Return histograms in prior space.
 
         Args:
-            weights: As a renderer returns them.
-            edges: Planar depths of the intervals' ends, in metres. Where a renderer has them on another scale, convert
-                them first: `rendering.edge_depths(render.edges, near, far)` for `scorereg.render`.
+            weights: Volume rendering weights of the intervals, >= 0.
+            edges: Planar depths of the intervals' ends in metres, non-decreasing. Convert other scales first:
+                `rendering.edge_depths(render.edges, near, far)` for `scorereg.render`.
 
         Raises:
-            ValueError: If weights are not finite or negative, or the edges fall.
+            ValueError: If weights are negative or not finite, or edges decrease along a ray.
         """
         _check_weights(weights, edges)
         new = self.edges.to(edges)
         return self.encode(rearrange(rebin(weights, edges, new, keep=True), "b k -> b 1 k"))
 
     def encode(self, binned: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        """Bin weights in [0, 1] to prior space. Rounding may leave a weight just below 0, which counts as 0."""
+        """Convert bin weights in [0, 1] to prior space; weights below 0 by rounding are clamped to 0."""
         low, high = self.softness**0.5, (1 + self.softness) ** 0.5
         return 2 * ((binned.clamp_min(0) + self.softness).sqrt() - low) / (high - low) - 1
 
     def decode(self, x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        """Prior space to bin weights: the inverse of `encode`. Below -1 counts as -1."""
+        """Convert prior space to bin weights: the inverse of `encode`, with values below -1 clamped."""
         low, high = self.softness**0.5, (1 + self.softness) ** 0.5
         return ((x.clamp_min(-1) + 1) / 2 * (high - low) + low).square() - self.softness
 
     def to_json(self) -> dict[str, Any]:
-        """Return what `from_json` needs, and the formula in words: it goes beside data and onto cards."""
+        """Return a description for data sets and cards, which `from_json` reads; it has the formula too."""
         return {
             "kind": "ray weights",
             "near": float(self.near),
@@ -148,7 +147,7 @@ class RayWeights:
 
     @classmethod
     def from_json(cls, entry: dict[str, Any]) -> "RayWeights":
-        """Return the transform that `to_json` described.
+        """Return the transform that `to_json` describes.
 
         Raises:
             ValueError: If the entry is of another kind or lacks a number.
@@ -156,21 +155,21 @@ class RayWeights:
         names = ("near", "far", "bins", "softness")
         if entry.get("kind") != "ray weights" or any(name not in entry for name in names):
             raise ValueError(
-                f"no transform of ray weights: needs kind 'ray weights' and {', '.join(names)}, got {entry}."
+                f"A transform of ray weights needs kind 'ray weights' and {', '.join(names)}, but got {entry}."
             )
         return cls(**{name: entry[name] for name in names})
 
     @classmethod
     def for_card(cls, card: PriorCard) -> "RayWeights":
-        """Return the transform that a prior was trained with, from its card.
+        """Return the transform of a prior's training data, from its card.
 
         Raises:
-            ValueError: If the prior is not one of ray weights.
+            ValueError: If the prior is not over ray weights.
         """
         entry = card.training.get("transform", {})
         if len(card.channels) != 1 or len(card.size) != 1 or entry.get("kind") != "ray weights":
             raise ValueError(
-                f"the prior {card.name!r} is one of {', '.join(card.channels)} in {len(card.size)} dimensions, not of "
+                f"The prior {card.name!r} is one of {', '.join(card.channels)} in {len(card.size)} dimensions, not of "
                 "the weights along rays. Choose rays-64, or train one on what scorereg make-rays writes."
             )
         return cls.from_json(entry)

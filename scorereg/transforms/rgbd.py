@@ -1,10 +1,10 @@
-r"""Transforms: the only place that converts between a renderer's units and prior space.
+r"""Conversion of rendered colours and depth to RGB-D patches in prior space, and back.
 
     rgb      b 3 h w, colours in [0, 1]
-    depth    b h w, planar z, in metres (or the unit of `d_min`), already divided by the opacity
+    depth    b h w, planar z in metres (or the unit of `d_min`), divided by the opacity
     patch    b 4 h w, prior space: every channel in [-1, 1], ordered r, g, b, disparity
 
-Autograd does the chain rule, so a score in prior space arrives at the renderer in the renderer's own units.
+The conversion is differentiable, so autograd returns the prior's gradient in the renderer's units.
 """
 
 from dataclasses import dataclass
@@ -19,21 +19,21 @@ from scorereg.priors.card import PriorCard
 
 __all__ = ["RGBD"]
 
-_FARTHEST = 1000.0  # in units of d_min: what a disparity of zero, which no finite depth has, comes back as
+_FARTHEST = 1000.0  # in units of d_min: the depth that `inverse` returns for a disparity of zero
 
 
 @dataclass(frozen=True)
 class RGBD:
-    r"""Colours and planar depth to a patch of four channels, and back.
+    r"""Colours and planar depth to patches of four channels in prior space, and back.
 
     $$ x_{rgb} = 2\,\mathrm{rgb} - 1, \qquad x_{disparity} = 2\,\frac{d_{min}}{\max(z, d_{min})} - 1 $$
 
-    Differentiable to rgb and depth. The value is exactly this; the gradient to a depth below `d_min` is the one at
-    `d_min`, $-2 / d_{min}$, where the formula's own would be zero: whatever stands right before the camera is what a
-    prior has most to say about. It is finite for a depth of zero and for a negative one.
+    Differentiable to rgb and depth. At depths below `d_min`, zero and negative ones too, the gradient is that at
+    `d_min`, $-2 / d_{min}$, because the derivative of the formula is zero there and floaters before the camera could
+    not move.
 
     Args:
-        d_min: Depth at which disparity is 1, in metres; nearer is shown as `d_min`. A prior's card names its own.
+        d_min: Depth at which disparity is 1 in metres, > 0; smaller depths are clamped. It is on a prior's card.
 
     Example:
         >>> import torch
@@ -55,17 +55,17 @@ class RGBD:
 
     @classmethod
     def for_card(cls, card: PriorCard) -> "RGBD":
-        """Return the transform that a prior was trained with, from its card.
+        """Return the transform of a prior's training data, from its card.
 
         Raises:
-            ValueError: If the card describes patches that this transform cannot make.
+            ValueError: If the channels, range or kind of depth on the card are not those of this transform.
         """
         transform = cls() if card.d_min is None else cls(d_min=card.d_min)
         transform.check(card)
         return transform
 
     def check(self, card: PriorCard) -> None:
-        """Raise where a prior's card contradicts this transform.
+        """Raise if a prior's card contradicts this transform.
 
         Raises:
             ValueError: If channels, range, kind of depth or `d_min` differ.
@@ -86,22 +86,22 @@ class RGBD:
                 )
 
     def __call__(self, rgb: Float[Tensor, "b 3 h w"], depth: Float[Tensor, "b h w"]) -> Float[Tensor, "b 4 h w"]:
-        """Return the patch, in prior space.
+        """Return the patch in prior space.
 
         Raises:
-            ValueError: If the shapes do not fit together, or a depth is NaN or infinite.
+            ValueError: If the shapes do not match, or a depth is NaN or infinite.
         """
         _check_render(rgb, depth)
         clamped = depth.detach().clamp(min=self.d_min)
-        passed = clamped + (depth - depth.detach())  # the value is exactly `clamped`, the gradient to depth exactly 1
+        passed = clamped + (depth - depth.detach())  # value `clamped`, gradient 1 to depth
         patch, _ = pack([rgb, self.d_min / passed], "b * h w")
         return 2 * patch - 1
 
     def inverse(self, patch: Float[Tensor, "b 4 h w"]) -> tuple[Float[Tensor, "b 3 h w"], Float[Tensor, "b h w"]]:
-        """Return colours and depth. Depths below `d_min` do not come back; nor do those beyond 1000 `d_min`.
+        """Return colours and depth in metres, at most 1000 `d_min`; a depth below `d_min` is not recovered.
 
         Raises:
-            ValueError: If the patch has other than four channels.
+            ValueError: If the patch does not have four channels.
         """
         if patch.ndim != 4 or patch.shape[1] != 4:
             raise ValueError(f"RGBD.inverse needs a patch of shape (b, 4, h, w), got {tuple(patch.shape)}.")
@@ -109,13 +109,13 @@ class RGBD:
         return unit[:, :3], self.d_min / unit[:, 3].clamp(min=1 / _FARTHEST)
 
     def photo_mask(self, photo: Bool[Tensor, " b"]) -> Bool[Tensor, "b 4 1 1"]:
-        """Return the mask `known` for `ScoreLoss`: colours of the patches that were taken from a photo do not move.
+        """Return the mask `known` for `ScoreLoss`: True at the colours of patches that were taken from a photo.
 
         Args:
-            photo: Which patches have their colours from a photo; their depth still moves.
+            photo: True for patches with colours from a photo; their depth still moves.
         """
-        is_colour = torch.tensor([name != "disparity" for name in self.channels], device=photo.device)
-        return rearrange(photo, "b -> b 1 1 1") & rearrange(is_colour, "c -> c 1 1")
+        is_color = torch.tensor([name != "disparity" for name in self.channels], device=photo.device)
+        return rearrange(photo, "b -> b 1 1 1") & rearrange(is_color, "c -> c 1 1")
 
 
 def _check_render(rgb: Tensor, depth: Tensor) -> None:
@@ -133,5 +133,5 @@ def _check_render(rgb: Tensor, depth: Tensor) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """Lists, as JSON has them, equal tuples, and 1 equals 1.0."""
+    """Tuples in place of JSON's lists, for comparison."""
     return tuple(value) if isinstance(value, list) else value

@@ -5,10 +5,10 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from scorereg import GaussianFieldPrior, NetworkPrior, PriorCard
+from scorereg import GaussianFieldPrior, NetworkPrior, PriorCard, RenderDenoiser
 from scorereg.estimators import by_name, direct, sdi, sds, sjc, vsd
 from scorereg.priors.networks import build_network
-from scorereg.score_loss import Particles, RenderDenoiser
+from scorereg.score_loss import Particles
 
 SIGMA = 0.3
 
