@@ -7,8 +7,8 @@ import typer
 
 __all__ = [
     "Best", "Channels", "Count", "Credit", "DepthFactor", "Device", "Evaluate", "Exclude", "Frames", "Licence",
-    "MaxSize", "Name", "OutFile", "OutFolder", "Patch", "Preset", "PriorSource", "Resume", "Scale", "Scene", "Seed",
-    "SkipBad", "Steps", "Views", "option",
+    "MaxSize", "Name", "OutFile", "OutFolder", "Patch", "Preset", "PriorSource", "Resume", "RgbdPrior", "Scale",
+    "Scene", "Seed", "SkipBad", "Steps", "Video", "Views", "option",
 ]  # fmt: skip
 
 
@@ -48,6 +48,7 @@ PriorSource = Annotated[
     ),
 ]
 Resume = Annotated[bool, option("Run", "Continue the run in --out, if there is one.", "off", name="--resume")]
+RgbdPrior = Annotated[str, option("Prior", "Prior over RGB-D patches: a shipped name, or a folder.", unit="PRIOR")]
 Scale = Annotated[float | None, option("Scene", "Metres per unit of the scene's file.", "estimated", "METRES")]
 Scene = Annotated[
     Path, typer.Argument(metavar="SCENE", help="Folder with photos and poses: LLFF, or with transforms.json.")
@@ -55,4 +56,5 @@ Scene = Annotated[
 Seed = Annotated[int, option("Run", "Seed of all random numbers.", unit="N")]
 SkipBad = Annotated[bool, option("Data", "Leave out bad frames, up to 1 %.", "an error", name="--skip-bad")]
 Steps = Annotated[int | None, option("Optimisation", "Optimisation steps.", "the preset's", "N")]
+Video = Annotated[int, option("Output", "Frames of a video along a path; 0 writes none.", unit="N")]
 Views = Annotated[int, option("Scene", "Training views; the scene's split decides which.", unit="N")]
