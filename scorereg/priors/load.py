@@ -1,9 +1,9 @@
-"""Find a prior by name, file, folder, hub id, or make one of a model that is in memory."""
+"""`load_prior`: a prior from a name, a file, a folder, a hub id, or a model in memory."""
 
 import os
 import re
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import torch
 
@@ -16,7 +16,7 @@ __all__ = ["load_prior", "shipped_priors"]
 
 ZOO = Path(__file__).parent / "zoo"
 CHECKPOINTS = (".pt", ".pth", ".ckpt")
-WANTED = ["*.json", "*.txt", "*/*.safetensors", "diffusion_pytorch_model.safetensors"]  # not the same in one big file
+WANTED = ["*.json", "*.txt", "*/*.safetensors", "diffusion_pytorch_model.safetensors"]  # no second copy of the weights
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 
 
@@ -25,20 +25,6 @@ def shipped_priors() -> tuple[str, ...]:
     return tuple(sorted(path.parent.name for path in ZOO.glob(f"*/{CARD_FILE}")))
 
 
-@overload
-def load_prior(
-    source: str | os.PathLike[str],
-    device: str | torch.device = "cpu",
-    *,
-    autocast: bool = False,
-    channels: tuple[str, ...] | None = None,
-    prompt: str | None = None,
-    guidance: float | int = 7.5,
-    negative_prompt: str = "",
-) -> NetworkPrior | WrappedPrior: ...
-
-
-@overload
 def load_prior(
     source: Any,
     device: str | torch.device = "cpu",
@@ -48,86 +34,67 @@ def load_prior(
     prompt: str | None = None,
     guidance: float | int = 7.5,
     negative_prompt: str = "",
-) -> Any: ...
-
-
-def load_prior(
-    source: Any,
-    device: str | torch.device = "cpu",
-    *,
-    autocast: bool = False,
-    channels: tuple[str, ...] | None = None,
-    prompt: str | None = None,
-    guidance: float | int = 7.5,
-    negative_prompt: str = "",
-) -> Any:
-    """Load a prior, ready to denoise.
+) -> NetworkPrior | WrappedPrior | Any:
+    """Load a prior in evaluation mode.
 
     | source                                             | what is read                                            |
     |----------------------------------------------------|---------------------------------------------------------|
-    | a shipped prior's name (`shipped_priors()`)        | as below                                                |
-    | a folder with `card.json`                          | a `NetworkPrior`, what `train-prior` writes             |
-    | a folder with `model_index.json` or `config.json`  | diffusers: an unconditional pipeline, a model with its  |
+    | name of a shipped prior (`shipped_priors()`)       | as below                                                |
+    | folder with `card.json`                            | a `NetworkPrior`, as `train-prior` writes it            |
+    | folder with `model_index.json` or `config.json`    | diffusers: an unconditional pipeline, a model with its  |
     |                                                    | scheduler, or a `StableDiffusionPipeline`               |
-    | `owner/name`, where no such folder is              | the same, from the hub                                  |
-    | a file `.pt`, `.pth`, `.ckpt`                      | denoising-diffusion-pytorch                             |
-    | a pipeline of diffusers                            | the same as its folder                                  |
-    | a denoiser `D(x, sigma)`                           | EDM's networks, k-diffusion's wrappers, any callable    |
+    | `owner/name`, if there is no such folder           | the same, from the Hugging Face hub                     |
+    | file `.pt`, `.pth`, `.ckpt`                        | a checkpoint of denoising-diffusion-pytorch             |
+    | diffusers pipeline                                 | the same as its folder                                  |
+    | denoiser `D(x, sigma)`                             | EDM's networks, k-diffusion's wrappers, any callable    |
 
-    What is none of these is wrapped by `scorereg.wrap`. A pickle that would run code is refused.
+    Other models: `scorereg.wrap`. No code of a file is run: a pickle that names a function is refused.
 
     Args:
-        source: Where the prior is. A name wins over a folder of the same name; write `./name` for the folder.
-        device: Where the weights go.
-        autocast: Run the network in bfloat16 where torch finds that safe: scorereg's own and diffusers'.
-        channels: Names of the channels, where neither a card nor their number says so.
-        prompt: Text of a text-conditioned model; the prior is then one over latents, and `prior.transform` encodes.
-        guidance: Scale of the classifier-free guidance.
-        negative_prompt: Text that the guidance leads away from.
+        source: The prior. A shipped name takes precedence over a folder of that name; write `./name` for the folder.
+        device: Device of the weights.
+        autocast: Run the network in bfloat16 where torch's autocast does; for scorereg's and diffusers' networks.
+        channels: Channel names, where neither a card nor their number determines them.
+        prompt: Text for a text-conditioned model, whose prior is one over latents with `prior.transform` as encoder.
+        guidance: Scale of the classifier-free guidance, with `prompt`.
+        negative_prompt: Text in place of the empty one, with `prompt`.
 
     Returns:
-        A `NetworkPrior` or a `WrappedPrior`, both with `card`; a prior that is given is returned as it is.
+        A `NetworkPrior` or a `WrappedPrior`, both with `card`. If `source` is a prior, the same object.
 
     Raises:
-        ValueError: If nothing of that name is found, it is not readable or not understood, or an argument means
-            nothing for it.
-        FileNotFoundError: If a folder lacks a file.
+        ValueError: If nothing of that name is found, it cannot be read or is of an unsupported kind, or an argument
+            does not apply to it.
+        FileNotFoundError: If a file of the folder is missing.
     """
+    text: dict[str, Any] = {"prompt": prompt, "guidance": guidance, "negative_prompt": negative_prompt}
     if not isinstance(source, str | os.PathLike):
-        return _from_object(source, device, autocast, channels, prompt, guidance, negative_prompt)
+        return _from_object(source, device, autocast, channels, text)
     name = os.fspath(source)
     if name in shipped_priors():
-        _unused(f"the shipped prior {name}", channels=channels, prompt=prompt)
+        _unused(f"the shipped prior {name}", channels=channels, **text)
         return NetworkPrior.load(ZOO / name, device=device, autocast=autocast)
     folder = Path(name) if Path(name).exists() else _download(name)
     if folder.suffix in CHECKPOINTS and folder.is_file():
         from scorereg.priors.adapters.lucidrains import load_lucidrains
 
-        _unused(f"the checkpoint {name}", autocast=autocast, prompt=prompt)
+        _unused(f"the checkpoint {name}", autocast=autocast, **text)
         return load_lucidrains(folder, device, channels=channels)
     from scorereg.priors.adapters.diffusers import is_diffusers_folder, load_diffusers
     from scorereg.priors.adapters.latent import is_text_folder, load_text_pipeline
 
     if is_text_folder(folder):
         _unused(f"the latent model {name}", channels=channels, autocast=autocast)
-        return load_text_pipeline(
-            folder, prompt=prompt, guidance=guidance, negative_prompt=negative_prompt, device=device
-        )
-    _unused(f"the unconditional prior {name}", prompt=prompt)
+        return load_text_pipeline(folder, device=device, **text)
+    _unused(f"the unconditional prior {name}", **text)
     if is_diffusers_folder(folder):
         return load_diffusers(folder, channels=channels, device=device, autocast=autocast)
-    _unused(f"{name}, whose card says what it needs", channels=channels)
+    _unused(f"{name}, whose card names them", channels=channels)
     return NetworkPrior.load(folder, device=device, autocast=autocast)
 
 
 def _from_object(
-    source: Any,
-    device: str | torch.device,
-    autocast: bool,
-    channels: tuple[str, ...] | None,
-    prompt: str | None,
-    guidance: float | int,
-    negative_prompt: str,
+    source: Any, device: str | torch.device, autocast: bool, channels: tuple[str, ...] | None, text: dict[str, Any]
 ) -> Any:
     from scorereg.priors.adapters.diffusers import from_diffusers
     from scorereg.priors.adapters.karras import from_denoiser
@@ -135,14 +102,12 @@ def _from_object(
 
     name = type(source).__name__
     if isinstance(source, Prior):
-        _unused("a prior that is one already", channels=channels, autocast=autocast, prompt=prompt)
+        _unused("a prior in memory", channels=channels, autocast=autocast, **text)
         return source
     if hasattr(source, "text_encoder"):
         _unused(f"a {name}", channels=channels, autocast=autocast)
-        return from_text_pipeline(
-            source, prompt=prompt, guidance=guidance, negative_prompt=negative_prompt, device=device
-        )
-    _unused(f"a {name}", prompt=prompt)
+        return from_text_pipeline(source, device=device, **text)
+    _unused(f"a {name}", **text)
     if hasattr(source, "unet") and hasattr(source, "scheduler"):
         return from_diffusers(
             source.unet, source.scheduler, name=name, channels=channels, device=device, autocast=autocast
@@ -158,7 +123,7 @@ def _from_object(
 
 def _unused(what: str, **given: Any) -> None:
     for name, value in given.items():
-        if value:
+        if value and (name, value) != ("guidance", 7.5):  # its default
             raise ValueError(f"{name}={value!r} means nothing for {what}. Leave it out.")
 
 
@@ -170,9 +135,9 @@ def _download(name: str) -> Path:
 
     try:
         return Path(snapshot_download(name, allow_patterns=WANTED, ignore_patterns=["*.fp16.*", "*non_ema*"]))
-    except Exception as error:  # offline, unknown, private: each has its own type
+    except Exception as error:  # offline, unknown and private repositories have no common type of error
         reason = " ".join(str(error).split())[:160]
         raise ValueError(
-            f"there is no folder {name!r}, and the hub does not give a model of that name ({reason}). "
-            "Check the name, or go online once: what was fetched is kept."
+            f"there is no folder {name!r}, and the hub gives no model of that name ({reason}). "
+            "Check the name, or go online once: downloaded files are kept."
         ) from None

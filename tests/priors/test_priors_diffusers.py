@@ -419,7 +419,11 @@ def test_arguments_that_mean_nothing_are_refused(model):
         load_prior(pipeline, prompt="a cat")
     with pytest.raises(ValueError, match="autocast=True means nothing for a function"):
         load_prior(lambda x, sigma: x, channels=("gray",), autocast=True)
-    with pytest.raises(ValueError, match="channels=.* means nothing for a prior that is one already"):
+    with pytest.raises(ValueError, match="channels=.* means nothing for a prior in memory"):
         load_prior(load_prior(pipeline), channels=("gray",))
+    with pytest.raises(ValueError, match="guidance=2.0 means nothing for the shipped prior rooms-rgbd-24"):
+        load_prior("rooms-rgbd-24", guidance=2.0)
+    with pytest.raises(ValueError, match="negative_prompt='dark' means nothing for the unconditional prior"):
+        load_prior(model, negative_prompt="dark")
     with pytest.raises(ValueError, match="no prior is called 'runs/model.pt'"):
         load_prior("runs/model.pt")
