@@ -1,7 +1,7 @@
-r"""The interface of a prior, and Tweedie's formula, which turns a denoiser into a score.
+r"""The `Prior` protocol, and the score of a denoiser by Tweedie's formula.
 
-`x` is in prior space (every channel in [-1, 1] unless the card says otherwise); noise is variance exploding,
-`x_sigma = x + sigma n` with one sigma a sample. Spatial dimensions are free: one, two or three.
+`x` is in prior space: every channel in [-1, 1], unless the card gives another range. Noise is variance exploding,
+`x_sigma = x + sigma n`, with one sigma per sample. There are one, two or three spatial dimensions.
 """
 
 import math
@@ -26,7 +26,11 @@ __all__ = [
 
 @runtime_checkable
 class Prior(Protocol):
-    """Anything that can denoise a patch; no base class to inherit, no registry to enter."""
+    """A denoiser with named channels: a protocol, so that no base class has to be inherited.
+
+    Optional attributes: `card` (`PriorCard`); `conditional`, true if `denoise` takes a mask of known values as third
+    argument; `residual(x, sigma)`, see `residual`.
+    """
 
     @property
     def channels(self) -> tuple[str, ...]:
@@ -34,7 +38,7 @@ class Prior(Protocol):
         ...
 
     def denoise(self, x: Float[Tensor, "b c *space"], sigma: Float[Tensor, " b"]) -> Float[Tensor, "b c *space"]:
-        """Return `E[x_0 | x_0 + sigma n = x]` in prior space. Must not change `x`."""
+        """Return the posterior mean `E[x_0 | x_0 + sigma n = x]`, in prior space, without changing `x`."""
         ...
 
 
@@ -43,7 +47,7 @@ def score(prior: Prior, x: Float[Tensor, "b c *space"], sigma: Float[Tensor, " b
 
     $$ \nabla_x \log p_\sigma(x) = \frac{D(x, \sigma) - x}{\sigma^2} $$
 
-    Source: Robbins 1956 and Efron 2011 ("Tweedie's formula"). Not differentiable where the prior's `denoise` is not.
+    Differentiable to `x` only if the prior's `denoise` is. Source: Robbins 1956, and Efron 2011 ("Tweedie's formula").
 
     Args:
         prior: The denoiser.
@@ -51,7 +55,7 @@ def score(prior: Prior, x: Float[Tensor, "b c *space"], sigma: Float[Tensor, " b
         sigma: Noise level of each sample, > 0, in prior-space units.
 
     Raises:
-        ValueError: If `x` has other channels than the prior, or `sigma` is not one positive level a sample.
+        ValueError: If `x` has other channels than the prior, or `sigma` is not one positive level per sample.
 
     Example:
         >>> import torch
@@ -66,20 +70,20 @@ def score(prior: Prior, x: Float[Tensor, "b c *space"], sigma: Float[Tensor, " b
 
 
 def residual(prior: Prior, x: Float[Tensor, "b c *space"], sigma: Float[Tensor, " b"]) -> Float[Tensor, "b c *space"]:
-    """Return `x - D(x, sigma)`.
+    """Return `x - D(x, sigma)`, by the prior's own method `residual` if it has one.
 
-    A prior may offer a method `residual` that forms it without D: next to x, D has lost the digits that a score at a
-    small sigma consists of, as it is rounded to about 1e-7 and the score divides by sigma^2.
+    Such a method avoids the cancellation in x - D: in float32 D has a rounding error of about 1e-7, which the score
+    divides by sigma^2.
     """
     direct = getattr(prior, "residual", None)
     return x - prior.denoise(x, sigma) if direct is None else direct(x, sigma)
 
 
 def check_patch(prior: Prior, x: Tensor, sigma: Tensor) -> tuple[float, float]:
-    """Refuse what would broadcast to the wrong samples, and return the smallest and the largest sigma.
+    """Check the shapes of `x` and `sigma`, which could broadcast unnoticed, and return the smallest and largest sigma.
 
     Raises:
-        ValueError: If `x` has other channels than the prior, or `sigma` is not one positive level a sample.
+        ValueError: If `x` has other channels than the prior, or `sigma` is not one positive level per sample.
     """
     if x.ndim < 3 or x.shape[1] != len(prior.channels):
         raise ValueError(
@@ -88,12 +92,12 @@ def check_patch(prior: Prior, x: Tensor, sigma: Tensor) -> tuple[float, float]:
         )
     if sigma.shape != x.shape[:1]:
         raise ValueError(
-            f"a prior needs one sigma a sample, shape ({x.shape[0]},), but got shape {tuple(sigma.shape)}. "
+            f"a prior needs one sigma per sample, shape ({x.shape[0]},), but got shape {tuple(sigma.shape)}. "
             "For one level everywhere, pass `sigma.expand(len(x))`."
         )
-    levels = sigma.tolist() or [1.0]  # of no samples too; numbers wait for a GPU once, and cost next to nothing
+    levels = sigma.tolist() or [1.0]  # an empty batch passes; one transfer from a GPU instead of one per check
     low = min(levels)
-    if not (low > 0 and math.isfinite(sum(levels))):  # NaN anywhere is NaN in the sum
+    if not (low > 0 and math.isfinite(sum(levels))):  # the sum is NaN if any level is
         raise ValueError(f"a prior needs finite sigma > 0; the smallest given is {low:g}.")
     return low, max(levels)
 
@@ -109,17 +113,17 @@ def conditioning_args(prior: Prior, known: Bool[Tensor, "..."] | None) -> tuple[
 
 
 def check_known(prior: Prior, known: Bool[Tensor, "..."] | None) -> None:
-    """Refuse a mask that a prior could only ignore.
+    """Check that a prior which is given a mask of known values is conditional.
 
     Raises:
-        ValueError: If there is a mask, and the prior is not conditional.
+        ValueError: If there is a mask and the prior is not conditional.
     """
     if known is not None and not conditioning_args(prior, known):
         card = getattr(prior, "card", None)
         who = f"a {type(prior).__name__}" if card is None else f"prior {card.name!r}"
         raise ValueError(
-            f"`known` is for conditional priors, and {who} is not one: keep values as they are by "
-            "ScoreLoss(prior)(patch, known=mask), or train a prior that is told them by `--known rgb`."
+            f"`known` is for conditional priors, and {who} is not one: hold known values fixed with "
+            "ScoreLoss(prior)(patch, known=mask), or train a conditional prior with `--known rgb`."
         )
 
 
@@ -130,7 +134,7 @@ def one_line(prior: Prior) -> str:
 
 
 def without_autocast(device: torch.device) -> AbstractContextManager[Any]:
-    """A context in which autocast is off; next to nothing where it is off already, unlike torch's own."""
+    """Return a context without autocast; unlike `torch.autocast`, free of cost if autocast is off already."""
     if torch.is_autocast_enabled(device.type):
         return torch.autocast(device.type, enabled=False)
     return nullcontext()

@@ -1,7 +1,7 @@
-"""A prior in closed form: the oracle of the tests and the smallest example.
+"""A stationary Gaussian field as a prior in closed form, for tests and small examples.
 
-A stationary Gaussian field on a torus is independent in Fourier space, so its best denoiser is the Wiener filter
-(Wiener 1949) and its score is known exactly.
+The Fourier coefficients of a stationary Gaussian field on a torus are independent, so its optimal denoiser is the
+Wiener filter (Wiener 1949), and its score is known exactly.
 """
 
 import torch
@@ -17,14 +17,12 @@ class GaussianFieldPrior(nn.Module):
 
     $$ \hat D(f) = \frac{S(f)}{S(f) + \sigma^2} \hat x(f), \qquad S(f) \propto (|f| + 1 / n)^{-\mathrm{slope}} $$
 
-    for patches of n x n pixels.
-
-    Exact, and differentiable to `x`.
+    for patches of n x n pixels. Exact, and differentiable to `x`.
 
     Args:
         size: Height and width of a patch, in pixels.
         channels: Channel names, in order; all share the spectrum.
-        slope: Power falls as `frequency ** -slope`.
+        slope: Exponent of the power spectrum: power falls as `frequency ** -slope`.
         std: Standard deviation of a pixel, in prior-space units.
 
     Raises:
@@ -47,7 +45,7 @@ class GaussianFieldPrior(nn.Module):
         self.register_buffer("power", power * (std**2 / power.mean()))
 
     def denoise(self, x: Float[Tensor, "b c h w"], sigma: Float[Tensor, " b"]) -> Float[Tensor, "b c h w"]:
-        """Return the posterior mean; the spectrum is applied in float64 for float64 `x`, else in float32.
+        """Return the posterior mean, computed in the dtype of `x`.
 
         Raises:
             ValueError: If the patch has another size than the field.
@@ -79,9 +77,9 @@ class GaussianFieldPrior(nn.Module):
         return f"GaussianFieldPrior(channels={channels}, size={size}, slope={self.slope:g}, std={self.std:g})"
 
     def _check(self, x: Tensor) -> None:
-        """Refuse what would broadcast, silently, or fail without a word of why."""
+        """Check the shape, as a patch of another size could broadcast."""
         if x.ndim != 4 or x.shape[2:] != self.power.shape:
             size = "x".join(str(side) for side in self.power.shape)
             raise ValueError(
-                f"GaussianFieldPrior is of patches of {size} pixels, shape (b, c, h, w), but got {tuple(x.shape)}."
+                f"GaussianFieldPrior needs patches of {size} pixels, shape (b, c, h, w), but got {tuple(x.shape)}."
             )

@@ -1,6 +1,6 @@
-r"""Draw from a prior, and a picture of what was drawn: the quickest look at what it has learned.
+r"""Draw samples from a prior with Heun's method.
 
-The sampler follows the probability flow of variance-exploding noise, from noise alone down to sigma = 0,
+The sampler solves the probability flow ODE of variance-exploding noise, from pure noise down to sigma = 0,
 
     dx / dsigma = (x - D(x, sigma)) / sigma
 
@@ -20,9 +20,15 @@ __all__ = ["heun", "noise_levels", "sample"]
 
 
 def noise_levels(low: float, high: float, steps: int, *, rho: float = 7.0) -> Float[Tensor, " n"]:
-    """Noise levels from high to low, evenly spaced in `sigma ** (1 / rho)`, then 0.
+    """Return noise levels from high to low, evenly spaced in `sigma ** (1 / rho)`, then 0.
 
     Source: Karras et al. 2022, eq. 5.
+
+    Args:
+        low: Smallest level above 0, in prior-space units.
+        high: Largest level.
+        steps: Number of levels above 0.
+        rho: Exponent; a larger one puts more levels near `low`.
     """
     ramp = torch.linspace(0, 1, steps, dtype=torch.float64)
     levels = (high ** (1 / rho) + ramp * (low ** (1 / rho) - high ** (1 / rho))) ** rho
@@ -30,16 +36,16 @@ def noise_levels(low: float, high: float, steps: int, *, rho: float = 7.0) -> Fl
 
 
 def heun(prior: Prior, x: Float[Tensor, "b c *space"], levels: Float[Tensor, " n"]) -> Float[Tensor, "b c *space"]:
-    """Carry samples of the noised prior from the first noise level to the last, without adding noise.
+    """Integrate the probability flow ODE from the first noise level to the last by Heun's method.
 
-    Second order in the step; a last step to 0 is an Euler step, which lands on the denoised patch.
+    Second order in the step. A last step to 0 is an Euler step, whose result is the denoised patch.
 
-    Source: Karras et al. 2022, algorithm 1; algorithm 2 without churn.
+    Source: Karras et al. 2022, algorithm 1, which is algorithm 2 without churn.
 
     Args:
-        prior: The denoiser; called twice a step, once in a step to 0.
+        prior: The denoiser; called twice per step, once in a step to 0.
         x: Samples at level `levels[0]`, in prior space.
-        levels: Noise levels in prior-space units, falling; only the last may be 0.
+        levels: Decreasing noise levels in prior-space units; only the last may be 0.
     """
     for here, there in itertools.pairwise(levels.tolist()):
         slope = (x - prior.denoise(x, x.new_full((len(x),), here))) / here
@@ -62,26 +68,26 @@ def sample(
     sigmas: tuple[float, float] | None = None,
     device: str | torch.device | None = None,
 ) -> Float[Tensor, "n c *space"]:
-    """Draw patches from a prior: noise of its largest sigma, carried to 0 by `heun` along `noise_levels`.
+    """Draw patches from a prior: noise at its largest sigma, integrated to 0 by `heun` along `noise_levels`.
 
     Args:
         prior: The denoiser.
-        count: Number of patches.
-        steps: Noise levels; the prior is called twice for each but the last.
-        seed: Seeds the initial noise, which is drawn on the CPU and so is the same on every device.
-        size: Spatial shape; the card's, if not given.
-        sigmas: Smallest and largest noise level; the card's, if not given. The largest must drown the data.
-        device: Where to compute; where the prior's weights are, if not given.
+        count: Number of patches, >= 1.
+        steps: Noise levels, >= 1; the prior is called twice for each but the last.
+        seed: Seed of the initial noise, which is drawn on the CPU, so that all devices start from the same.
+        size: Spatial shape in pixels; by default the card's.
+        sigmas: Smallest and largest noise level, by default the card's. The largest must be far above the spread of
+            the data.
+        device: Device to compute on; by default that of the prior's weights.
 
     Returns:
-        Patches in prior space; what lies outside its range is not clipped.
+        Patches in prior space, not clipped to its range.
 
     Raises:
         ValueError: If `count` or `steps` is below 1, or neither the arguments nor a card give size and noise levels.
 
     Example:
-        >>> from scorereg import GaussianFieldPrior
-        >>> from scorereg.priors.sampling import sample
+        >>> from scorereg import GaussianFieldPrior, sample
         >>> prior = GaussianFieldPrior(size=8, channels=("disparity",))
         >>> sample(prior, 2, size=(8, 8), sigmas=(0.01, 50.0)).shape
         torch.Size([2, 1, 8, 8])
@@ -92,7 +98,7 @@ def sample(
     size = size or tuple(getattr(card, "size", ()))
     low, high = sigmas or (getattr(card, "sigma_min", 0.0), getattr(card, "sigma_max", 0.0))
     if not size:
-        raise ValueError(f"no card says how large this {type(prior).__name__}'s patches are. Give size, in pixels.")
+        raise ValueError(f"a {type(prior).__name__} has no card with the size of its patches. Give size=(...).")
     if not 0 < low < high < math.inf:
         raise ValueError(
             f"sampling needs noise levels 0 < smallest < largest, but has {low:g} and {high:g}. "
@@ -103,7 +109,7 @@ def sample(
 
 
 def device_of(prior: Prior) -> torch.device:
-    """Return where a prior's weights are; a prior without any computes on the CPU."""
+    """Return the device of a prior's weights or buffers, and the CPU for a prior without any."""
     held = itertools.chain(prior.parameters(), prior.buffers()) if isinstance(prior, nn.Module) else iter(())
     first = next(held, None)
     return torch.device("cpu") if first is None else first.device

@@ -93,7 +93,7 @@ def test_space_may_have_any_number_of_dimensions():
     ("channels", "sigma", "says"),
     [
         (3, [0.1], r"2 channels \(r, disparity\) got a patch of shape \(1, 3, 6, 6\)"),
-        (2, [0.1, 0.2], r"one sigma a sample, shape \(1,\), but got shape \(2,\)"),
+        (2, [0.1, 0.2], r"one sigma per sample, shape \(1,\), but got shape \(2,\)"),
         (2, [0.0], r"sigma > 0; the smallest given is 0"),
         (2, [math.nan], r"finite sigma > 0; the smallest given is nan"),
     ],

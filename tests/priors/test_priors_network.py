@@ -211,7 +211,7 @@ def test_saving_where_a_file_is(prior, tmp_path):
         ((1, 4, 12, 12), [0.1], r"prior 'x' denoises patches of \(8, 8\) pixels, but got \(12, 12\)"),
         ((1, 4, 8, 8), [0.001], r"trained for sigma from 0.005 to 5, but got 0.001 to 0.001"),
         ((2, 4, 8, 8), [0.1, 9.0], r"but got 0.1 to 9\. Keep the schedule"),
-        ((2, 4, 8, 8), [0.1], r"one sigma a sample, shape \(2,\)"),
+        ((2, 4, 8, 8), [0.1], r"one sigma per sample, shape \(2,\)"),
     ],
 )
 def test_what_contradicts_the_card_is_an_error(prior, shape, sigma, says):

@@ -76,7 +76,7 @@ def test_a_seed_repeats_and_shape_and_range_can_be_given():
     [
         ({"count": 0}, "at least 1 patch and 1 step, but got 0 patches and 30 steps"),
         ({"count": 1, "steps": 0}, "1 patches and 0 steps"),
-        ({"count": 1}, r"no card says how large this GaussianFieldPrior's patches are. Give size"),
+        ({"count": 1}, r"a GaussianFieldPrior has no card with the size of its patches. Give size"),
         ({"count": 1, "size": (8, 8)}, r"but has 0 and 0. Give sigmas"),
         ({"count": 1, "size": (8, 8), "sigmas": (1.0, 0.1)}, "0 < smallest < largest, but has 1 and 0.1"),
     ],
