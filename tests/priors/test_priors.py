@@ -104,12 +104,12 @@ def test_score_names_mistakes(channels, sigma, says):
 
 
 @pytest.mark.parametrize("shape", [(9, 9), (6, 1)], ids=str)
-def test_gaussian_is_asked_for_patches_of_its_size_alone(shape):
-    """What has one pixel along an axis would broadcast to the whole field."""
+def test_gaussian_refuses_patches_of_another_size(shape):
+    """A patch with one pixel along an axis would broadcast to the whole field."""
     x = torch.zeros(2, len(NAMES), *shape)
-    for ask in (PRIOR.denoise, PRIOR.log_density):
-        with pytest.raises(ValueError, match=r"of patches of 6x6 pixels, shape \(b, c, h, w\), but got"):
-            ask(x, torch.full((2,), 0.1))
+    for method in (PRIOR.denoise, PRIOR.log_density):
+        with pytest.raises(ValueError, match=r"needs patches of 6x6 pixels, shape \(b, c, h, w\), but got"):
+            method(x, torch.full((2,), 0.1))
 
 
 @pytest.mark.parametrize(
