@@ -7,7 +7,6 @@ what that is where other work shares the cores.
 """
 
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -52,7 +51,7 @@ def main(
     """Fit, collect, compare."""
     if example not in KINDS:
         raise ValueError(f"the example must be one of {', '.join(KINDS)}, but is {example!r}.")
-    run, clock = RUNS[example], time.process_time if cpu_time else time.monotonic
+    run = RUNS[example]
     rows = []
     for seed in range(seeds):
         for scene in scenes:
@@ -63,7 +62,7 @@ def main(
                 if done.exists():
                     metrics = json.loads(done.read_text())
                 else:
-                    metrics = run(scene, folder, regularize=kind, seed=seed, steps=steps, clock=clock)
+                    metrics = run(scene, folder, regularize=kind, seed=seed, steps=steps, cpu_time=cpu_time)
                 rows.append({name: value for name, value in metrics.items() if name != "views"})
                 typer.echo(f"{scene.name} {kind} {seed}: {metrics['psnr']:.2f} dB", err=True)
     lines = table(rows, (*FIGURES, *MORE.get(example, ())))

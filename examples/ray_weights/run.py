@@ -1,13 +1,13 @@
 """One fit with the weights along its rays regularised, from a folder of photos to a folder of results."""
 
 from pathlib import Path
-
-import torch
+from typing import Annotated
 
 from examples.ray_weights.rays import save_rays
 from scorereg import load_prior
+from scorereg.cli.options import CpuTime, OutFolder, Preset, RgbdPrior, Scale, Scene, Seed, Steps, Video, Views, option
 from scorereg.fit import PRESETS, PatchPrior, RayPrior, Term, default_field, geometric_terms, photo_terms
-from scorereg.fit.folder import choose_preset, fit_to_folder, make_run_folder, with_steps
+from scorereg.fit.folder import choose_device, choose_preset, fit_to_folder, make_run_folder, with_steps
 from scorereg.scenes import load_scene
 
 __all__ = ["KINDS", "run"]
@@ -16,40 +16,27 @@ KINDS = ("none", "distortion", "rays", "both", "rgbd")
 
 
 def run(
-    scene: Path,
-    out: Path,
+    scene: Scene,
+    out: OutFolder = Path("runs/ray_weights"),
     *,
-    regularize: str = "rays",
-    prior: str = "rays-64",
-    rgbd_prior: str = "rooms-rgbd-24",
-    bare: bool = False,
-    views: int = 3,
-    steps: int | None = None,
-    seed: int = 0,
-    weight: float | None = None,
-    preset: str | None = None,
-    scale: float | None = None,
-    video: int = 0,
-    clock=None,
+    regularize: Annotated[
+        str, option("Prior", "none, distortion, rays (the ray prior), both, or rgbd (both and the RGB-D prior).")
+    ] = "rays",
+    prior: Annotated[str, option("Prior", "Prior over ray weights: a shipped name, or a folder.")] = "rays-64",
+    rgbd_prior: RgbdPrior = "rooms-rgbd-24",
+    bare: Annotated[bool, option("Prior", "Leave out opacity, frustum and consistency.", "off", name="--bare")] = False,
+    weight: Annotated[float | None, option("Prior", "Weight of the ray prior.", "RayPrior's")] = None,
+    views: Views = 3,
+    scale: Scale = None,
+    preset: Preset = "cpu",
+    steps: Steps = None,
+    seed: Seed = 0,
+    video: Video = 0,
+    cpu_time: CpuTime = False,
 ) -> dict:
     """Fit, evaluate, and write what `scorereg fit` writes, and the weights along a few rays in `rays.npz`.
 
-    Args:
-        scene: An LLFF folder or one with transforms.json.
-        out: The run's folder.
-        regularize: The terms on a ray's weights: `"none"`, `"distortion"`, `"rays"` (the ray prior), `"both"`, and
-            `"rgbd"`, which is both with the RGB-D prior on patches.
-        prior: The ray prior.
-        rgbd_prior: The RGB-D prior.
-        bare: Without the other geometric terms (opacity, frustum visibility, photo consistency).
-        views: Training views.
-        steps: Steps of the fit.
-        seed: Seeds everything that is random.
-        weight: Weight of the ray prior; that of `RayPrior`, if not given.
-        preset: `"cpu"` or `"gpu"`.
-        scale: Metres per unit of the scene's file.
-        video: Frames of the video.
-        clock: Source of seconds.
+    The arguments are the command's options.
 
     Returns:
         What `metrics.json` holds.
@@ -60,11 +47,10 @@ def run(
     """
     if regularize not in KINDS:
         raise ValueError(f"--regularize must be one of {', '.join(KINDS)}, but is {regularize!r}.")
-    preset, chosen = choose_preset(preset, PRESETS)
+    device, chosen = choose_device(None), choose_preset(preset, PRESETS)
     recipe = with_steps(chosen.recipe, steps)
     make_run_folder(out, video=video)
     loaded = load_scene(scene, views=views, scale=scale)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     terms = [*photo_terms(), *_geometric(regularize, bare=bare)]
     if regularize == "rgbd":
         terms.append(PatchPrior(load_prior(rgbd_prior, device=device), patches=chosen.patches))
@@ -79,7 +65,8 @@ def run(
 
     return fit_to_folder(
         loaded, out, field=default_field(loaded, chosen.grid, seed=seed), terms=terms, recipe=recipe, seed=seed,
-        device=device, facts=facts, video=video, also=lambda fit, _: save_rays(fit, out / "rays.npz"), clock=clock,
+        device=device, facts=facts, video=video, cpu_time=cpu_time,
+        also=lambda fit, _: save_rays(fit, out / "rays.npz"),
     )[0]  # fmt: skip
 
 

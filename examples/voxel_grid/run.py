@@ -1,7 +1,7 @@
 """One fit of a voxel grid from a folder of photos to a folder of results."""
 
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
 import torch
 from jaxtyping import Float
@@ -12,9 +12,23 @@ from examples.voxel_grid.recipe import PRESETS, GridPreset
 from examples.voxel_grid.terms import BlockPrior, TotalVariation
 from scorereg import VoxelGrid, load_prior
 from scorereg.cameras import Cameras
+from scorereg.cli.options import (
+    CpuTime,
+    MaxSize,
+    OutFolder,
+    Preset,
+    RgbdPrior,
+    Scale,
+    Scene,
+    Seed,
+    Steps,
+    Views,
+    option,
+)
 from scorereg.fit import Fit, PatchPrior, Photo, Term
-from scorereg.fit.folder import choose_preset, fit_to_folder, make_run_folder, with_steps
-from scorereg.scenes import Scene, load_scene
+from scorereg.fit.folder import choose_device, choose_preset, fit_to_folder, make_run_folder, with_steps
+from scorereg.scenes import Scene as LoadedScene
+from scorereg.scenes import load_scene
 
 __all__ = ["Regularize", "frustum_box", "run"]
 
@@ -22,36 +36,25 @@ Regularize = Literal["none", "tv", "blocks", "blocks+rgbd"]
 
 
 def run(
-    scene: Path,
-    out: Path,
+    scene: Scene,
+    out: OutFolder = Path("runs/voxel_grid"),
     *,
-    regularize: str = "blocks",
-    prior: str = "blocks-32",
-    rgbd_prior: str = "rooms-rgbd-24",
-    views: int = 3,
-    steps: int | None = None,
-    seed: int = 0,
-    preset: str | None = None,
-    scale: float | None = None,
-    max_size: int | None = None,
-    clock=None,
+    regularize: Annotated[
+        str, option("Prior", "none, tv (total variation), blocks (and the 3-D prior), or blocks+rgbd (and both).")
+    ] = "blocks",
+    prior: Annotated[str, option("Prior", "Prior over blocks: a shipped name, or a folder.")] = "blocks-32",
+    rgbd_prior: RgbdPrior = "rooms-rgbd-24",
+    views: Views = 3,
+    max_size: MaxSize = None,
+    scale: Scale = None,
+    preset: Preset = "cpu",
+    steps: Steps = None,
+    seed: Seed = 0,
+    cpu_time: CpuTime = False,
 ) -> dict:
     """Fit, evaluate, and write `metrics.json`, `views/`, `field.pt` and `history.jsonl` into `out`.
 
-    Args:
-        scene: An LLFF folder or one with transforms.json.
-        out: The run's folder.
-        regularize: `"none"`, `"tv"` (total variation), `"blocks"` (that and the prior over blocks of the grid) or
-            `"blocks+rgbd"` (and the prior over rendered patches).
-        prior: The prior over blocks.
-        rgbd_prior: The prior over patches.
-        views: Training views.
-        steps: Steps of the fit.
-        seed: Seeds everything that is random.
-        preset: `"cpu"` or `"gpu"`.
-        scale: Metres per unit of the scene's file.
-        max_size: Most pixels of the photos' longer side.
-        clock: Source of seconds.
+    The arguments are the command's options.
 
     Returns:
         What `metrics.json` holds.
@@ -62,11 +65,10 @@ def run(
     """
     if regularize not in get_args(Regularize):
         raise ValueError(f"--regularize must be one of {', '.join(get_args(Regularize))}, but is {regularize!r}.")
-    preset, chosen = choose_preset(preset, PRESETS)
+    device, chosen = choose_device(None), choose_preset(preset, PRESETS)
     recipe = with_steps(chosen.recipe, steps)
     make_run_folder(out)
     loaded = load_scene(scene, views=views, scale=scale, max_size=max_size)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     terms = _terms(regularize, chosen, prior, rgbd_prior, device)
     names = {term.name for term in terms}
     facts = {
@@ -82,7 +84,7 @@ def run(
 
     return fit_to_folder(
         loaded, out, field=field, proposal=proposal, terms=terms, recipe=recipe, seed=seed, device=device,
-        facts=facts, also=lambda fit, _: _floaters(fit, loaded), clock=clock,
+        facts=facts, also=lambda fit, _: _floaters(fit, loaded), cpu_time=cpu_time,
     )[0]  # fmt: skip
 
 
@@ -107,7 +109,7 @@ def frustum_box(cameras: Cameras, far: float) -> tuple[Float[Tensor, " 3"], Floa
     return ends.amin(0), ends.amax(0)
 
 
-def _floaters(fit: Fit, scene: Scene) -> dict[str, float | None]:
+def _floaters(fit: Fit, scene: LoadedScene) -> dict[str, float | None]:
     """Floaters in the space that the true depth of all views, of training and test, shows to be free."""
     assert isinstance(fit.field, VoxelGrid)
     found: dict[str, float | None] = {"floater_mass": None, "floater_share": None}

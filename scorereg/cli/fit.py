@@ -3,96 +3,57 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import wraps
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import Annotated, Any, get_args
 
 import typer
 
-if TYPE_CHECKING:
-    from scorereg.fit.views import View
+from scorereg.cli.options import Device as DeviceName
+from scorereg.cli.options import MaxSize, OutFolder, Preset, Resume, RgbdPrior, Scale, Scene, Seed, Steps, Video, Views
+from scorereg.cli.options import option as opt
 
 __all__ = ["fit_command", "run_fit", "run_fit_views"]
 
 BACKENDS = ("auto", "compiled", "eager", "tinycudann")
 
 
-def fit_command(
-    scene: Annotated[Path, typer.Argument(help="Folder with photos and poses.")],
-    views: Annotated[int, typer.Option(help="Training views; the scene's own split decides which.")] = 3,
+def run_fit_views(
+    scene: Scene,
+    out: OutFolder = Path("runs/fit"),
+    *,
+    views: Views = 3,
+    max_size: MaxSize = None,
+    scale: Scale = None,
     regularize: Annotated[
-        str, typer.Option(help="none, geometric, or prior (geometric terms and the prior).")
+        str, opt("Prior", "none, geometric, or prior (geometric terms and the priors).", unit="KIND")
     ] = "prior",
-    prior: Annotated[str, typer.Option(help="A shipped prior's name, or a prior's folder.")] = "rooms-rgbd-24",
+    prior: RgbdPrior = "rooms-rgbd-24",
     ray_prior: Annotated[
-        str, typer.Option(help="The prior over ray weights beside it: a name, a folder, or none.")
+        str, opt("Prior", "Prior over ray weights beside it: a shipped name, a folder, or none.", unit="PRIOR")
     ] = "rays-64",
     estimator: Annotated[
-        str, typer.Option(help="How the score is estimated: direct, sds, sjc-unreduced, sdi or vsd.")
+        str, opt("Prior", "Estimator of the score: direct, sds, sjc-unreduced, sdi or vsd.", unit="NAME")
     ] = "direct",
     gate: Annotated[
-        float | None, typer.Option(help="Weaken patches beyond this quantile of clean ones, such as 0.99.")
+        float | None, opt("Prior", "Weaken patches beyond this quantile of clean ones, as 0.99.", "off", "QUANTILE")
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="Optimisation steps; the preset's, if not given.")] = None,
-    rays: Annotated[int | None, typer.Option(help="Photo rays a step; the preset's, if not given.")] = None,
-    seed: Annotated[int, typer.Option(help="Seeds the field, the rays and the patches.")] = 0,
-    out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("runs/fit"),
-    preset: Annotated[str | None, typer.Option(help="cpu, or gpu: larger; cpu, if not given.")] = None,
-    scale: Annotated[
-        float | None, typer.Option(help="Metres per unit of the scene's file; estimated, if not given.")
-    ] = None,
-    max_size: Annotated[
-        int | None, typer.Option(help="Reduce photos to at most this many pixels on the longer side.")
-    ] = None,
-    backend: Annotated[str, typer.Option(help="Of the hash grid: auto, compiled, eager or tinycudann.")] = "auto",
-    video: Annotated[int, typer.Option(help="Frames of the video; 0 writes none.")] = 30,
-    resume: Annotated[bool, typer.Option("--resume", help="Resume the interrupted fit in --out.")] = False,
-) -> None:
-    """Fit a radiance field to a few photos, and write its renders and metrics on the held-out views."""
-    from scorereg.fit.progress import in_words
-
-    try:
-        result = run_fit(
-            scene, out, views=views, regularize=regularize, prior=prior, estimator=estimator, ray_prior=ray_prior,
-            gate=gate, steps=steps, rays=rays, seed=seed, preset=preset, scale=scale, max_size=max_size,
-            backend=backend, video=video, resume=resume,
-        )  # fmt: skip
-    except KeyboardInterrupt:
-        if (out / "fit.pt").is_file():
-            typer.echo(f"interrupted, saved in {out}; the same command with --resume goes on", err=True)
-        raise typer.Exit(130) from None
-    typer.echo(f"{in_words(result, 'psnr', 'ssim', 'depth_abs_rel')}: {out}")
-
-
-def run_fit(scene: Path, out: Path, **settings: Any) -> dict:
-    """Do what `run_fit_views` does; return the metrics alone."""
-    return run_fit_views(scene, out, **settings)[0]
-
-
-def run_fit_views(
-    scene: Path,
-    out: Path,
-    *,
-    views: int = 3,
-    regularize: str = "prior",
-    prior: str = "rooms-rgbd-24",
-    ray_prior: str = "rays-64",
-    estimator: str = "direct",
-    gate: float | None = None,
-    steps: int | None = None,
-    rays: int | None = None,
-    seed: int = 0,
-    preset: str | None = None,
-    scale: float | None = None,
-    max_size: int | None = None,
-    backend: str = "auto",
-    video: int = 30,
-    resume: bool = False,
-) -> tuple[dict, "list[View]"]:
+    preset: Preset = "cpu",
+    steps: Steps = None,
+    rays: Annotated[int | None, opt("Optimisation", "Photo rays a step.", "the preset's", "N")] = None,
+    backend: Annotated[
+        str, opt("Optimisation", "Encoder of the hash grid: auto, compiled, eager or tinycudann.", unit="NAME")
+    ] = "auto",
+    seed: Seed = 0,
+    device: DeviceName = None,
+    video: Video = 30,
+    resume: Resume = False,
+) -> tuple[dict, list]:
     """Fit, evaluate, and write `metrics.json`, `views/`, `field.pt`, `history.jsonl` and `path.mp4` into `out`.
 
     With `regularize="prior"` there are two priors: `prior` over RGB-D patches, and `ray_prior` over the weights along
-    photo rays, unless that is `"none"`.
+    photo rays, unless that is `"none"`. The arguments are the options of `scorereg fit`.
 
     Returns:
         What `metrics.json` holds, and the rendered test views.
@@ -101,25 +62,22 @@ def run_fit_views(
         ValueError: If an argument or the scene is not usable.
         OSError: If a file cannot be read or `out` cannot be written.
     """
-    import torch
-
     from scorereg.fit.fit import default_field
-    from scorereg.fit.folder import choose_preset, fit_to_folder, make_run_folder, with_steps
+    from scorereg.fit.folder import choose_device, choose_preset, fit_to_folder, make_run_folder, with_steps
     from scorereg.fit.recipe import PRESETS
     from scorereg.scenes import load_scene
 
     _check(regularize, estimator, gate, rays, seed, backend)
-    preset, chosen = choose_preset(preset, PRESETS)
+    device, chosen = choose_device(device), choose_preset(preset, PRESETS)
     recipe = with_steps(chosen.recipe, steps)
     recipe = recipe if rays is None else replace(recipe, rays=rays)
     make_run_folder(out, video=video)
     loaded = load_scene(scene, views=views, scale=scale, max_size=max_size)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     terms = _terms(regularize, prior, ray_prior, device, patches=chosen.patches, estimator=estimator, gate=gate)
-    used = {term.name: term for term in terms}
+    names = {term.name for term in terms}
     facts = {
-        "regularize": regularize, "prior": prior if "prior" in used else None,
-        "ray_prior": ray_prior if "ray_prior" in used else None, "estimator": estimator if "prior" in used else None,
+        "regularize": regularize, "prior": prior if "prior" in names else None,
+        "ray_prior": ray_prior if "ray_prior" in names else None, "estimator": estimator if "prior" in names else None,
         "gate": gate, "preset": preset, "rays": recipe.rays,
     }  # fmt: skip
     field = default_field(loaded, chosen.grid, backend=backend, seed=seed)  # pyright: ignore[reportArgumentType]
@@ -127,6 +85,26 @@ def run_fit_views(
         loaded, out, field=field, terms=terms, recipe=recipe, seed=seed, device=device, facts=facts, video=video,
         resume=resume,
     )  # fmt: skip
+
+
+def run_fit(scene: Path, out: Path, **settings: Any) -> dict:
+    """Do what `run_fit_views` does; return the metrics alone."""
+    return run_fit_views(scene, out, **settings)[0]
+
+
+@wraps(run_fit_views, assigned=("__module__", "__annotations__"))  # the same options
+def fit_command(**settings: Any) -> None:
+    """Fit a radiance field to a few photos, and write its renders and metrics on the held-out views."""
+    from scorereg.fit.progress import in_words
+
+    out: Path = settings["out"]
+    try:
+        result = run_fit(**settings)
+    except KeyboardInterrupt:
+        if (out / "fit.pt").is_file():
+            typer.echo(f"interrupted, saved in {out}; the same command with --resume goes on", err=True)
+        raise typer.Exit(130) from None
+    typer.echo(f"{in_words(result, 'psnr', 'ssim', 'depth_abs_rel')}: {out}")
 
 
 def _check(regularize: str, estimator: str, gate: float | None, rays: int | None, seed: int, backend: str) -> None:
@@ -151,9 +129,7 @@ def _check(regularize: str, estimator: str, gate: float | None, rays: int | None
 
 def _terms(regularize: str, prior: str, ray_prior: str, device: str, **settings: Any) -> list:
     """The terms of the fit; an unusable prior is named by its option, before the fit."""
-    from scorereg.fit.patch_prior import PatchPrior
-    from scorereg.fit.ray_prior import RayPrior
-    from scorereg.fit.terms import geometric_terms, photo_terms
+    from scorereg.fit import PatchPrior, RayPrior, geometric_terms, photo_terms
     from scorereg.priors.load import load_prior
 
     terms = photo_terms()

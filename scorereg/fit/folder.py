@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
@@ -19,27 +20,34 @@ from scorereg.fit.views import View, render_views, summary, write_run
 from scorereg.rendering.volume import DensityFn
 from scorereg.scenes import Scene
 
-__all__ = ["choose_preset", "facts_of", "fit_to_folder", "make_run_folder", "with_steps"]
+__all__ = ["choose_device", "choose_preset", "facts_of", "fit_to_folder", "make_run_folder", "with_steps"]
 
 P = TypeVar("P")
 WRITTEN = ("metrics.json", "history.jsonl", "field.pt", "fit.pt", "path.mp4")
 
 
-def choose_preset(name: str | None, presets: Mapping[str, P]) -> tuple[str, P]:
-    """Return a preset's name and the preset.
+def choose_device(name: str | None) -> str:
+    """Return `"cuda"` where there is a GPU and `"cpu"` elsewhere, unless a device is named.
 
-    Args:
-        name: `"cpu"`, or `"gpu"`, a larger one; `"cpu"` on every device, if not given, as larger ones
-            overfit few views.
-        presets: Presets by name.
+    Raises:
+        ValueError: If the device is neither, or is not there.
+    """
+    if name not in (None, "cpu", "cuda"):
+        raise ValueError(f"--device must be cpu or cuda, but is {name!r}.")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ValueError("--device cuda needs an NVIDIA GPU that torch can use, and there is none. Leave it out.")
+    return name or ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def choose_preset(name: str, presets: Mapping[str, P]) -> P:
+    """Return a preset by its name. The larger ones overfit few views, so no device takes them by itself.
 
     Raises:
         ValueError: If the preset is unknown.
     """
-    name = name or "cpu"
     if name not in presets:
         raise ValueError(f"--preset must be {' or '.join(presets)}, but is {name!r}.")
-    return name, presets[name]
+    return presets[name]
 
 
 def with_steps(recipe: P, steps: int | None) -> P:
@@ -67,14 +75,14 @@ def fit_to_folder(
     video: int = 0,
     resume: bool = False,
     also: Callable[[Fit, list[View]], dict | None] | None = None,
-    clock: Callable[[], float] | None = None,
+    cpu_time: bool = False,
 ) -> tuple[dict, list[View]]:
     """Fit with a progress bar, render the test views, and write everything into `out`.
 
     Args:
         scene: As loaded; what it is gets printed.
         out: Folder that `make_run_folder` has made.
-        terms: Passed to `fit_scene`, as are field, proposal, recipe, seed, resume and clock.
+        terms: Passed to `fit_scene`, as are field, proposal, recipe, seed and resume.
         recipe: Numbers of the loop.
         facts: Settings for `metrics.json`; `"regularize"` is also the progress bar's name.
         field: What is fitted.
@@ -84,7 +92,7 @@ def fit_to_folder(
         video: Frames of the video; 0 writes none.
         resume: Resume the interrupted fit in `out`.
         also: Called with the fit and the rendered views before `metrics.json` is written; may return further metrics.
-        clock: Source of seconds.
+        cpu_time: Count the seconds of this process on the processor, in place of those on the clock.
 
     Returns:
         What `metrics.json` holds, and the rendered test views.
@@ -93,7 +101,8 @@ def fit_to_folder(
         progress.say("compiling")
         fit = fit_scene(
             scene, terms=terms, field=field, proposal=proposal, recipe=recipe, seed=seed, device=device,
-            report=progress.report, save=out / "fit.pt", resume=resume, **({} if clock is None else {"clock": clock}),
+            report=progress.report, save=out / "fit.pt", resume=resume,
+            clock=time.process_time if cpu_time else time.monotonic,
         )  # fmt: skip
         progress.say("rendering the test views")
         views = render_views(fit.scene, fit.image)

@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -16,11 +17,25 @@ from examples.own_renderer.splats.renderer import Splats
 from scorereg import RGBD, NetworkPrior, ScoreLoss, load_prior
 from scorereg._io import write_beside
 from scorereg.cameras import Cameras
-from scorereg.fit.folder import choose_preset, facts_of, make_run_folder, with_steps
+from scorereg.cli.options import (
+    CpuTime,
+    MaxSize,
+    OutFolder,
+    Preset,
+    RgbdPrior,
+    Scale,
+    Scene,
+    Seed,
+    Steps,
+    Views,
+    option,
+)
+from scorereg.fit.folder import choose_device, choose_preset, facts_of, make_run_folder, with_steps
 from scorereg.fit.views import View, clear, summary, write_metrics, write_views
 from scorereg.priors import WrappedPrior
 from scorereg.rendering.patches import PatchSampler
-from scorereg.scenes import Scene, load_scene
+from scorereg.scenes import Scene as LoadedScene
+from scorereg.scenes import load_scene
 from scorereg.schedules import log_linear
 
 __all__ = ["KINDS", "run"]
@@ -29,35 +44,23 @@ KINDS = ("none", "geometric", "prior", "both")
 
 
 def run(
-    scene: Path,
-    out: Path,
+    scene: Scene,
+    out: OutFolder = Path("runs/splats"),
     *,
-    regularize: str = "prior",
-    prior: str = "rooms-rgbd-24",
-    views: int = 3,
-    steps: int | None = None,
-    count: int | None = None,
-    seed: int = 0,
-    preset: str | None = None,
-    scale: float | None = None,
-    max_size: int | None = None,
-    clock=time.monotonic,
+    regularize: Annotated[str, option("Prior", "none, geometric, prior (alone), or both.")] = "prior",
+    prior: RgbdPrior = "rooms-rgbd-24",
+    views: Views = 3,
+    max_size: MaxSize = None,
+    scale: Scale = None,
+    preset: Preset = "cpu",
+    steps: Steps = None,
+    count: Annotated[int | None, option("Optimisation", "Gaussians.", "the preset's", "N")] = None,
+    seed: Seed = 0,
+    cpu_time: CpuTime = False,
 ) -> dict:
     """Fit, evaluate, and write `metrics.json`, `views/` and `splats.pt` into `out`.
 
-    Args:
-        scene: An LLFF folder or one with transforms.json.
-        out: The run's folder.
-        regularize: `"none"`, `"geometric"` (opacity and smooth disparity), `"prior"` (nothing else), or `"both"`.
-        prior: A shipped prior's name, or a prior's folder.
-        views: Training views.
-        steps: Of the fit.
-        count: How many Gaussians.
-        seed: Of everything that is random.
-        preset: `"cpu"` or `"gpu"`.
-        scale: Metres per unit of the scene's file.
-        max_size: Most pixels of the photos' longer side.
-        clock: Source of seconds.
+    The arguments are the command's options.
 
     Returns:
         What `metrics.json` holds.
@@ -68,15 +71,15 @@ def run(
     """
     if regularize not in KINDS:
         raise ValueError(f"--regularize must be one of {', '.join(KINDS)}, but is {regularize!r}.")
-    preset, recipe = choose_preset(preset, PRESETS)
+    device, recipe = choose_device(None), choose_preset(preset, PRESETS)
     recipe = replace(with_steps(recipe, steps), count=recipe.count if count is None else count)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     if recipe.count < 1:
         raise ValueError(f"--count must be at least 1, but is {count}.")
     make_run_folder(out)
     loaded = load_scene(scene, views=views, scale=scale, max_size=max_size)
     trained = None if regularize == "none" else load_prior(prior, device=device)
-    draw, began = torch.Generator(device).manual_seed(seed), clock()
+    draw, clock = torch.Generator(device).manual_seed(seed), time.process_time if cpu_time else time.monotonic
+    began = clock()
     splats = _fitted(loaded.to(device), recipe, regularize, trained, draw)
     seconds = clock() - began
     shown = _views(splats, loaded, device)
@@ -94,7 +97,7 @@ def run(
 
 
 def _fitted(
-    scene: Scene,
+    scene: LoadedScene,
     recipe: Recipe,
     regularize: str,
     prior: NetworkPrior | WrappedPrior | None,
@@ -161,7 +164,7 @@ def hand_made(recipe: Recipe, shown: dict[str, Tensor]) -> Tensor:
     return total
 
 
-def _views(splats: Splats, scene: Scene, device: str) -> list[View]:
+def _views(splats: Splats, scene: LoadedScene, device: str) -> list[View]:
     views = []
     for index in scene.test:
         seen = {name: x.cpu() for name, x in image(splats, scene.cameras[index].to(device)).items()}
