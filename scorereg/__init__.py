@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from scorereg import baselines, estimators, metrics, schedules
 from scorereg.cameras import Cameras, Rays
-from scorereg.fit import CPU, GPU, Recipe, fit_scene  # the terms of fits belong here and in __all__
+from scorereg.fit import CPU, GPU, Fit, PatchPrior, RayPrior, Recipe, Term, fit_scene, geometric_terms, photo_terms
 from scorereg.priors import (
     ChannelPrior,
     GaussianFieldPrior,
@@ -60,15 +60,18 @@ __all__ = [
     "ChannelPrior",
     "Density",
     "Field",
+    "Fit",
     "GaussianFieldPrior",
     "HashGrid",
     "MarginalPrior",
     "NetworkPrior",
+    "PatchPrior",
     "PatchSampler",
     "Patches",
     "Prior",
     "PriorCard",
     "ProductPrior",
+    "RayPrior",
     "RayWeights",
     "Rays",
     "Recipe",
@@ -77,6 +80,7 @@ __all__ = [
     "Scene",
     "ScoreLoss",
     "TemperedPrior",
+    "Term",
     "TiledPrior",
     "VoxelGrid",
     "as_deepinv",
@@ -84,9 +88,11 @@ __all__ = [
     "estimators",
     "evaluate_prior",
     "fit_scene",
+    "geometric_terms",
     "load_prior",
     "load_scene",
     "metrics",
+    "photo_terms",
     "rebin",
     "render",
     "sample",

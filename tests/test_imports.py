@@ -144,6 +144,27 @@ def test_no_module_is_hidden_by_a_name_of_its_folder(module):
         assert vars(face)[name] is sys.modules[f"{module}.{name}"], name
 
 
+def private_uses(tree: ast.AST) -> list[str]:
+    """Private attributes of something other than the class itself, but for those of torch's namespace."""
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__"):
+            owner = ast.unparse(node.value)
+            if owner not in ("self", "cls", "torch"):
+                found.append(f"{node.lineno}: {owner}.{node.attr}")
+    return found
+
+
+@pytest.mark.parametrize("module", modules())
+def test_no_private_method_of_another_class_is_used(module):
+    assert private_uses(ast.parse(modules()[module].read_text(encoding="utf-8"))) == []
+
+
+def test_private_uses_are_seen():
+    code = "class A:\n    def f(self, b):\n        return self._x + b._y() + b.c._z + torch._foreach_add_"
+    assert private_uses(ast.parse(code)) == ["3: b._y", "3: b.c._z"]
+
+
 def test_public_names_exist_and_are_listed_once():
     assert len(set(scorereg.__all__)) == len(scorereg.__all__)
     for name in scorereg.__all__:

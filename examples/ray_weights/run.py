@@ -56,7 +56,8 @@ def run(
         terms.append(PatchPrior(load_prior(rgbd_prior, device=device), patches=chosen.patches))
     rays = None
     if regularize in ("rays", "both", "rgbd"):
-        rays = RayPrior(load_prior(prior, device=device), **({} if weight is None else {"weight": weight}))
+        loaded_prior = load_prior(prior, device=device)
+        rays = RayPrior(loaded_prior) if weight is None else RayPrior(loaded_prior, weight=weight)
         terms.append(rays)
     facts = {
         "regularize": regularize, "bare": bare, "prior": prior if rays else None,

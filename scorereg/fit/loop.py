@@ -1,6 +1,7 @@
 """One step of a fit: photo rays and the rays that terms ask for are rendered, and the sum of the terms is minimised."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -34,7 +35,7 @@ class FitState:
     def __init__(
         self,
         scene: Scene,
-        field: nn.Module,
+        field: Any,
         proposal: DensityFn,
         terms: Sequence[Term],
         recipe: Recipe,
@@ -151,4 +152,4 @@ class FitState:
 
 
 def _with_own(batch: Batch, own: slice | None) -> Batch:
-    return batch if own is None else Batch(**(batch.__dict__ | {"own": own}))
+    return batch if own is None else replace(batch, own=own)

@@ -76,7 +76,9 @@ class PatchPrior(Term):
         self.translation, self.rotation, self.photo_fraction = translation, rotation, photo_fraction
         self.sigma, self.start, self.end = sigma, start, end
         self.disparity, self.rgb, self.band = disparity, rgb, band
-        self.weight, self.estimator, self.gate, self.normalize = weight, estimator, gate, normalize
+        self.weight, self.gate = weight, gate
+        self.estimator: EstimatorName = estimator
+        self.normalize: Literal["rms"] | None = normalize
         self._transform, self._focal = _usable(prior.card, focal, sigma)
         self._denoiser = None
 

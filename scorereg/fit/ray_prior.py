@@ -53,7 +53,7 @@ class RayPrior(Term):
             )
         if card is not None:
             check_levels(card, sigma)
-        self.prior, self.transform = prior, transform or RayWeights.for_card(card)
+        self.prior, self.transform = prior, RayWeights.for_card(prior.card) if transform is None else transform
         self.weight, self.sigma, self.start, self.count = weight, sigma, start, rays
 
     def bind(self, context: FitContext) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from scorereg.cameras import Cameras, Rays
 from scorereg.fit.fingerprint import fingerprint
@@ -35,7 +35,7 @@ class FitContext:
     scene: Scene
     cameras: Cameras
     photos: Float[Tensor, "n h w 3"]
-    field: nn.Module
+    field: Any
     recipe: Recipe
     generator: torch.Generator
 
