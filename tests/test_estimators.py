@@ -157,8 +157,8 @@ def inverted_gain(steps, lowest):
         ladder[-1] = sigma
         gain = torch.ones_like(PRIOR.power)
         for here, there in pairwise(ladder):
-            asked = max(here, first)
-            gain = gain * (1 + (there - here) * asked / (PRIOR.power + asked**2))
+            level = max(here, first)
+            gain = gain * (1 + (there - here) * level / (PRIOR.power + level**2))
         gains.append(gain)
     return rearrange(torch.stack(gains), "b h w -> b 1 h w")
 
@@ -228,7 +228,7 @@ def test_they_are_score_losses_and_take_its_settings():
 
 
 @pytest.mark.parametrize("make", [direct, red, sds, sjc, red_diff, sdi])
-def test_w_may_be_a_schedule_and_zero_asks_nobody(make):
+def test_w_may_be_a_schedule_and_zero_evaluates_nothing(make):
     class Counting:
         channels, calls = NAMES, 0
 

@@ -1,4 +1,4 @@
-"""ScoreLoss.attach, and what a hook adds: the prior's gradient beside whatever else runs backward."""
+"""ScoreLoss.attach and hook: the gradient that they add in a backward pass, its scale and its report."""
 
 import math
 import os
@@ -72,7 +72,7 @@ def by_hand(module: nn.Module, loss=LOSS, **kwargs) -> list[Tensor]:
     return backward(module, lambda: RGBD()(1 * module.rgb, 1 * module.depth), lambda patch: loss(patch, **kwargs))
 
 
-# what is added
+# the added gradient
 
 
 @pytest.mark.parametrize("form", SELECT)

@@ -1,4 +1,4 @@
-"""ScoreLoss.gradient: whatever array comes in, its own kind comes back, with the gradient that torch gets."""
+"""ScoreLoss.gradient: an array of the same library and type, with the gradient that torch gets."""
 
 import os
 from pathlib import Path
@@ -150,7 +150,7 @@ def test_jax():
     np.testing.assert_array_equal(np.asarray(LOSS.gradient(turned)), expected(np.asarray(turned)))
 
 
-def test_jax_under_a_transformation_is_told_the_way():
+def test_jax_under_a_transformation_is_an_error_with_the_cure():
     pytest.importorskip("jax")
     import jax
     import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Patches that are not as they should be: skipped where not finite, weakened where far from what a prior knows."""
+"""Unusual patches: skipped if not finite, and gated if far from the prior's training data."""
 
 from types import SimpleNamespace
 
@@ -85,7 +85,7 @@ def test_gate_needs_clean_residuals(perturbed):
         ScoreLoss(Half(), gate=0.5, **perturbed)
 
 
-def test_gate_needs_a_card_that_knows():
+def test_gate_needs_a_card_with_quantiles():
     for prior in (Half(SimpleNamespace(sigma_min=0.01, sigma_max=2.0)), Half(None)):
         with pytest.raises(ValueError, match=r"card records residual_quantiles, which this one does not"):
             ScoreLoss(prior, gate=0.5)

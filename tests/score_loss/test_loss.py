@@ -1,4 +1,4 @@
-"""ScoreLoss against closed forms: its gradient is what the table in its docstring says, to the letter."""
+"""ScoreLoss against closed forms, among them every row of the table in its docstring."""
 
 from functools import partial
 
@@ -106,7 +106,7 @@ def test_spatial_dimensions_are_free(space):
     assert_close(gradient(ScoreLoss(prior, normalize="rms"), x, sigma).square().mean(), x.new_tensor(0.25))
 
 
-# what is held fixed
+# no gradient to the prior
 
 
 def test_nothing_runs_backward_through_the_prior():
@@ -127,7 +127,7 @@ def test_nothing_runs_backward_through_the_prior():
     assert_close(x.grad, x.detach() / 4)  # not (1 - gain)^2 x, which backward through the prior would give
 
 
-def test_prior_is_asked_without_a_graph():
+def test_prior_is_evaluated_without_a_graph():
     class Watching(Shrink):
         def denoise(self, x, sigma):
             assert not torch.is_grad_enabled()
@@ -225,7 +225,7 @@ def test_every_schedule_is_taken_as_one_of_the_step(schedule):
     assert_close(ScoreLoss(PRIOR, weight=at)(x, SIGMA, step=4), at(4) * ScoreLoss(PRIOR)(x, SIGMA))
 
 
-def test_a_weight_of_zero_does_not_ask_the_prior():
+def test_a_weight_of_zero_does_not_evaluate_the_prior():
     prior = Shrink()
     loss = ScoreLoss(prior, sigma=0.1, weight=schedules.ramp(1.0, 10, 20))
     x = patches(2, 2, 4, 4)
@@ -249,7 +249,7 @@ def test_channel_weights_by_order_and_by_name():
     assert_close(value, expected.mean())
 
 
-# what is known
+# known values
 
 
 @pytest.mark.parametrize("shape", [(3, 1, 8, 8), (3, 4, 8, 8), (1, 1, 8, 8), (3, 4, 1, 1), (3, 1, 1, 1)], ids=str)
@@ -276,8 +276,8 @@ def test_photo_patches_of_the_paper_move_only_depth():
 
 
 @pytest.mark.parametrize("noise", ["fresh", "given"])
-def test_known_values_are_asked_with_the_truth_and_their_noise(noise):
-    """A denoiser that knows one level for all would take a noiseless value for a feature."""
+def test_known_values_get_the_same_noise(noise):
+    """A denoiser with one level for all values would take noise-free ones for features."""
     x, prior = patches(2, 2, 4, 4), Shrink()
     known = torch.rand(2, 2, 4, 4) < 0.5  # by pixel and by channel
     n = torch.randn(x.shape, dtype=x.dtype, generator=torch.Generator().manual_seed(5))
@@ -318,7 +318,7 @@ def test_control_takes_the_place_of_the_patch():
 @pytest.mark.parametrize(
     "settings", [{}, {"perturb": True}, {"perturb": True, "control": Shrink()}], ids=["plain", "noise", "control"]
 )
-def test_a_prior_that_knows_its_residual_is_asked_for_that(settings):
+def test_the_residual_of_a_prior_is_used_where_it_has_one(settings):
     """At sigma 0.005 a residual by D has lost digits in float32; here D would be off by far more."""
 
     class Precise(Shrink):

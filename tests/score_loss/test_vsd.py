@@ -1,4 +1,4 @@
-"""The denoiser that is trained along: it begins as the prior, and comes to know what is fitted."""
+"""RenderDenoiser: it starts as the prior and learns the renders; and the estimators by name."""
 
 import pytest
 import torch

@@ -60,7 +60,7 @@ def test_a_point_lies_in_one_interval():
     weights = torch.tensor([[0.0, 0.7, 0.0]])
     edges = torch.tensor([[0.0, 1.5, 1.5, 3.0]])
     assert_close(rebin(weights, edges, torch.tensor([0.0, 1.0, 2.0, 3.0])), torch.tensor([[0.0, 0.7, 0.0]]))
-    # at an edge it belongs to what is before it, wholly; also at the last one, and alone
+    # on an edge it belongs to the interval before, as a whole; also on the last edge
     assert_close(rebin(weights, edges, torch.tensor([0.0, 1.5, 3.0])), torch.tensor([[0.7, 0.0]]))
     point = rebin(torch.tensor([0.5]), torch.tensor([2.0, 2.0]), torch.tensor([1.0, 2.0, 3.0]))
     assert_close(point, torch.tensor([0.5, 0.0]))
