@@ -1,15 +1,13 @@
 """Commands on a trained prior: `inspect`, `sample` and `evaluate`."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from scorereg.cli import options as opt
 from scorereg.cli.options import option
-
-if TYPE_CHECKING:
-    from scorereg.priors.card import PriorCard
+from scorereg.priors.card import CARD_FILE, PriorCard
 
 __all__ = ["evaluate_command", "inspect_command", "sample_command"]
 
@@ -44,11 +42,12 @@ def sample_command(
     """Draw patches from a prior and write them as a PNG: colours with disparity (near is bright) beside them."""
     from scorereg._io import check_file
     from scorereg.evaluation.pictures import save_grid
+    from scorereg.fit.folder import choose_device
     from scorereg.priors.sampling import sample
     from scorereg.training.export import open_prior
 
     check_file(out)
-    loaded = open_prior(prior, _device(device), best=best)
+    loaded = open_prior(prior, choose_device(device), best=best)
     x = sample(loaded, count, steps=steps, seed=seed, size=None if patch is None else (patch, patch))
     save_grid(out, x, loaded.channels, span=loaded.card.range)
     typer.echo(f"samples: {out}")
@@ -74,18 +73,18 @@ def evaluate_command(
     from scorereg.data.bad_frames import ReadOptions
     from scorereg.evaluation.datasets import evaluate_prior
     from scorereg.evaluation.tables import error_table
+    from scorereg.fit.folder import choose_device
     from scorereg.training.export import open_prior
 
-    loaded = open_prior(prior, _device(device), best=best)
+    loaded = open_prior(prior, choose_device(device), best=best)
     errors = evaluate_prior(loaded, data, out, count=count, seed=seed, size=patch, reading=ReadOptions(skip_bad))
     for name, rows in errors.items():
         Console().print(error_table(rows, title=name))
     typer.echo(f"errors: {out / 'denoising.json'}")
 
 
-def _card(source: str, best: bool) -> tuple["PriorCard", int]:
+def _card(source: str, best: bool) -> tuple[PriorCard, int]:
     """Return a prior's card and its number of weights, without loading the network where a folder has the card."""
-    from scorereg.priors.card import CARD_FILE, PriorCard
     from scorereg.priors.load import ZOO, shipped_priors
     from scorereg.priors.networks.storage import WEIGHTS_FILE
     from scorereg.training.checkpoint import checkpoints
@@ -113,15 +112,3 @@ def _count_weights(path: Path) -> int:
             return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())
     except (OSError, SafetensorError) as error:
         raise ValueError(f"{path} cannot be read ({error}). Copy the whole prior folder again.") from None
-
-
-def _device(name: str | None) -> str:
-    """Return the device to compute on: the given one, else the GPU where there is one."""
-    import torch
-
-    found = torch.cuda.is_available()
-    if name not in (None, "cpu", "cuda"):
-        raise ValueError(f"--device must be cpu or cuda, but is {name!r}.")
-    if name == "cuda" and not found:
-        raise ValueError("--device is cuda, but torch finds no such GPU here. Leave it out, or give cpu.")
-    return name or ("cuda" if found else "cpu")

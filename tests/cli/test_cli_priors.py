@@ -130,7 +130,7 @@ def test_the_device_is_the_gpu_where_there_is_one(call, rgbd, tmp_path, monkeypa
     assert devices == ["cuda", "cpu", "cpu"]
     code, _, said = call("sample", rgbd, "--out", tmp_path / "x.png", "--device", "cuda")
     assert code == 2
-    assert "torch finds no such GPU" in said
+    assert "--device cuda needs an NVIDIA GPU" in said
 
 
 def test_sample(call, rgbd, tmp_path):

@@ -39,7 +39,7 @@ def parse(words):
     COMMANDS[words[0]].make_context(words[0], list(words[1:]))
 
 
-@pytest.mark.parametrize("name", [name for name in COMMANDS if name != "fit"])
+@pytest.mark.parametrize("name", COMMANDS)
 def test_every_option_has_a_group_a_text_and_a_default(name):
     for option in options(COMMANDS[name]):
         assert option.help, option.name
