@@ -16,9 +16,9 @@ from scorereg import load_prior
 from scorereg.priors.adapters.lucidrains import is_lucidrains, load_lucidrains
 from scorereg.priors.adapters.lucidrains_unet import AttentionShape, Style, Unet
 
-NEW = Style(centred=False, averaged=False, standardised=False, grouped=False, unshuffled=True)
+NEW = Style(centered=False, averaged=False, standardized=False, grouped=False, unshuffled=True)
 GROUPED = dataclasses.replace(NEW, grouped=True)
-FIRST = Style(centred=True, averaged=True, standardised=False, grouped=True, unshuffled=False)
+FIRST = Style(centered=True, averaged=True, standardized=False, grouped=True, unshuffled=False)
 MEASURED = {  # four values of the output, and its RMS
     "0.27.0": (FIRST, (-0.10493, 0.03290, -0.51463, -0.39138, 0.21337)),
     "0.27.12": (FIRST, (-0.10242, 0.02954, -0.50937, -0.39039, 0.21387)),
@@ -142,7 +142,7 @@ def test_averaged_weights_are_preferred(tmp_path):
 @pytest.mark.parametrize(
     ("inputs", "outputs", "given", "names"),
     [
-        (1, 1, None, ("grey",)),
+        (1, 1, None, ("gray",)),
         (3, 3, None, ("r", "g", "b")),
         (6, 3, None, ("r", "g", "b")),  # conditioned on its own estimate
         (3, 6, None, ("r", "g", "b")),  # with a learned variance
@@ -205,7 +205,7 @@ def change(path, **entries):
     return path
 
 
-def test_what_is_not_understood(tmp_path):
+def test_networks_that_are_not_supported(tmp_path):
     path = tmp_path / "m.pt"
     with pytest.raises(FileNotFoundError, match="m.pt is no file"):
         load_lucidrains(path)
@@ -223,10 +223,10 @@ def test_what_is_not_understood(tmp_path):
     with pytest.raises(ValueError, match="no readable checkpoint"):
         load_lucidrains(path)
     change(checkpoint(path), time_mlp__0__weights=torch.zeros(8))
-    with pytest.raises(ValueError, match=r"not understood \(RuntimeError: .*time_mlp.0.weights.*learned Fourier"):
+    with pytest.raises(ValueError, match=r"not supported \(RuntimeError: .*time_mlp.0.weights.*learned Fourier"):
         load_lucidrains(path)
     checkpoint(path, inputs=5, outputs=5)
-    with pytest.raises(ValueError, match=r"has 5 channels and does not say which. Name them"):
+    with pytest.raises(ValueError, match=r"has 5 channels without names. Name them"):
         load_lucidrains(path)
     with pytest.raises(ValueError, match=r"5 channels in and 5 out, but 2 were named"):
         load_lucidrains(path, channels=("a", "b"))

@@ -279,7 +279,7 @@ def test_channels_are_named_by_count_by_card_or_by_hand(tmp_path):
     scheduler = diffusers.DDPMScheduler()
     names = ("r", "g", "b", "disparity")
     assert from_diffusers(tiny(1), scheduler, name="x").channels == ("gray",)
-    with pytest.raises(ValueError, match="x has 4 channels and nothing says which. Name them: load_prior"):
+    with pytest.raises(ValueError, match="x has 4 channels without names. Name them: load_prior"):
         from_diffusers(tiny(4), scheduler, name="x")
     with pytest.raises(ValueError, match="has 4 channels, but channels=.*names 1"):
         from_diffusers(tiny(4), scheduler, name="x", channels=("r",))
@@ -298,10 +298,10 @@ def test_channels_are_named_by_count_by_card_or_by_hand(tmp_path):
 @pytest.mark.parametrize(
     ("scheduler", "says"),
     [
-        (lambda: diffusers.VQDiffusionScheduler(num_vec_classes=4), "VQDiffusionScheduler is not understood; .* DDPM"),
+        (lambda: diffusers.VQDiffusionScheduler(num_vec_classes=4), "VQDiffusionScheduler is not supported; .* DDPM"),
         (
             lambda: diffusers.ScoreSdeVeScheduler(),
-            "ScoreSdeVeScheduler is not understood; understood are DDPMScheduler",
+            "ScoreSdeVeScheduler is not supported; supported are DDPMScheduler",
         ),
         (lambda: diffusers.FlowMatchEulerDiscreteScheduler(invert_sigmas=True), "counts time backwards"),
         (
@@ -314,17 +314,17 @@ def test_channels_are_named_by_count_by_card_or_by_hand(tmp_path):
         ),
     ],
 )
-def test_schedulers_that_are_not_understood(scheduler, says):
+def test_schedulers_that_are_not_supported(scheduler, says):
     with pytest.raises(ValueError, match=says) as caught:
         scheduler_settings(scheduler())
     assert "\n" not in str(caught.value)
 
 
-def test_networks_that_are_not_understood():
-    with pytest.raises(ValueError, match="conditioned on a class. Choose one: wrap"):
+def test_networks_that_are_not_supported():
+    with pytest.raises(ValueError, match="conditioned on a class. Choose one: scorereg.wrap"):
         from_diffusers(tiny(num_class_embeds=10), diffusers.DDPMScheduler(), name="x")
     pipeline = SimpleNamespace(unet=nn.Linear(1, 1), scheduler=diffusers.DDPMScheduler())
-    with pytest.raises(ValueError, match="holds a Linear, but understood are UNet2DModel, UNet1DModel"):
+    with pytest.raises(ValueError, match="holds a Linear, but supported are UNet2DModel, UNet1DModel"):
         load_prior(pipeline)
     with pytest.raises(ValueError, match="does not say how its noise is made"):
         load_prior(tiny())
@@ -381,9 +381,9 @@ def test_missing_files(model, caplog):
 def test_unknown_classes_in_the_files(model):
     settings = json.loads((model / "scheduler_config.json").read_text())
     (model / "scheduler_config.json").write_text(json.dumps(settings | {"_class_name": "os.system"}))
-    one_line(model, "is of a os.system, but understood are DDPMScheduler")
+    one_line(model, "is of a os.system, but supported are DDPMScheduler")
     (model / "config.json").write_text(json.dumps({"_class_name": "Transformer2DModel"}))
-    one_line(model, "is of a Transformer2DModel, but understood are UNet2DModel")
+    one_line(model, "is of a Transformer2DModel, but supported are UNet2DModel")
 
 
 class Evil:

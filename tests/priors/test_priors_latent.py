@@ -126,10 +126,10 @@ def test_mistakes_are_named(pipeline, tmp_path):
     pipeline.save_pretrained(tmp_path)
     index = json.loads((tmp_path / "model_index.json").read_text())
     (tmp_path / "model_index.json").write_text(json.dumps(index | {"unet": ["their_code", "Model"]}))
-    with pytest.raises(ValueError, match="understood is StableDiffusionPipeline"):
+    with pytest.raises(ValueError, match="supported is StableDiffusionPipeline"):
         load_prior(tmp_path, prompt="x")
     (tmp_path / "model_index.json").write_text(json.dumps(index | {"_class_name": "StableDiffusionXLPipeline"}))
-    with pytest.raises(ValueError, match="is of a StableDiffusionXLPipeline; understood is StableDiffusionPipeline"):
+    with pytest.raises(ValueError, match="is of a StableDiffusionXLPipeline; supported is StableDiffusionPipeline"):
         load_prior(tmp_path, prompt="x")
     (tmp_path / "model_index.json").write_text(json.dumps(index))
     weights = tmp_path / "unet" / "diffusion_pytorch_model.safetensors"

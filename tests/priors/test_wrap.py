@@ -209,7 +209,7 @@ def test_denoisers_of_edm_and_k_diffusion():
     assert (discrete.card.sigma_min, discrete.card.sigma_max) == pytest.approx((0.03, 14.6))
     with pytest.raises(ValueError, match=r"knows noise levels from 0\.03 to 14\.6"):
         discrete.denoise(x, sigma * 2)
-    with pytest.raises(ValueError, match="nothing says what the channels of Discrete are"):
+    with pytest.raises(ValueError, match="the channels of Discrete have no names"):
         load_prior(Discrete())
     with pytest.raises(ValueError, match="Edm has 3 channels, but channels="):
         load_prior(Edm(), channels=("gray",))

@@ -1,21 +1,21 @@
-r"""What a network predicts, and how its input was noised: the one place that knows more than `D(x, sigma)`.
+r"""Conversion of noise families and prediction targets to the residual of a denoiser.
 
     x = x_0 + sigma n      noised data, variance exploding, in the network's own units
-    z = a x = a x_0 + b n  what the network is fed, b = a sigma
-    out                    what the network returns
+    z = a x = a x_0 + b n  input of the network, b = a sigma
+    out                    output of the network
     r = x - D              residual of the denoiser; score = -r / sigma^2
 
-A noise family is `a` as a function of sigma, and how the network counts its levels:
+A noise family is `a` as a function of sigma, and the time that the network takes as its second input:
 
     variance preserving   a = 1 / sqrt(1 + sigma^2) = sqrt(alpha_bar)      index into a table
     variance exploding    a = 1                                            sigma, or index into a table
     EDM                   a = 1 / sqrt(sigma_data^2 + sigma^2)             ln(sigma) / 4
     flow matching         a = 1 / (1 + sigma) = 1 - t                      t = sigma / (1 + sigma)
 
-For each prediction r is linear in x and out, `r = p x + q out`, with coefficients of which none loses digits at a small
-sigma: x0 - x is never formed where the network does not force it. Coefficients and tables are float64, on the CPU.
-Sources: Karras et al. 2022 (arXiv 2206.00364), table 1; Salimans and Ho 2022 (arXiv 2202.00512), appendix D, for v;
-Liu et al. 2022 (arXiv 2209.03003) for the velocity.
+For each prediction r is linear in x and out, `r = p x + q out`, with coefficients that lose no digits at a small sigma:
+x - x_0 is computed only if the network predicts x_0 itself. Coefficients and tables are float64, on the CPU. Sources:
+Karras et al. 2022 (arXiv 2206.00364), table 1; Salimans and Ho 2022 (arXiv 2202.00512), appendix D, for v; Liu et al.
+2022 (arXiv 2209.03003) for the velocity.
 """
 
 import math
@@ -29,21 +29,21 @@ from torch import Tensor
 __all__ = ["PREDICTIONS", "Noise", "cosine_betas", "linear_betas", "noise_of", "residual_coefficients"]
 
 PREDICTIONS = ("epsilon", "sample", "v_prediction", "velocity", "score", "denoised", "edm")
-_TOLERANCE = 1e-3  # relative: how far outside the range a level may be for rounding
+_TOLERANCE = 1e-3  # relative tolerance of the range of levels, for rounding
 
 
 @dataclass(frozen=True, eq=False)
 class Noise:
-    """A noise family, with the table of its levels where it has one.
+    """A noise family, with the table of its levels if it has one.
 
     Args:
         family: `"vp"`, `"ve"`, `"edm"` or `"flow"`.
         low: Smallest level, in the network's units.
         high: Largest level.
-        sigmas: Levels of a table, ascending, float64; None where levels are continuous.
-        indices: The index that the network knows each of them by.
-        last: The largest index of the whole table.
-        sigma_data: Standard deviation of the data in EDM's preconditioning; 1 elsewhere.
+        sigmas: Table of levels, ascending, float64; None for continuous levels.
+        indices: Index of each entry of `sigmas` in the network's own table.
+        last: Largest index of the network's table.
+        sigma_data: Standard deviation of the data in EDM's preconditioning; 1 for other families.
     """
 
     family: Literal["vp", "ve", "edm", "flow"]
@@ -55,13 +55,13 @@ class Noise:
     sigma_data: float = 1.0
 
     def scale(self, sigma: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
-        """Return `a`, the factor on the noised data that makes the network's input."""
+        """Return `a`, the factor from noised data x to the network's input z."""
         if self.family == "ve":
             return torch.ones_like(sigma)
         return 1 / (1 + sigma) if self.family == "flow" else (self.sigma_data**2 + sigma.square()).rsqrt()
 
     def position(self, sigma: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
-        """Return where a level stands: its index, between two entries linear in log sigma; t for a flow; else sigma."""
+        """Return the table index of a level, linear in log sigma between entries; without a table t (flow) or sigma."""
         if self.sigmas is None or self.indices is None:
             return sigma / (1 + sigma) if self.family == "flow" else sigma
         if len(self.sigmas) == 1:
@@ -72,15 +72,15 @@ class Noise:
         return torch.lerp(self.indices[right - 1], self.indices[right], share)
 
     def inside(self, sigma: Float[Tensor, " b"], *, clamp: bool, unit: float = 1.0) -> Float[Tensor, " b"]:
-        """Return the levels that the network can be asked for.
+        """Return the levels clamped to the network's range, after a check unless `clamp`.
 
         Args:
             sigma: Levels in the network's units.
-            clamp: Replace a level outside the range by the nearest inside.
+            clamp: Accept levels outside the range.
             unit: The network's units per unit of prior space, for the error.
 
         Raises:
-            ValueError: If a level is outside the range and is not to be clamped.
+            ValueError: If a level is outside the range by more than rounding, without `clamp`.
         """
         low, high = sigma.min().item(), sigma.max().item()
         if not clamp and (low < self.low * (1 - _TOLERANCE) or high > self.high * (1 + _TOLERANCE)):
@@ -95,25 +95,25 @@ class Noise:
 def noise_of(
     *, betas: Any = None, alphas_cumprod: Any = None, sigmas: Any = None, flow: bool = False, sigma_data: Any = None
 ) -> Noise:
-    """Return the noise family that is described by one of the arguments, or variance exploding noise for none.
+    """Return the noise family given by one of the arguments; without any, variance exploding with continuous levels.
 
-    Entries of a table that stand for no noise at all, or for nothing but noise, are left out of the range.
+    Table entries without noise (sigma = 0) or without signal (infinite sigma) are excluded from the range.
 
     Args:
-        betas: Variance preserving: the variance that each step adds, in (0, 1].
-        alphas_cumprod: Variance preserving: products of 1 - beta, in [0, 1].
-        sigmas: Variance exploding: levels, rising or falling.
+        betas: Variance preserving: variance that each step adds, in [0, 1].
+        alphas_cumprod: Variance preserving: cumulative products of 1 - beta, in [0, 1].
+        sigmas: Variance exploding: levels >= 0.
         flow: Flow matching, `z = (1 - t) x_0 + t n`.
-        sigma_data: EDM: the network is fed `x / sqrt(sigma^2 + sigma_data^2)`.
+        sigma_data: EDM, with input `x / sqrt(sigma^2 + sigma_data^2)`.
 
     Raises:
-        ValueError: If more than one is given, or a table is not strictly rising or falling within its bounds.
+        ValueError: If more than one is given, or a table is not strictly monotonic within its bounds.
     """
     tables = {"betas": betas, "alphas_cumprod": alphas_cumprod, "sigmas": sigmas}
     given = [name for name, value in (tables | {"sigma_data": sigma_data}).items() if value is not None]
     given += ["flow"] if flow else []
     if len(given) > 1:
-        raise ValueError(f"noise is described by one of its names, but got {' and '.join(given)}. Leave out the rest.")
+        raise ValueError(f"the noise has one description, but got {' and '.join(given)}. Leave out the rest.")
     if flow:
         return Noise("flow")
     if sigma_data is not None:
@@ -166,14 +166,14 @@ def residual_coefficients(
     | `sample`, `denoised` | $x_0$                          | 1                     | -1                   |
     | `edm`                | $(x_0 - c_{skip} x) / c_{out}$ | $b^2 / (a'^2 + b^2)$  | $-s b/ (a'^2 + b^2)$ |
 
-    s is `sigma_data` and a' = s a; both are a itself and 1 outside EDM's family. n and x_0 stand for their posterior
-    means. In float32 r is right to rounding for the first three and for `edm`; the others hold x_0 itself, whose
-    rounding leaves an error of about 1e-7 |x| sigma (velocity) or 1e-7 |x| (x0).
+    s is `sigma_data` and a' = s a; in other families than EDM s = 1 and a' = a. n and x_0 stand for their posterior
+    means. In float32 the error of r is rounding alone for the first three rows and `edm`. The others contain x_0
+    itself, whose rounding leaves an error of about 1e-7 |x| sigma (velocity) or 1e-7 |x| (x_0).
 
     Args:
         prediction: One of `PREDICTIONS`.
         sigma: Levels in the network's units, float64.
-        noise: The family.
+        noise: Noise family of the network.
 
     Raises:
         ValueError: If the prediction is unknown.

@@ -1,7 +1,7 @@
-"""To and from deepinv's denoisers, which are called as `denoiser(x, sigma)` with x in [0, 1].
+"""Priors as denoisers of DeepInverse, which are called as `denoiser(x, sigma)` with x in [0, 1].
 
-From deepinv no module is needed: `wrap(denoiser, prediction="denoised", data_range=(0, 1), channels=("r", "g", "b"))`.
-(`deepinv.loss.ScoreLoss` trains a network; it is not this library's regulariser of the same name.)
+The other direction is `wrap(denoiser, prediction="denoised", data_range=(0, 1), channels=("r", "g", "b"))`.
+`deepinv.loss.ScoreLoss` trains a network, unlike this library's regulariser of the same name.
 """
 
 import torch
@@ -14,18 +14,17 @@ __all__ = ["as_deepinv"]
 
 
 def as_deepinv(prior: Prior) -> nn.Module:
-    """Return a prior as a module that deepinv takes as a denoiser, for `deepinv.optim.PnP`, `RED` and `ScorePrior`.
+    """Convert a prior to a denoiser of deepinv, for `deepinv.optim.PnP`, `RED` and `ScorePrior`.
 
-    Patches in [0, 1] and noise levels of that range go in, a patch in [0, 1] comes out: `x = 2 u - 1`, `sigma = 2
-    sigma_u`. deepinv itself is not needed. Values are not clipped, and nothing is differentiated.
+    Input u and output are in [0, 1], noise levels in the same units: `x = 2 u - 1`, `sigma = 2 sigma_u`. Values are not
+    clipped, and the output has no gradient. Does not import deepinv.
 
     Args:
-        prior: The prior, with every channel in [-1, 1].
+        prior: Prior with every channel in [-1, 1].
 
     Example:
         >>> import torch
-        >>> from scorereg import GaussianFieldPrior
-        >>> from scorereg.priors import as_deepinv
+        >>> from scorereg import GaussianFieldPrior, as_deepinv
         >>> denoiser = as_deepinv(GaussianFieldPrior(size=8, channels=("gray",)))
         >>> denoiser(torch.full((1, 1, 8, 8), 0.5), 0.1).unique().tolist()
         [0.5]
@@ -34,7 +33,7 @@ def as_deepinv(prior: Prior) -> nn.Module:
 
 
 class _Denoiser(nn.Module):
-    """The names of the arguments are deepinv's."""
+    """A denoiser with deepinv's argument names."""
 
     def __init__(self, prior: Prior) -> None:
         super().__init__()
@@ -42,6 +41,6 @@ class _Denoiser(nn.Module):
 
     @torch.no_grad()
     def forward(self, x: Float[Tensor, "b c *space"], sigma: object) -> Float[Tensor, "b c *space"]:
-        """Denoise; sigma is a number, or a tensor of one level or of one a sample, of any number of dimensions."""
+        """Denoise; sigma is a number, or a tensor of any shape with one level, or one level per sample."""
         level = torch.as_tensor(sigma, dtype=x.dtype, device=x.device).reshape(-1).expand(len(x))
         return (self.prior.denoise(2 * x - 1, 2 * level) + 1) / 2

@@ -1,8 +1,8 @@
-"""Unconditional models of the diffusers library as priors: pipelines, model folders, what a scheduler says about noise.
+"""Unconditional models of the diffusers library as priors: pipelines, model folders, and schedulers.
 
-A scheduler is read for how the network was trained: its betas, what is predicted, how time is counted. What it says
-about sampling (`timestep_spacing`, `clip_sample`, `thresholding`, `steps_offset`, karras sigmas, `shift`) does not
-touch the network, and is ignored. An entry without signal, as after `rescale_betas_zero_snr`, is out of the range.
+A scheduler is read for how the network was trained: betas, prediction target, and kind of time. Its settings for
+sampling (`timestep_spacing`, `clip_sample`, `thresholding`, `steps_offset`, karras sigmas, `shift`) are ignored. A
+table entry without signal, as after `rescale_betas_zero_snr`, is excluded from the range of levels.
 """
 
 import dataclasses
@@ -38,33 +38,33 @@ MODEL_INDEX, CONFIG, SCHEDULER = "model_index.json", "config.json", "scheduler_c
 
 
 def scheduler_settings(scheduler: Any) -> dict[str, Any]:
-    """Return the arguments of `wrap` that a diffusers scheduler stands for.
+    """Return the arguments of `wrap` for the noise and the prediction target of a diffusers scheduler.
 
-    For a network that is no `UNet2DModel`, too: `wrap(network, channels=..., **scheduler_settings(scheduler))`.
+    Also for networks of other classes: `wrap(network, channels=..., **scheduler_settings(scheduler))`.
 
     Args:
-        scheduler: One of `SCHEDULERS`, as an object.
+        scheduler: A scheduler of one of the classes `SCHEDULERS`.
 
     Raises:
-        ValueError: If the scheduler, or its prediction or kind of time, is not understood.
+        ValueError: If the scheduler, its prediction target or its kind of time is not supported.
     """
     name, config = type(scheduler).__name__, scheduler.config
     if name == "FlowMatchEulerDiscreteScheduler":
         steps = config.num_train_timesteps
         if config.get("invert_sigmas"):
-            raise ValueError(f"{name} with invert_sigmas counts time backwards, which is not understood. Use wrap().")
+            raise ValueError(f"{name} with invert_sigmas counts time backwards; wrap it by scorereg.wrap.")
         edges = (1 / (steps - 1), float(steps - 1))  # t = 1 / steps, and 1 - 1 / steps, as sigma = t / (1 - t)
         return {"prediction": "velocity", "flow": True, "time": lambda t: steps * t, "sigma_range": edges}
     if name not in SCHEDULERS:
         raise ValueError(
-            f"the scheduler {name} is not understood; understood are {', '.join(SCHEDULERS)}. Use one of them with the "
-            "same betas, or wrap the network by hand with scorereg.wrap."
+            f"the scheduler {name} is not supported; supported are {', '.join(SCHEDULERS)}. Use one of them with the "
+            "same betas, or scorereg.wrap."
         )
     prediction = config.prediction_type
     if prediction not in PREDICTIONS or config.get("use_flow_sigmas"):
         raise ValueError(
-            f"{name} with prediction_type={prediction!r} is not understood; understood are {', '.join(PREDICTIONS)}. "
-            "Wrap the network by hand with scorereg.wrap."
+            f"{name} with prediction_type={prediction!r} is not supported; supported are {', '.join(PREDICTIONS)}. "
+            "Use scorereg.wrap."
         )
     if name == "EDMEulerScheduler":
         if prediction == "sample":
@@ -95,23 +95,23 @@ def from_diffusers(
     Args:
         network: A `UNet2DModel` or `UNet1DModel`.
         scheduler: The scheduler that it was trained with.
-        name: For the card and for errors.
-        channels: Channel names; for 1 and 3 channels they are known.
-        card: A card that came with the model.
-        device: Where the network goes.
-        autocast: Run the network in bfloat16 where torch finds that safe.
+        name: Name in the card and in errors.
+        channels: Channel names; by default gray for 1 channel, and r, g, b for 3.
+        card: The model's card, if it has one.
+        device: Device of the network.
+        autocast: Run the network in bfloat16 where torch's autocast does.
 
     Raises:
-        ValueError: If network or scheduler are not understood, or the channels have no names.
+        ValueError: If network or scheduler are not supported, or the channels have no names.
     """
     kind = type(network).__name__
     if kind not in MODELS:
-        raise ValueError(f"{name} holds a {kind}, but understood are {', '.join(MODELS)}. Use scorereg.wrap.")
+        raise ValueError(f"{name} holds a {kind}, but supported are {', '.join(MODELS)}. Use scorereg.wrap.")
     config = network.config
     if config.get("class_embed_type") or config.get("num_class_embeds"):
         raise ValueError(
-            f"{name} is conditioned on a class. Choose one: wrap(functools.partial(unet, class_labels=...), "
-            "channels=..., **scheduler_settings(scheduler)), both from scorereg.priors."
+            f"{name} is conditioned on a class. Choose one: scorereg.wrap(functools.partial(unet, class_labels=...), "
+            "channels=..., **scorereg.priors.scheduler_settings(scheduler))."
         )
     if card is not None and channels not in (None, card.channels):
         raise ValueError(f"channels={channels} contradict the card of {name}, which says {card.channels}.")
@@ -133,12 +133,12 @@ def channel_names(count: int, given: tuple[str, ...] | None, name: str) -> tuple
     """Return the channels' names: those given, or the usual ones of 1 (gray) and 3 (r, g, b) channels.
 
     Raises:
-        ValueError: If the number of names is wrong, or nobody knows them.
+        ValueError: If the number of names is wrong, or no names are given for another number of channels.
     """
     names = given or {1: ("gray",), 3: ("r", "g", "b")}.get(count)
     if names is None:
         raise ValueError(
-            f"{name} has {count} channels and nothing says which. Name them: load_prior(..., channels=('r', 'g', ...))."
+            f"{name} has {count} channels without names. Name them: load_prior(..., channels=('r', 'g', ...))."
         )
     if len(names) != count:
         raise ValueError(f"{name} has {count} channels, but channels={tuple(names)} names {len(names)}.")
@@ -146,7 +146,7 @@ def channel_names(count: int, given: tuple[str, ...] | None, name: str) -> tuple
 
 
 def is_diffusers_folder(folder: Path) -> bool:
-    """Tell a folder of diffusers from scorereg's own, which lies flat, with a card and EDM noise."""
+    """Return whether a folder is diffusers' own, not one of scorereg's: those are flat, with a card and EDM noise."""
     if (folder / MODEL_INDEX).is_file():
         return True
     path = folder / SCHEDULER
@@ -162,34 +162,34 @@ def load_diffusers(
     device: str | torch.device = "cpu",
     autocast: bool = False,
 ) -> WrappedPrior:
-    """Read a folder with `model_index.json` (`unet/` and `scheduler/` in it), or a model's with a scheduler beside it.
+    """Load a pipeline's folder (`model_index.json`, `unet/`, `scheduler/`), or a model's with its scheduler.
 
-    Only JSON and weights are read: no code of the folder runs, and a pickle with code in it is refused.
+    Only JSON and weights are read: no code of the folder runs, and a pickle that names a function is refused.
 
     Args:
-        folder: The folder.
+        folder: The folder. A model's scheduler is in the same folder or in `../scheduler`.
         channels: Channel names; not needed for 1 and 3 channels, or with a card.
-        device: Where the network goes.
-        autocast: Run the network in bfloat16 where torch finds that safe.
+        device: Device of the network.
+        autocast: Run the network in bfloat16 where torch's autocast does.
 
     Raises:
         FileNotFoundError: If a file is missing.
-        ValueError: If a file cannot be read, or is of a kind that is not understood.
+        ValueError: If a file cannot be read, or its class is not supported.
     """
     pipeline = (folder / MODEL_INDEX).is_file()
-    model, plan = (folder / "unet", folder / "scheduler") if pipeline else (folder, folder)
-    if not pipeline and not (plan / SCHEDULER).is_file():
-        plan = folder.parent / "scheduler"  # the model is one part of a pipeline's folder
+    model, noise = (folder / "unet", folder / "scheduler") if pipeline else (folder, folder)
+    if not pipeline and not (noise / SCHEDULER).is_file():
+        noise = folder.parent / "scheduler"  # `folder` is the `unet` of a pipeline
     card = PriorCard.load(folder) if (folder / CARD_FILE).is_file() else None
     network = read_part(model, CONFIG, MODELS)
-    scheduler = read_part(plan, SCHEDULER, SCHEDULERS)
+    scheduler = read_part(noise, SCHEDULER, SCHEDULERS)
     return from_diffusers(
         network, scheduler, name=folder.name, channels=channels, card=card, device=device, autocast=autocast
     )
 
 
-def read_part(folder: Path, config: str, understood: tuple[str, ...]) -> Any:
-    """Make a model or scheduler of its folder; its class must be one of those understood.
+def read_part(folder: Path, config: str, supported: tuple[str, ...]) -> Any:
+    """Load a model or scheduler from its folder; its class must be one of those supported.
 
     Raises:
         FileNotFoundError: If its configuration or weights are missing.
@@ -199,16 +199,16 @@ def read_part(folder: Path, config: str, understood: tuple[str, ...]) -> Any:
 
     settings = _read_json(folder / config)
     name = settings.get("_class_name")
-    if name not in understood:
-        raise ValueError(f"{folder / config} is of a {name}, but understood are {', '.join(understood)}.")
+    if name not in supported:
+        raise ValueError(f"{folder / config} is of a {name}, but supported are {', '.join(supported)}.")
     try:
         if config == SCHEDULER:
             return getattr(diffusers, name).from_config(settings)
-        safe = any(folder.glob("*.safetensors"))  # else a pickle, of which torch reads nothing but tensors
+        safe = any(folder.glob("*.safetensors"))  # else a pickle, from which torch loads only tensors
         return getattr(diffusers, name).from_pretrained(
             folder, local_files_only=True, low_cpu_mem_usage=False, use_safetensors=safe
         )
-    except Exception as error:  # whatever diffusers, safetensors, torch or the unpickler make of a broken file
+    except Exception as error:  # diffusers, safetensors, torch and pickle have no common type of error
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         kind = FileNotFoundError if "no file named" in reason else ValueError
         raise kind(f"{folder} cannot be read as a {name} ({reason}). Copy or download the folder again.") from None
@@ -227,7 +227,7 @@ def _size(sample_size: Any, dimensions: int) -> tuple[int, ...]:
 
 
 class _Autocast(nn.Module):
-    """A network that runs in bfloat16 where torch finds that safe."""
+    """A network under torch's autocast to bfloat16."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()

@@ -15,24 +15,25 @@ __all__ = ["from_denoiser"]
 def from_denoiser(
     denoiser: Any, *, channels: tuple[str, ...] | None = None, device: str | torch.device = "cpu"
 ) -> WrappedPrior:
-    """Make a prior of a denoiser `D(x, sigma)` that takes x with noise of level sigma added, in [-1, 1].
+    """Wrap a denoiser `D(x, sigma)` of data in [-1, 1], where x is data plus noise of level sigma.
 
-    What the object says of itself is used: EDM's `sigma_min`, `sigma_max`, `img_channels` and `img_resolution`, and the
-    table `sigmas` of k-diffusion's `DiscreteSchedule` (Crowson, k_diffusion.external). It is put into evaluation mode.
+    Range and shape are read from the object's attributes: EDM's `sigma_min`, `sigma_max`, `img_channels` and
+    `img_resolution`, and the table `sigmas` of k-diffusion's `DiscreteSchedule` (Crowson, k_diffusion.external). A
+    module is put into evaluation mode.
 
     Args:
-        denoiser: The object; more arguments of its call are bound with `functools.partial` and `wrap`.
-        channels: Channel names; known for EDM's networks of 1 and 3 channels.
-        device: Where it goes, if it is a module.
+        denoiser: The denoiser. For further arguments of its call, use `wrap` with `functools.partial`.
+        channels: Channel names; by default gray or r, g, b for EDM's networks of 1 and 3 channels.
+        device: Device of the denoiser, if it is a module.
 
     Raises:
-        ValueError: If nothing says what the channels are.
+        ValueError: If the channel names are neither given nor known.
     """
     name = type(denoiser).__name__
     count = getattr(denoiser, "img_channels", None)
     if channels is None and count is None:
         raise ValueError(
-            f"nothing says what the channels of {name} are: load_prior(denoiser, channels=('r', 'g', 'b'))."
+            f"the channels of {name} have no names. Give them: load_prior(denoiser, channels=('r', 'g', 'b'))."
         )
     names = channel_names(len(channels or ()) if count is None else count, channels, name)
     if isinstance(denoiser, nn.Module):
@@ -47,6 +48,6 @@ def from_denoiser(
         prediction="denoised",
         channels=names,
         sigma_range=(float(low), float(high)),
-        dtype=torch.float32 if hasattr(denoiser, "use_fp16") else None,  # EDM's casts by itself
+        dtype=torch.float32 if hasattr(denoiser, "use_fp16") else None,  # EDM's networks cast by themselves
         size=() if side is None else (side, side),
     )

@@ -1,15 +1,14 @@
-r"""Text-conditioned latent models (Stable Diffusion's kind) as priors over latents, the setting of DreamFusion.
+r"""Text-conditioned latent diffusion models (Stable Diffusion) as priors over latents, as in DreamFusion.
 
     rgb        b 3 h w, in [0, 1]
-    latent z   b c h/8 w/8, what the prior's space is: the mean of the encoder, shifted and scaled as in training
+    latent z   b c h/8 w/8, the prior's space: the encoder's mean, shifted and scaled as in training
 
-The prior knows nothing of pixels, and its `transform` encodes: `loss(prior.transform(rgb), sigma)`. Autograd goes
-through the encoder, and nothing else. Guidance is classifier-free (Ho and Salimans 2022, arXiv 2207.12598), of scale s:
+`prior.transform` encodes colours: `loss(prior.transform(rgb), sigma)`. Autograd differentiates the encoder and no other
+network. Guidance is classifier-free (Ho and Salimans 2022, arXiv 2207.12598), with scale s:
 
     out = out(z, empty) + s (out(z, prompt) - out(z, empty))
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from scorereg._io import read_json
 from scorereg.priors.adapters.diffusers import MODEL_INDEX, scheduler_settings
 from scorereg.priors.adapters.wrapped import WrappedPrior, wrap
 
@@ -27,14 +27,14 @@ PARTS = ("unet", "scheduler", "vae", "text_encoder", "tokenizer")
 
 
 class Latents(nn.Module):
-    r"""From colours to the latents of a variational autoencoder, and back; differentiable to the colours.
+    r"""Transform of colours to the latents of a variational autoencoder, differentiable to the colours.
 
     $$ z = (\mu(2\,\mathrm{rgb} - 1) - \mathrm{shift}) \cdot \mathrm{scale} $$
 
-    The encoder's mean is taken, not a sample, so that a render has one latent.
+    It uses the encoder's mean instead of a sample, so that the latent is a function of the colours.
 
     Args:
-        vae: diffusers' `AutoencoderKL`; its configuration gives shift and scale.
+        vae: An `AutoencoderKL` of diffusers, whose configuration has shift and scale.
     """
 
     def __init__(self, vae: Any) -> None:
@@ -49,13 +49,13 @@ class Latents(nn.Module):
         return (mean.to(rgb.dtype) - self.shift) * self.scale
 
     def inverse(self, latents: Float[Tensor, "b c hz wz"]) -> Float[Tensor, "b 3 h w"]:
-        """Return colours, about in [0, 1]."""
+        """Return the decoded colours, in [0, 1] up to the decoder's error."""
         out = self.vae.decode((latents / self.scale + self.shift).to(self.vae.dtype)).sample
         return (out.to(latents.dtype) + 1) / 2
 
 
 class _Guided(nn.Module):
-    """A text-conditioned network with both of its texts bound, as a network of z and t alone."""
+    """A text-conditioned network with guidance, its two texts bound, as a function of z and t."""
 
     texts: Tensor
 
@@ -70,7 +70,7 @@ class _Guided(nn.Module):
         if self.guidance == 1:
             return self.unet(z, time, encoder_hidden_states=texts[len(z) :]).sample
         both = self.unet(torch.cat([z, z]), torch.cat([time, time]), encoder_hidden_states=texts).sample
-        empty, prompt = both.float().chunk(2)  # a difference that half precision would lose is multiplied by guidance
+        empty, prompt = both.float().chunk(2)  # guidance multiplies the rounding error of the difference
         return empty + self.guidance * (prompt - empty)
 
 
@@ -82,21 +82,21 @@ def from_text_pipeline(
     negative_prompt: str = "",
     device: str | torch.device = "cpu",
 ) -> WrappedPrior:
-    """Make a prior over latents of a text-to-image pipeline; its `transform` encodes colours.
+    """Make a prior over latents from a text-to-image pipeline; its `transform` encodes colours.
 
     Args:
         pipeline: A `StableDiffusionPipeline`; its networks are put into evaluation mode and moved.
-        prompt: What the images show; encoded once, here.
-        guidance: Scale s of the guidance; 1 is the model of the prompt alone, and DreamFusion uses 100.
-        negative_prompt: In place of the empty text.
-        device: Where the networks go.
+        prompt: Description of the images, encoded once.
+        guidance: Scale s of the guidance. 1 is the model of the prompt alone; DreamFusion uses 100.
+        negative_prompt: Text in place of the empty one.
+        device: Device of the networks.
 
     Raises:
-        ValueError: If there is no prompt, or pipeline or scheduler are not understood.
+        ValueError: If there is no prompt, or pipeline or scheduler are not supported.
     """
     kind = type(pipeline).__name__
     if kind != PIPELINE:
-        raise ValueError(f"a text-conditioned {kind} is not understood; understood is {PIPELINE}.")
+        raise ValueError(f"a text-conditioned {kind} is not supported; supported is {PIPELINE}.")
     if prompt is None:
         raise ValueError(f"a {PIPELINE} needs a text: load_prior(..., prompt='a photo of a chair', guidance=7.5).")
     unet, vae, encoder = (getattr(pipeline, part).to(device).eval() for part in ("unet", "vae", "text_encoder"))
@@ -115,7 +115,7 @@ def from_text_pipeline(
 
 
 def is_text_folder(folder: Path) -> bool:
-    """Tell whether a folder is that of a pipeline with a text encoder."""
+    """Return whether a folder is a pipeline's with a text encoder."""
     index = folder / MODEL_INDEX
     return index.is_file() and "text_encoder" in index.read_text(encoding="utf-8", errors="replace")
 
@@ -123,18 +123,19 @@ def is_text_folder(folder: Path) -> bool:
 def load_text_pipeline(
     folder: Path, *, prompt: str | None, guidance: float | int, negative_prompt: str, device: str | torch.device
 ) -> WrappedPrior:
-    """Read the folder of a `StableDiffusionPipeline`; no code in it runs, and a pickle with code in it is refused.
+    """Load the folder of a `StableDiffusionPipeline`; no code in it runs, and a pickle with code is refused.
 
     Raises:
         ValueError: If it is another pipeline, cannot be read, or there is no prompt.
     """
+    path = folder / MODEL_INDEX
     try:
-        index = json.loads((folder / MODEL_INDEX).read_text(encoding="utf-8"))
+        index = read_json(path, "Copy it again.")
         sources = {index[part][0] for part in PARTS}
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{folder / MODEL_INDEX} lists no text-to-image pipeline ({error}). Copy it again.") from None
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{path} lists no text-to-image pipeline ({error}). Copy it again.") from None
     if index.get("_class_name") != PIPELINE or not sources <= {"diffusers", "transformers"}:
-        raise ValueError(f"{folder / MODEL_INDEX} is of a {index.get('_class_name')}; understood is {PIPELINE}.")
+        raise ValueError(f"{path} is of a {index.get('_class_name')}; supported is {PIPELINE}.")
     try:
         from diffusers import StableDiffusionPipeline
 
@@ -143,7 +144,7 @@ def load_text_pipeline(
         )
     except ImportError:
         raise ValueError("text-conditioned priors need transformers: pip install 'scorereg[text]'.") from None
-    except Exception as error:  # whatever the libraries below make of a broken file
+    except Exception as error:  # the libraries below have no common type of error
         reason = " ".join(str(error).split())[:200]
         raise ValueError(f"{folder} cannot be read as a {PIPELINE} ({reason}). Copy or download it again.") from None
     return from_text_pipeline(

@@ -1,8 +1,8 @@
-"""Checkpoints of `denoising-diffusion-pytorch` as priors: what its `Trainer` saves, of versions from 0.27 on.
+"""Checkpoints of `denoising-diffusion-pytorch` (its `Trainer`, versions 0.27 and later) as priors.
 
-The network's dimensions and the noise table are read from the tensors. What they do not show follows from the version,
-which the file names from 1.0 on, and can be given for the older ones. The model of DiffusioNeRF (Wynn and
-Turmukhambetov 2023, arXiv 2302.12231) is such a file, of version 0.27. No code in a file is ever run.
+Dimensions of the network and the noise table are read from the tensors; other choices follow from the version, which
+files name from 1.0 on. The model of DiffusioNeRF (Wynn and Turmukhambetov 2023, arXiv 2302.12231) is such a file, of
+version 0.27. No code in a file is run.
 """
 
 import dataclasses
@@ -20,20 +20,16 @@ from scorereg.priors.adapters.wrapped import WrappedPrior, wrap
 
 __all__ = ["is_lucidrains", "load_lucidrains"]
 
-CHANNELS = {1: ("grey",), 3: ("r", "g", "b"), 4: ("r", "g", "b", "disparity")}
-HEAD_WIDTH = 32  # the package's default, where no tensor shows it
+CHANNELS = {1: ("gray",), 3: ("r", "g", "b"), 4: ("r", "g", "b", "disparity")}
+HEAD_WIDTH = 32  # the package's default, used if no tensor shows the width
 FIRST_NAMED: tuple[int, ...] = (1, 0)
-NEWEST_UNNAMED: tuple[int, ...] = (
-    0,
-    27,
-    12,
-)  # DiffusioNeRF's; of the versions that files do not name, those from 0.28 on differ
+OLDEST: tuple[int, ...] = (0, 27, 12)  # DiffusioNeRF's; versions from 0.28 to 1.0 are not named in files and differ
 
 Prediction = Literal["epsilon", "sample", "v_prediction"]
 
 
 def is_lucidrains(path: str | os.PathLike[str]) -> bool:
-    """Say whether a file is a checkpoint of `denoising-diffusion-pytorch`; nothing in it is run."""
+    """Return whether a file is a checkpoint of `denoising-diffusion-pytorch`; no code in it is run."""
     try:
         return _state(_read(Path(path))) is not None
     except (ValueError, OSError):
@@ -51,23 +47,23 @@ def load_lucidrains(
     prediction: Prediction | None = None,
     version: str | None = None,
 ) -> WrappedPrior:
-    """Load a checkpoint, with its averaged weights where it has them.
+    """Load a checkpoint, with its averaged weights if it has them.
 
-    A network that is conditioned on its own last estimate is given none, as in half of its training steps.
+    A self-conditioned network gets no estimate as input, as in half of its training steps.
 
     Args:
         path: The file, such as `model-10.pt`.
-        device: Where the weights go.
-        channels: Channel names, in order. If not given: grey; r, g, b; or r, g, b, disparity, as in DiffusioNeRF.
-        size: Spatial shape of a training patch, which no file says; that of DiffusioNeRF's model was (48, 48).
-        d_min: Depth at which disparity is 1, in metres, where there is disparity; if not given, DiffusioNeRF's 0.2.
-        data_range: What the data were scaled to in training; (0, 1) for `auto_normalize=False`.
-        prediction: What the network predicts, if not what the file's loss weights say.
-        version: Version of the package that wrote the file, for files older than 1.0, which do not say. If not given,
-            0.27.12, whose network is DiffusioNeRF's; from 0.28 on attention was another.
+        device: Device of the weights.
+        channels: Channel names, in order. Default by their number: gray; r, g, b; r, g, b, disparity (DiffusioNeRF).
+        size: Spatial shape of a training patch, which the file does not have; DiffusioNeRF's model has (48, 48).
+        d_min: Depth at which disparity is 1, in metres, if there is disparity; by default DiffusioNeRF's 0.2.
+        data_range: Range of the data in training; (0, 1) for `auto_normalize=False`.
+        prediction: Prediction target; by default the one that the file's loss weights imply.
+        version: Version of the package that wrote the file, for files older than 1.0, which do not name it. Default
+            0.27.12, the version of DiffusioNeRF; attention differs from 0.28 on.
 
     Raises:
-        OSError: If the file is not there.
+        OSError: If there is no such file.
         ValueError: If it holds code, is no checkpoint of a `GaussianDiffusion` with a `Unet`, or has other channels.
     """
     path = Path(path)
@@ -85,13 +81,13 @@ def load_lucidrains(
     except (KeyError, IndexError, RuntimeError) as error:
         line = (str(error).strip().splitlines() or [""])[-1].strip()[:160]
         raise ValueError(
-            f"{path} holds a network that is not understood ({type(error).__name__}: {line}). What is: the Unet for "
+            f"{path} holds a network that is not supported ({type(error).__name__}: {line}). Supported is the Unet for "
             "images, without learned Fourier features. Wrap another one with scorereg.wrap."
         ) from None
     prior = wrap(
         network.eval().requires_grad_(False).to(device),
         prediction=prediction or _prediction(state),
-        betas=state["betas"].double(),  # float32 keeps more digits of these than of their products
+        betas=state["betas"].double(),  # the file's float32 products have fewer digits
         channels=names,
         data_range=data_range,
         size=tuple(size),
@@ -113,20 +109,20 @@ def _read(path: Path) -> Mapping[str, Any]:
         raise FileNotFoundError(f"{path} is no file. Name a checkpoint, such as model-10.pt.")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch and pickle have no common error for code, or for a damaged file
+    except Exception as error:  # torch and pickle have no common type of error
         code = re.search(r"GLOBAL (\S+)", str(error))
         line = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
-        if code or line.startswith("Weights only"):  # torch's advice is how to run it nevertheless
+        if code or line.startswith("Weights only"):  # replaces torch's advice on how to run the code
             line = f"it names {code[1]}" if code else "a pickle that torch refuses"
         raise ValueError(
-            f"{path} is no readable checkpoint, or holds code, which is not run ({line}). Save it anew as tensors, "
+            f"{path} is no readable checkpoint, or holds code, which is not run ({line}). Save it again as tensors, "
             "numbers and text only."
         ) from None
     return content if isinstance(content, Mapping) else {}
 
 
 def _state(content: Mapping[str, Any]) -> dict[str, Tensor] | None:
-    """The diffusion's tensors by name, of the averaged weights if there are any; None for files of another kind."""
+    """Tensors of the diffusion by name, with averaged weights if there are any; None for files of another kind."""
     averaged, plain = content.get("ema"), content.get("model")
     if isinstance(averaged, Mapping):
         start = "ema_model."
@@ -141,24 +137,24 @@ def _complete(state: Mapping[str, Any]) -> bool:
 
 
 def _channels(weights: Mapping[str, Tensor], given: tuple[str, ...] | None, path: Path) -> tuple[str, ...]:
-    """Names of the data's channels; there may be twice as many in (self-conditioning) or out (learned variance)."""
+    """Channel names; the network may have twice as many inputs (self-conditioning) or outputs (learned variance)."""
     inputs, outputs = weights["init_conv.weight"].shape[1], weights["final_conv.weight"].shape[0]
     count = len(given) if given else min(inputs, outputs)
     if inputs not in (count, 2 * count) or outputs not in (count, 2 * count):
         raise ValueError(
-            f"{path} holds a network of {inputs} channels in and {outputs} out, but {count} were named. Name those of "
-            "the data: channels=(...)."
+            f"{path} holds a network with {inputs} channels in and {outputs} out, but {count} were named. Name those "
+            "of the data: channels=(...)."
         )
     names = given or CHANNELS.get(count)
     if names is None:
-        raise ValueError(f"{path} has {count} channels and does not say which. Name them: channels=(...).")
+        raise ValueError(f"{path} has {count} channels without names. Name them: channels=(...).")
     return tuple(names)
 
 
 def _prediction(state: Mapping[str, Tensor]) -> Prediction:
-    """Told by the weights of the loss: with r the ratio of signal to noise 1, r or r / (r + 1), where r is below 1.
+    """Prediction target, from the loss weights of the file: 1, r or r / (r + 1) with r the signal-to-noise ratio.
 
-    Files without these are of a time when noise was predicted unless asked otherwise.
+    Compared at r = 0.5, where they differ. Files without loss weights are of versions whose default is the noise.
     """
     if "loss_weight" not in state:
         return "epsilon"
@@ -175,7 +171,7 @@ def _numbers(version: Any) -> tuple[int, ...]:
 
 def _network(weights: dict[str, Tensor], version: tuple[int, ...]) -> tuple[Unet, dict[str, Any]]:
     """The network with its weights, and its dimensions for the card."""
-    outside = any(".fn.fn." in name for name in weights)  # attention's norm lay outside of it, until 1.8
+    outside = any(".fn.fn." in name for name in weights)  # until 1.8 the norm of attention was a module around it
     weights = {name.replace(".fn.fn.", ".").replace(".fn.norm.", ".norm."): value for name, value in weights.items()}
     stages = len({name.split(".")[1] for name in weights if name.startswith("downs.")})
     widths = [weights[f"downs.{i}.0.block1.proj.weight"].shape[1] for i in range(stages)]
@@ -205,18 +201,18 @@ def _attention(weights: Mapping[str, Tensor], name: str) -> AttentionShape:
 
 
 def _style(weights: Mapping[str, Tensor], outside: bool, version: tuple[int, ...]) -> Style:
-    """Told by the tensors where they differ, and by the version where only the computation does."""
+    """Choices of the network: from the tensors where they differ, else from the version."""
     grouped = "mid_block1.block1.norm.weight" in weights
     unshuffled = "downs.0.3.weight" not in weights
     if not outside:
-        return Style(centred=False, averaged=False, standardised=False, grouped=grouped, unshuffled=unshuffled)
-    by = version or (FIRST_NAMED if unshuffled else NEWEST_UNNAMED)
-    standardised = (0, 27, 3) <= by < (1, 7, 2)
+        return Style(centered=False, averaged=False, standardized=False, grouped=grouped, unshuffled=unshuffled)
+    by = version or (FIRST_NAMED if unshuffled else OLDEST)
+    standardized = (0, 27, 3) <= by < (1, 7, 2)
     return Style(
-        centred=by < (1, 7),
+        centered=by < (1, 7),
         averaged=by < (1, 7, 4),
-        standardised=standardised,
+        standardized=standardized,
         grouped=grouped,
         unshuffled=unshuffled,
-        cosine=None if by >= (0, 28) else 10.0 if standardised else 16.0,
+        cosine=None if by >= (0, 28) else 10.0 if standardized else 16.0,
     )

@@ -1,7 +1,7 @@
-"""The U-Net of `denoising-diffusion-pytorch`, in every form that its checkpoints come in; for inference only.
+"""The U-Net of `denoising-diffusion-pytorch` in the variants of its versions, for inference.
 
-Its parameters have the package's names, so that a checkpoint's tensors fit as they are. What the tensors do not show is
-in `Style`. Sources of the parts: Ho et al. 2020 (U-Net and sinusoidal time), Salimans and Ho 2022, Shen et al. 2018
+Parameters have the package's names, so that a checkpoint's tensors load unchanged; `Style` holds the choices that the
+tensors do not show. Sources: Ho et al. 2020 (U-Net and sinusoidal time), Salimans and Ho 2022, Shen et al. 2018
 (linear attention), Qiao et al. 2019 (standardised weights), Zhang and Sennrich 2019 (RMS norm).
 """
 
@@ -21,7 +21,7 @@ GROUPS = 8
 
 @dataclass(frozen=True)
 class AttentionShape:
-    """Shape of one attention: full or linear, number and width of heads, learned keys and values."""
+    """Shape of one attention block: full or linear, number and width of heads, learned keys and values."""
 
     full: bool
     heads: int
@@ -31,35 +31,35 @@ class AttentionShape:
 
 @dataclass(frozen=True)
 class Style:
-    """What changed between versions.
+    """Choices that differ between versions of the package.
 
     Args:
-        centred: Attention normalises by mean and variance, not by the RMS alone.
+        centered: Attention normalises by mean and variance instead of RMS.
         averaged: Linear attention divides its values by the number of pixels.
-        standardised: Weights of the 3x3 convolutions are brought to mean 0 and variance 1.
-        grouped: Blocks normalise in groups, not by the RMS over channels.
-        unshuffled: Resolution is halved by folding pixels into channels, not by a strided convolution.
-        cosine: Factor of the cosine similarity of full attention; None where it is the scaled product.
+        standardized: Weights of the 3x3 convolutions are normalised to mean 0 and variance 1.
+        grouped: Blocks use group norm instead of RMS norm over channels.
+        unshuffled: Resolution is halved by pixel unshuffle instead of a strided convolution.
+        cosine: Factor of the cosine similarity in full attention; None for scaled dot products.
     """
 
-    centred: bool
+    centered: bool
     averaged: bool
-    standardised: bool
+    standardized: bool
     grouped: bool
     unshuffled: bool
     cosine: float | None = None
 
 
 class Unet(nn.Module):
-    """A U-Net that is called with noised samples and timesteps.
+    """A U-Net, called with noised samples and timesteps.
 
     Args:
-        inputs: Channels in; twice the data's where the network is conditioned on its own last estimate.
-        outputs: Channels out.
-        widths: Of the first convolution and then of each stage.
-        time: Width of the sinusoids, and of the time's layers.
-        attention: One for each stage, and the middle one.
-        style: The version's choices.
+        inputs: Input channels; twice the data's for a self-conditioned network.
+        outputs: Output channels.
+        widths: Channels of the first convolution, then of each stage.
+        time: Width of the sinusoidal embedding, and of the layers after it.
+        attention: Shapes of the attention blocks: one per stage, then the middle one.
+        style: Choices of the version.
     """
 
     def __init__(
@@ -107,10 +107,10 @@ class Unet(nn.Module):
         self.final_conv = nn.Conv2d(first, outputs, 1)
 
     def forward(self, x: Float[Tensor, "b c h w"], time: Tensor) -> Float[Tensor, "b d h w"]:
-        """Return the prediction; a network that is conditioned on its own estimate gets none, which is 0.
+        """Return the prediction; the estimate that a self-conditioned network takes is 0.
 
         Raises:
-            ValueError: If the sides cannot be halved as often as the network does.
+            ValueError: If a side is no multiple of the network's stride.
         """
         stride = 2 ** (len(self.downs) - 1)
         if x.shape[2] % stride or x.shape[3] % stride:
@@ -164,12 +164,12 @@ class _Block(nn.Module):
     def __init__(self, inside: int, outside: int, style: Style) -> None:
         super().__init__()
         self.proj = nn.Conv2d(inside, outside, 3, padding=1)
-        self.norm = nn.GroupNorm(GROUPS, outside) if style.grouped else _Norm(outside, centred=False)
-        self.standardised = style.standardised
+        self.norm = nn.GroupNorm(GROUPS, outside) if style.grouped else _Norm(outside, centered=False)
+        self.standardized = style.standardized
 
     def forward(self, x: Tensor, scale: Tensor | float = 0.0, shift: Tensor | float = 0.0) -> Tensor:
         weight = self.proj.weight
-        if self.standardised:
+        if self.standardized:
             variance, mean = torch.var_mean(weight, dim=(1, 2, 3), correction=0, keepdim=True)
             weight = (weight - mean) * (variance + 1e-5).rsqrt()
         x = self.norm(functional.conv2d(x, weight, self.proj.bias, padding=1))
@@ -177,33 +177,33 @@ class _Block(nn.Module):
 
 
 class _Norm(nn.Module):
-    """Over the channels of each pixel."""
+    """Layer norm or RMS norm over the channels of each pixel."""
 
-    def __init__(self, width: int, *, centred: bool) -> None:
+    def __init__(self, width: int, *, centered: bool) -> None:
         super().__init__()
         self.g = nn.Parameter(torch.ones(1, width, 1, 1))
-        self.centred = centred
+        self.centered = centered
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.centred:
+        if self.centered:
             variance, mean = torch.var_mean(x, dim=1, correction=0, keepdim=True)
             return (x - mean) * (variance + 1e-5).rsqrt() * self.g
         return functional.normalize(x, dim=1) * self.g * x.shape[1] ** 0.5
 
 
 class _Attention(nn.Module):
-    """What full and linear attention share: norm, projections, learned keys and values."""
+    """Full or linear attention between pixels, with optional learned keys and values."""
 
     def __init__(self, width: int, kind: AttentionShape, style: Style) -> None:
         super().__init__()
         self.kind, self.style = kind, style
         inside = kind.heads * kind.width
-        self.norm = _Norm(width, centred=style.centred)
+        self.norm = _Norm(width, centered=style.centered)
         self.to_qkv = nn.Conv2d(width, 3 * inside, 1, bias=False)
         if kind.full:
             self.to_out = nn.Conv2d(inside, width, 1)
         else:
-            self.to_out = nn.Sequential(nn.Conv2d(inside, width, 1), _Norm(width, centred=style.centred))
+            self.to_out = nn.Sequential(nn.Conv2d(inside, width, 1), _Norm(width, centered=style.centered))
         if kind.memory:
             tail = (kind.memory, kind.width) if kind.full else (kind.width, kind.memory)
             self.mem_kv = nn.Parameter(torch.zeros(2, kind.heads, *tail))
@@ -223,7 +223,7 @@ class _Attention(nn.Module):
     def _full(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         if self.style.cosine is None:
             return functional.scaled_dot_product_attention(q, k, v)
-        q, k = (functional.normalize(part, dim=2) for part in (q, k))  # over the pixels, as these versions do it
+        q, k = (functional.normalize(part, dim=2) for part in (q, k))  # over the pixels, as in these versions
         return functional.scaled_dot_product_attention(q, k, v, scale=self.style.cosine)
 
 

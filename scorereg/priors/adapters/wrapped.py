@@ -1,4 +1,4 @@
-"""Any network as a prior: `wrap` says in its arguments what the network predicts and how its input was noised."""
+"""`wrap`: any network as a prior, given its prediction target and how its input was noised."""
 
 import math
 from collections.abc import Callable
@@ -37,45 +37,45 @@ def wrap(
 ) -> "WrappedPrior":
     """Make a prior of any callable `network(z, t)`.
 
-    Prior space is [-1, 1]; the network's data, and with them its noise levels, are scaled to `data_range`. The noise is
-    described by at most one of `betas`, `alphas_cumprod`, `sigmas`, `flow` and `sigma_data`; with none of them the
-    network is fed x as it is (variance exploding, continuous levels), which is what a denoiser `D(x, sigma)` wants.
+    Prior space is [-1, 1]; data and noise levels are converted to the network's units by `data_range`. Give at most one
+    of `betas`, `alphas_cumprod`, `sigmas`, `flow` and `sigma_data`. Without any, z = x (variance exploding with
+    continuous levels), as for a denoiser `D(x, sigma)`.
 
     Args:
-        network: Called as `network(z, t)`, z of shape (b, c, *space), t of shape (b,). A module should be in evaluation
-            mode. It may return an object with `.sample`, or a tuple of which the first counts; twice the channels are
-            a mean and a learned variance, which is dropped. More arguments: `functools.partial(network, label=...)`.
-        prediction: What it returns: `"epsilon"` (the noise n), `"sample"` or `"denoised"` (x_0), `"v_prediction"`
-            (a n - b x_0), `"velocity"` (n - x_0, so dz/dt of a flow), `"score"` (the gradient of log p at z, -n / b),
-            or `"edm"` (the F inside EDM's preconditioning, of which D = c_skip x + c_out F).
+        network: Called as `network(z, t)`, with z of shape (b, c, *space) and t of shape (b,). A module should be in
+            evaluation mode. Of an object with `.sample`, that is used; of a tuple, the first item; of twice the
+            channels (mean and learned variance), the first half. Bind more arguments with `functools.partial`.
+        prediction: Output of the network: `"epsilon"` (the noise n), `"sample"` or `"denoised"` (x_0), `"v_prediction"`
+            (a n - b x_0), `"velocity"` (n - x_0 = dz/dt of a flow), `"score"` (gradient of log p at z, -n / b), or
+            `"edm"` (F of EDM's preconditioning, D = c_skip x + c_out F).
         channels: Channel names, in order.
-        betas: Variance preserving: the variances that the steps add.
-        alphas_cumprod: Variance preserving: their products; `z = sqrt(abar) x_0 + sqrt(1 - abar) n`.
+        betas: Variance preserving: variances that the steps add.
+        alphas_cumprod: Variance preserving: cumulative products of 1 - beta; `z = sqrt(abar) x_0 + sqrt(1 - abar) n`.
         sigmas: Variance exploding, with a table: `z = x_0 + sigma n`.
-        flow: Flow matching: `z = (1 - t) x_0 + t n`. For the other direction of time give
+        flow: Flow matching: `z = (1 - t) x_0 + t n`. For the opposite direction of time, pass
             `lambda z, t: -network(z, 1 - t)`.
         sigma_data: EDM: `z = (x_0 + sigma n) / sqrt(sigma^2 + sigma_data^2)`.
-        time: What the network is told: `"index"` into the table, between two entries linear in log sigma;
-            `"fraction"`, index / (entries - 1), or t of a flow; `"sigma"` in the network's units; or a function of the
-            index (with a table), of t (flow) or of sigma. By default the index, t, ln(sigma) / 4 for EDM, or sigma.
-            Numbers are float32, as an index is not exact in half precision; a network that looks up whole ones needs
+        time: The network's t: `"index"` into the table, linear in log sigma between entries; `"fraction"`, which is
+            index / (entries - 1), or t of a flow; `"sigma"` in the network's units; or a function of the index (with a
+            table), of t (flow) or of sigma. By default the index, t, ln(sigma) / 4 for EDM, or sigma. In float32, as
+            half precision cannot hold an index; for a network that needs integers pass
             `lambda z, t: network(z, t.round().long())`.
-        data_range: Smallest and largest value of the network's data, -1 and 1 in prior space.
-        sigma_range: Levels that the network knows, in its own units, where no table says so.
-        outside: `"error"`, or `"clamp"`: below the range the score of its lower end is used, as the density hardly
-            changes any more; above it the denoised patch of the upper end.
-        dtype: What z is cast to; by default the dtype of the network's parameters, and of x where it has none. All
-            else is computed in float32, or float64 for float64 x.
+        data_range: Values of the network's data that are -1 and 1 in prior space.
+        sigma_range: Smallest and largest level in the network's units, if there is no table.
+        outside: Levels outside the range: `"error"`, or `"clamp"`, which uses the score of the smallest level below the
+            range (the density hardly changes there) and the denoised patch of the largest level above it.
+        dtype: Dtype of z; by default that of the network's parameters, or of x without parameters. Everything else
+            is computed in float32, or float64 for float64 x.
         size: Spatial shape of a training patch, for the card.
-        card: A card, in place of the one that is made of these arguments.
+        card: Card to use instead of one made from these arguments.
 
     Raises:
-        ValueError: If an argument is unknown or contradicts another; `denoise` raises it for a patch of other channels,
-            a level outside the range, or a network that returns another shape.
+        ValueError: If an argument is unknown or contradicts another. `denoise` raises it for a patch of other channels,
+            a level outside the range, or an output of another shape.
 
     Example:
         >>> import torch
-        >>> from scorereg.priors import wrap
+        >>> from scorereg import wrap
         >>> prior = wrap(lambda z, t: z, prediction="epsilon", alphas_cumprod=[0.9, 0.5, 0.1], channels=("gray",))
         >>> round(prior.denoise(torch.ones(1, 1, 2, 2), torch.tensor([1.0]))[0, 0, 0, 0].item(), 5)  # 1 - sqrt(0.5)
         0.29289
@@ -108,7 +108,7 @@ def wrap(
 
 
 class WrappedPrior(nn.Module):
-    """A foreign network as a prior; `wrap` makes one. Its tables stay float64 and on the CPU wherever it moves."""
+    """Prior around a network of another library, made by `wrap`. Its tables stay float64 and on the CPU."""
 
     def __init__(
         self,
@@ -130,7 +130,7 @@ class WrappedPrior(nn.Module):
         self.clamp = clamp
         self.dtype = dtype
         self.card = card
-        self.transform: Any = None  # brings renders into the prior's space, where that is none of pixels
+        self.transform: Any = None  # renders to the prior's space, for a latent model
 
     @property
     def channels(self) -> tuple[str, ...]:
@@ -142,23 +142,23 @@ class WrappedPrior(nn.Module):
         """Return the posterior mean of the clean patch, without an autograd graph.
 
         Raises:
-            ValueError: If channels or noise levels are not the network's, or it returns another shape.
+            ValueError: If channels or noise levels are not the network's, or its output has another shape.
         """
         return (x - self.residual(x, sigma)).to(x.dtype)
 
     @torch.no_grad()
     def residual(self, x: Float[Tensor, "b c *space"], sigma: Float[Tensor, " b"]) -> Float[Tensor, "b c *space"]:
-        """Return `x - denoise(x, sigma)` before it is rounded; `score` uses it, and keeps its digits at small sigma."""
+        """Return `x - denoise(x, sigma)` without cancellation, for `score` at small sigma."""
         check_patch(self, x, sigma)
-        asked = sigma.detach().to("cpu", torch.float64) * self.unit
-        level = self.noise.inside(asked, clamp=self.clamp, unit=self.unit)
+        wanted = sigma.detach().to("cpu", torch.float64) * self.unit
+        level = self.noise.inside(wanted, clamp=self.clamp, unit=self.unit)
         p, q = residual_coefficients(self.prediction, level, self.noise)
-        share = (asked / level).clamp(max=1).square() / self.unit  # below the range: the score of its lower end
+        share = (wanted / level).clamp(max=1).square() / self.unit  # below the range: the score of its lower end
         kind = torch.promote_types(x.dtype, torch.float32)
         factors = torch.stack([self.noise.scale(level), p * share, q * share]).to(x.device, kind)
         a, p, q = factors.reshape(3, -1, *[1] * (x.ndim - 1))
         noised = self.middle + self.unit * x.to(kind)
-        return p * noised + q * self._ask(a * noised, self._time(level))
+        return p * noised + q * self._predict(a * noised, self._time(level))
 
     def __repr__(self) -> str:
         return f"WrappedPrior({self.card.summary()}, prediction={self.prediction})"
@@ -173,9 +173,9 @@ class WrappedPrior(nn.Module):
             return at / self.noise.last
         return level.log() / 4 if self.time is None and self.noise.family == "edm" else at
 
-    def _ask(self, z: Tensor, time: Any) -> Tensor:
+    def _predict(self, z: Tensor, time: Any) -> Tensor:
         kind = self.dtype
-        module = getattr(self.network, "func", self.network)  # what functools.partial holds
+        module = getattr(self.network, "func", self.network)  # the network inside a functools.partial
         if kind is None and isinstance(module, nn.Module):
             kind = next((value.dtype for value in module.parameters() if value.is_floating_point()), None)
         kind = kind or z.dtype
