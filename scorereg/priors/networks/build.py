@@ -29,7 +29,11 @@ _SIZES_ND: dict[int, dict[str, dict[str, Any]]] = {
 
 
 def network_settings(size: str, dimensions: int = 2) -> dict[str, Any]:
-    """Return the arguments of a named network, `patchify` among them: side of the block that it sees as one pixel.
+    """Return the sizes of a named network, with `patchify`: side in pixels of the blocks that are folded into channels.
+
+    Args:
+        size: tiny, small or base.
+        dimensions: Spatial dimensions: 1, 2 or 3.
 
     Raises:
         ValueError: If there is no such name.
@@ -50,19 +54,19 @@ def build_network(
 ) -> nn.Module:
     """Return an untrained network of a named size: `UNet2DModel` in two dimensions, else `UNetND`.
 
-    Where `patchify` is more than 1, blocks of that side are seen as one pixel with more channels (`NetworkPrior` folds
-    and unfolds them): on a CPU a patch then costs a third of what a network of equal size on single pixels takes.
+    With `patchify` above 1, `NetworkPrior` folds blocks of that side into channels: on a CPU a patch then takes a third
+    of the time of an equally large network on single pixels.
 
     Args:
         size: tiny, small or base.
-        patch: Spatial shape of a patch, or the side of a square one, in pixels; each must halve evenly once for each
-            level but the first.
+        patch: Spatial shape of a patch, or the side of a square one, in pixels: multiples of `patchify` times 2 for
+            each level but the first.
         channels: Number of channels in and out.
-        patchify: In place of the size's own.
-        conditional: It is also told which values are known, in as many channels again; in two dimensions.
+        patchify: Side of the folded blocks; by default that of the size.
+        conditional: Take the mask of known values in as many further input channels; in two dimensions only.
 
     Raises:
-        ValueError: If the size is unknown, or the patch does not halve that often.
+        ValueError: If the size is unknown, or the patch has another shape.
     """
     shape = (patch, patch) if isinstance(patch, int) else patch
     settings = network_settings(size, len(shape))
@@ -92,7 +96,10 @@ def build_network(
         attention_head_dim=32,
         **settings,
     )
-    for name in ("conv_out.weight", "conv_out.bias"):  # the untrained prior is then the best pixel-wise linear denoiser
+    for name in (
+        "conv_out.weight",
+        "conv_out.bias",
+    ):  # so that the untrained prior is the optimal linear denoiser of single pixels
         nn.init.zeros_(network.get_parameter(name))
-    # Convolutions are faster so, on CPUs too; torch's overloads lack this one.
+    # The faster layout for convolutions, on CPUs too; torch's type hints lack this overload.
     return network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]

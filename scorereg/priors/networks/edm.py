@@ -1,11 +1,11 @@
-r"""A diffusion prior over patches of one, two or three dimensions: a U-Net, preconditioned as in EDM.
+r"""`NetworkPrior`: a U-Net with the preconditioning of EDM, for patches of one, two or three dimensions.
 
     D(x, sigma) = c_skip x + c_out F(c_in x, ln(sigma) / 4),     with s = sigma_data:
     c_skip = s^2 / (sigma^2 + s^2),   c_out = sigma s / sqrt(sigma^2 + s^2),   c_in = 1 / sqrt(sigma^2 + s^2)
 
 Source: Karras et al. 2022, "Elucidating the Design Space of Diffusion-Based Generative Models", eq. 7 and table 1.
-On disk a prior is a folder with `card.json` beside the weights; one of two dimensions is read by diffusers'
-`UNet2DModel.from_pretrained`, for the others diffusers has no such network and `unet_nd.UNetND` stands in.
+On disk a prior is a folder with weights and `card.json`. diffusers' `UNet2DModel.from_pretrained` reads it for two
+dimensions; for one and three, where diffusers has no unconditional U-Net, the network is a `UNetND`.
 """
 
 from pathlib import Path
@@ -23,13 +23,13 @@ __all__ = ["NetworkPrior"]
 
 
 class NetworkPrior(nn.Module):
-    """A trained U-Net as a prior: `denoise` for users, `forward` for training.
+    """A trained U-Net as a prior: `denoise` for inference, `forward` for training.
 
     Args:
-        network: Called as `network(x, c_noise, return_dict=False)[0]`; diffusers' `UNet2DModel` and `UNetND` are such.
-        card: What the network was trained for.
-        autocast: Run the network in bfloat16 (or the half precision that is given) where torch finds that safe; the
-            preconditioning stays in float32.
+        network: Called as `network(x, c_noise, return_dict=False)[0]`, such as diffusers' `UNet2DModel` and `UNetND`.
+        card: Channels, patch size and noise range of the training.
+        autocast: Run the network under torch's autocast, in bfloat16 or the dtype given; the preconditioning stays in
+            float32.
     """
 
     def __init__(self, network: nn.Module, card: PriorCard, *, autocast: bool | torch.dtype = False) -> None:
@@ -48,17 +48,17 @@ class NetworkPrior(nn.Module):
     def forward(
         self, x: Float[Tensor, "b c *space"], sigma: Float[Tensor, " b"], known: Bool[Tensor, "..."] | None = None
     ) -> Float[Tensor, "b c *space"]:
-        """Denoise, differentiable to `x` and to the weights; nothing is checked."""
+        """Denoise without checks, differentiable to `x` and to the weights."""
         x, level = x.to(torch.float32), _each(sigma, x)
         scale = (level.square() + SIGMA_DATA**2).rsqrt()
-        out = self._ask(x, scale, sigma, known)
+        out = self._predict(x, scale, sigma, known)
         denoised = (SIGMA_DATA * scale).square() * x + level * SIGMA_DATA * scale * out
         return denoised if known is None else torch.where(known, x, denoised)
 
-    def _ask(self, x: Tensor, scale: Tensor | float, sigma: Tensor, known: Tensor | None) -> Tensor:
-        """F of the patches as the network is fed them, to the scale of their noise.
+    def _predict(self, x: Tensor, scale: Tensor | float, sigma: Tensor, known: Tensor | None) -> Tensor:
+        """F(c_in x, ln(sigma) / 4), with c_in = `scale`.
 
-        What is known has no noise, so its scale is that of sigma = 0; where it is, further channels tell.
+        Known values have no noise, so their c_in is that of sigma = 0; their mask is passed in further channels.
         """
         z = x * scale
         if self.conditional:
@@ -77,13 +77,13 @@ class NetworkPrior(nn.Module):
         """Return the posterior mean of the clean patch, without an autograd graph.
 
         Args:
-            x: Noised patches in prior space, of the card's channels and size.
+            x: Noised patches in prior space, with the card's channels and size.
             sigma: Noise level of each patch, within the card's range.
             known: For a conditional prior: True at values of `x` that have no noise, broadcastable to `x`.
 
         Raises:
-            ValueError: If channels, size, or noise levels contradict the card, or the prior is not conditional and
-                there is a mask.
+            ValueError: If channels, size or noise levels contradict the card, or there is a mask and the prior is not
+                conditional.
         """
         self._check(x, sigma, known)
         return self(x, sigma, known).to(x.dtype)
@@ -92,24 +92,24 @@ class NetworkPrior(nn.Module):
     def residual(
         self, x: Float[Tensor, "b c *space"], sigma: Float[Tensor, " b"], known: Bool[Tensor, "..."] | None = None
     ) -> Float[Tensor, "b c *space"]:
-        """Return `x - denoise(x, sigma)` without forming D, next to which x would lose its last digits.
+        """Return `x - denoise(x, sigma)` without the cancellation in x - D.
 
             x - D = c (c x - s F),     c = sigma / sqrt(sigma^2 + s^2)
 
         Raises:
-            ValueError: As `denoise` does.
+            ValueError: As for `denoise`.
         """
         low, high = self._check(x, sigma, known)
-        # One level for all, the usual case, stays a number: beside a small network each operation on a tensor shows.
+        # A level shared by all patches stays a number: with a small network every tensor operation takes visible time.
         level = low if low == high else _each(sigma, x)
         scale = (level * level + SIGMA_DATA**2) ** -0.5
         single, share = x.to(torch.float32), level * scale
-        out = self._ask(single, scale, sigma, known)
+        out = self._predict(single, scale, sigma, known)
         removed = share * torch.sub(share * single, out, alpha=SIGMA_DATA)
         return (removed if known is None else removed * ~known).to(x.dtype)
 
     def _check(self, x: Tensor, sigma: Tensor, known: Tensor | None) -> tuple[float, float]:
-        """Refuse what contradicts the card; smallest and largest sigma."""
+        """Check the arguments against the card; return the smallest and largest sigma."""
         check_known(self, known)
         low, high = check_patch(self, x, sigma)
         card = self.card
@@ -129,11 +129,11 @@ class NetworkPrior(nn.Module):
         return f"NetworkPrior({self.card.summary()}{', conditional' if self.conditional else ''})"
 
     def save_pretrained(self, folder: str | Path, *, half: bool = True) -> None:
-        """Write weights, their configuration and card; each file is renamed into place when complete.
+        """Write weights, configuration and card; each file is renamed into place when complete.
 
         Args:
-            folder: Made where it is not there yet.
-            half: Store the weights in half precision, which halves the file; they are read back as float32.
+            folder: Created if it does not exist.
+            half: Store the weights in half precision, which halves the file; they are loaded as float32.
 
         Raises:
             OSError: If the folder cannot be written.
@@ -142,10 +142,15 @@ class NetworkPrior(nn.Module):
 
     @classmethod
     def load(cls, folder: str | Path, *, device: str | torch.device = "cpu", autocast: bool = False) -> "NetworkPrior":
-        """Read a prior that `save_pretrained` wrote; weights become float32, in evaluation mode, without gradients.
+        """Load a prior that `save_pretrained` wrote: float32 weights without gradients, in evaluation mode.
+
+        Args:
+            folder: The prior's folder.
+            device: Device of the weights.
+            autocast: As for `NetworkPrior`.
 
         Raises:
-            FileNotFoundError: If the folder, its card, configuration or weights are not there.
+            FileNotFoundError: If the folder, its card, configuration or weights are missing.
             ValueError: If one of them cannot be read, or they contradict each other.
         """
         folder = Path(folder)
@@ -170,28 +175,29 @@ class NetworkPrior(nn.Module):
 
 
 def _each(sigma: Tensor, x: Tensor) -> Tensor:
-    """One level a sample, to be multiplied with the samples."""
+    """Levels of the samples, broadcastable to the samples."""
     return sigma.reshape(-1, *[1] * (x.ndim - 1)).to(torch.float32)
 
 
 def _fold(x: Tensor, side: int) -> Tensor:
-    """Blocks of `side` pixels a side as one pixel with more channels, in the order of torch's `pixel_unshuffle`."""
+    """Fold blocks of `side` pixels per axis into channels, in the order of torch's `pixel_unshuffle`."""
     if side > 1:
-        blocks = " ".join(f"({axis} {axis}f)" for axis in _axes(x))
-        inside = " ".join(f"{axis}f" for axis in _axes(x))
-        pattern = f"b c {blocks} -> b (c {inside}) {' '.join(_axes(x))}"
-        x = rearrange(x, pattern, **{f"{axis}f": side for axis in _axes(x)})
+        pixels, folded, sides = _patterns(x, side)
+        x = rearrange(x, f"{pixels} -> {folded}", **sides)
     return x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 else x
 
 
 def _unfold(x: Tensor, side: int) -> Tensor:
+    """Undo `_fold`."""
     if side == 1:
         return x
-    blocks = " ".join(f"({axis} {axis}f)" for axis in _axes(x))
-    inside = " ".join(f"{axis}f" for axis in _axes(x))
-    pattern = f"b (c {inside}) {' '.join(_axes(x))} -> b c {blocks}"
-    return rearrange(x, pattern, **{f"{axis}f": side for axis in _axes(x)})
+    pixels, folded, sides = _patterns(x, side)
+    return rearrange(x, f"{folded} -> {pixels}", **sides)
 
 
-def _axes(x: Tensor) -> str:
-    return "xyz"[: x.ndim - 2]
+def _patterns(x: Tensor, side: int) -> tuple[str, str, dict[str, int]]:
+    """Einops patterns of patches, in 2D `b c (x xf) (y yf)` and `b (c xf yf) x y`, and the lengths of xf, yf, ..."""
+    axes = "xyz"[: x.ndim - 2]
+    inside = [f"{axis}f" for axis in axes]
+    blocks = " ".join(f"({axis} {axis}f)" for axis in axes)
+    return f"b c {blocks}", f"b (c {' '.join(inside)}) {' '.join(axes)}", dict.fromkeys(inside, side)

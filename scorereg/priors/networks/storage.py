@@ -1,4 +1,4 @@
-"""A prior on disk: weights, configuration and scheduler as diffusers writes them, with `card.json` beside them."""
+"""Folders of priors: weights, configuration and scheduler in diffusers' format, and `card.json`."""
 
 import json
 import tempfile
@@ -21,10 +21,10 @@ def write_folder(folder: Path, network: Any, card: PriorCard, scheduler: dict[st
     """Write a prior's folder; each file is renamed into place when complete.
 
     Args:
-        folder: Made where it is not there yet.
-        network: With a `save_config`.
-        card: What it was trained for.
-        scheduler: How its noise is made, as diffusers writes it.
+        folder: Created if it does not exist.
+        network: Network with a method `save_config(folder)`.
+        card: Card of the network.
+        scheduler: Scheduler configuration in diffusers' format.
         half: Store the weights in half precision.
 
     Raises:
@@ -40,7 +40,9 @@ def write_folder(folder: Path, network: Any, card: PriorCard, scheduler: dict[st
     weights = {name: value.detach().to("cpu", kind).contiguous() for name, value in network.state_dict().items()}
     with tempfile.TemporaryDirectory(dir=folder, prefix=".new-") as made:
         new = Path(made)
-        (new / WEIGHTS_FILE).write_bytes(save(weights, metadata={"format": "pt"}))  # with the usual permissions
+        (new / WEIGHTS_FILE).write_bytes(
+            save(weights, metadata={"format": "pt"})
+        )  # unlike save_file, with the permissions of the umask
         network.save_config(new)
         (new / SCHEDULER_FILE).write_text(json.dumps(scheduler, indent=2) + "\n", encoding="utf-8")
         (new / CARD_FILE).write_text(card.to_json(), encoding="utf-8")
@@ -49,7 +51,7 @@ def write_folder(folder: Path, network: Any, card: PriorCard, scheduler: dict[st
 
 
 def edm_scheduler(card: PriorCard) -> dict[str, Any]:
-    """Return what diffusers has to know of the noise that a card's network was trained with."""
+    """Return diffusers' scheduler configuration for the EDM noise of a card."""
     return {
         "_class_name": "EDMEulerScheduler",
         "sigma_min": card.sigma_min,
@@ -63,10 +65,10 @@ def edm_scheduler(card: PriorCard) -> dict[str, Any]:
 
 
 def read_network(folder: Path) -> Any:
-    """Make the network of a folder, with its weights as float32.
+    """Load the network of a folder, with float32 weights.
 
     Raises:
-        FileNotFoundError: If its configuration or weights are not there.
+        FileNotFoundError: If its configuration or weights are missing.
         ValueError: If they cannot be read.
     """
     from safetensors.torch import load_file
@@ -79,7 +81,7 @@ def read_network(folder: Path) -> Any:
     try:
         state = load_file(weights)
         network.load_state_dict({name: value.to(torch.float32) for name, value in state.items()})
-    except Exception as error:  # safetensors' own error type, and torch's RuntimeError for other names or shapes
+    except Exception as error:  # safetensors' errors, and torch's RuntimeError for other names or shapes
         raise ValueError(
             f"{weights} does not hold this network's weights ({_line(error)}). Copy or export it anew."
         ) from None

@@ -1,9 +1,9 @@
-r"""A small U-Net for one, two or three spatial dimensions, where diffusers has none that is unconditional.
+r"""A small unconditional U-Net for one, two or three spatial dimensions; diffusers has one for two.
 
-Residual blocks (group norm, SiLU, convolution, twice) that are told the noise level by a scale and a shift after the
-second norm (Dhariwal and Nichol 2021, arXiv 2105.05233, section 3), strided convolutions down, nearest neighbours and a
-convolution up, skips by concatenation, self-attention at the lowest level where asked for. Called as diffusers' models
-are: `network(x, c_noise, return_dict=False)[0]`.
+Residual blocks (group norm, SiLU, convolution, twice) whose second norm is scaled and shifted by the noise level
+(Dhariwal and Nichol 2021, arXiv 2105.05233, section 3); strided convolutions down; nearest-neighbour upsampling and a
+convolution up; skips by concatenation; optional self-attention at the lowest level. Called like diffusers' models:
+`network(x, c_noise, return_dict=False)[0]`.
 """
 
 import json
@@ -25,15 +25,15 @@ _HEAD = 32
 
 
 class UNetND(nn.Module):
-    """An untrained network; its last layer is zero.
+    """U-Net with an initial output of 0.
 
     Args:
-        dimensions: 1, 2 or 3.
+        dimensions: Spatial dimensions: 1, 2 or 3.
         in_channels: Channels in and out.
-        block_out_channels: Channels of each level; from one to the next the side is halved.
-        layers_per_block: Residual blocks of a level on the way down; one more on the way up.
-        add_attention: Attend at the lowest level.
-        norm_num_groups: Groups of a norm.
+        block_out_channels: Channels of each level; each level halves the sides of the one before.
+        layers_per_block: Residual blocks per level on the way down; one more on the way up.
+        add_attention: Self-attention at the lowest level.
+        norm_num_groups: Groups of each group norm.
     """
 
     def __init__(
@@ -57,11 +57,11 @@ class UNetND(nn.Module):
         }
         self.checkpointing = False
         first, last = block_out_channels[0], block_out_channels[-1]
-        conv, told = _CONVOLUTIONS[dimensions], 4 * first
-        self.time = nn.Sequential(nn.Linear(first, told), nn.SiLU(), nn.Linear(told, told))
+        conv, embedding = _CONVOLUTIONS[dimensions], 4 * first
+        self.time = nn.Sequential(nn.Linear(first, embedding), nn.SiLU(), nn.Linear(embedding, embedding))
 
         def block(inside: int, outside: int) -> ResidualBlock:
-            return ResidualBlock(conv, inside, outside, told, norm_num_groups)
+            return ResidualBlock(conv, inside, outside, embedding, norm_num_groups)
 
         self.conv_in = conv(in_channels, first, 3, padding=1)
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
@@ -94,65 +94,65 @@ class UNetND(nn.Module):
     def forward(
         self, x: Float[Tensor, "b c *space"], noise: Float[Tensor, " b"], return_dict: bool = False
     ) -> tuple[Float[Tensor, "b c *space"]]:
-        """Return the prediction, in a tuple; `return_dict` is there for diffusers' sake and must be False."""
-        told = self.time(_features(noise, self.config["block_out_channels"][0]).to(x.dtype))
+        """Return a tuple with the prediction; `return_dict` exists for diffusers' signature and must be False."""
+        embedding = self.time(_features(noise, self.config["block_out_channels"][0]).to(x.dtype))
         x = self.conv_in(x)
         kept = [x]
         for level, part in enumerate(self.down):
             for block in part["blocks"]:  # pyright: ignore[reportIndexIssue, reportGeneralTypeIssues]
-                x = self._run(block, x, told)
+                x = self._run(block, x, embedding)
                 kept.append(x)
             if level < len(self.down) - 1:
                 x = part["resize"](x)  # pyright: ignore[reportIndexIssue]
                 kept.append(x)
-        x = self._run(self.middle[0], x, told)
-        x = self._run(self.middle[1], self.attention(x), told)
+        x = self._run(self.middle[0], x, embedding)
+        x = self._run(self.middle[1], self.attention(x), embedding)
         for level, part in enumerate(self.up):
             for block in part["blocks"]:  # pyright: ignore[reportIndexIssue, reportGeneralTypeIssues]
-                x = self._run(block, torch.cat([x, kept.pop()], 1), told)
+                x = self._run(block, torch.cat([x, kept.pop()], 1), embedding)
             if level < len(self.up) - 1:
                 x = part["resize"](functional.interpolate(x, scale_factor=2.0))  # pyright: ignore[reportIndexIssue]
         return (self.conv_out(functional.silu(self.norm_out(x))),)
 
-    def _run(self, block: nn.Module, x: Tensor, told: Tensor) -> Tensor:
+    def _run(self, block: nn.Module, x: Tensor, embedding: Tensor) -> Tensor:
         if self.checkpointing and torch.is_grad_enabled():
-            return checkpoint(block, x, told, use_reentrant=False)  # pyright: ignore[reportReturnType]
-        return block(x, told)
+            return checkpoint(block, x, embedding, use_reentrant=False)  # pyright: ignore[reportReturnType]
+        return block(x, embedding)
 
     def enable_gradient_checkpointing(self) -> None:
-        """Compute the activations inside blocks again on the way back instead of keeping them."""
+        """Recompute the activations inside blocks in the backward pass instead of storing them."""
         self.checkpointing = True
 
     def save_config(self, folder: Path) -> None:
-        """Write `config.json`, the arguments that make this network."""
+        """Write `config.json` with the constructor's arguments."""
         text = json.dumps({"_class_name": "UNetND", **self.config}, indent=2) + "\n"
         (folder / "config.json").write_text(text, encoding="utf-8")
 
 
 class ResidualBlock(nn.Module):
-    """`x + f(x, level)`; the last convolution starts at zero, so that an untrained block only projects."""
+    """`skip(x) + f(x, level)`, with f = 0 at initialisation."""
 
-    def __init__(self, conv: Any, inside: int, outside: int, told: int, groups: int) -> None:
+    def __init__(self, conv: Any, inside: int, outside: int, embedding: int, groups: int) -> None:
         super().__init__()
         self.norm1 = nn.GroupNorm(groups, inside)
         self.conv1 = conv(inside, outside, 3, padding=1)
-        self.level = nn.Linear(told, 2 * outside)
+        self.level = nn.Linear(embedding, 2 * outside)
         self.norm2 = nn.GroupNorm(groups, outside)
         self.conv2 = conv(outside, outside, 3, padding=1)
         self.skip = conv(inside, outside, 1) if inside != outside else nn.Identity()
         nn.init.zeros_(self.conv2.weight)
         nn.init.zeros_(self.conv2.bias)
 
-    def forward(self, x: Float[Tensor, "b i *space"], told: Float[Tensor, "b t"]) -> Float[Tensor, "b o *space"]:
+    def forward(self, x: Float[Tensor, "b i *space"], embedding: Float[Tensor, "b t"]) -> Float[Tensor, "b o *space"]:
         """Return the block's output."""
         out = self.conv1(functional.silu(self.norm1(x)))
-        scale, shift = self.level(functional.silu(told)).reshape(len(x), -1, *[1] * (x.ndim - 2)).chunk(2, 1)
+        scale, shift = self.level(functional.silu(embedding)).reshape(len(x), -1, *[1] * (x.ndim - 2)).chunk(2, 1)
         out = self.norm2(out) * (1 + scale) + shift
         return self.skip(x) + self.conv2(functional.silu(out))
 
 
 class Attention(nn.Module):
-    """Every position attends to every other; starts as the identity."""
+    """Self-attention over all positions, with a residual; the identity at initialisation."""
 
     def __init__(self, channels: int, groups: int) -> None:
         super().__init__()
@@ -164,7 +164,7 @@ class Attention(nn.Module):
         nn.init.zeros_(self.out.bias)
 
     def forward(self, x: Float[Tensor, "b c *space"]) -> Float[Tensor, "b c *space"]:
-        """Return `x` and what is attended to."""
+        """Return `x` plus the attention's output."""
         flat = rearrange(self.norm(x).flatten(2), "b c n -> b n c")
         q, k, v = rearrange(self.into(flat), "b n (three h d) -> three b h n d", three=3, h=self.heads)
         seen = rearrange(functional.scaled_dot_product_attention(q, k, v), "b h n d -> b n (h d)")
@@ -172,7 +172,7 @@ class Attention(nn.Module):
 
 
 def _features(noise: Float[Tensor, " b"], count: int) -> Float[Tensor, "b {count}"]:
-    """Sines and cosines of the level at frequencies from 1 to 1000, as ln(sigma) / 4 varies by 1 or 2."""
+    """Sines and cosines of the level, whose values ln(sigma) / 4 span 1 or 2, at frequencies from 1 to 1000."""
     half = count // 2
     frequency = torch.exp(torch.linspace(0, math.log(1000.0), half, device=noise.device))
     angle = noise.to(torch.float32)[:, None] * frequency
