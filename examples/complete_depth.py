@@ -26,11 +26,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from examples.rgbd_frame import D_MIN, ROOM, RGBDFrame, enlarged, read_frame
-from scorereg import GaussianFieldPrior, ScoreLoss, load_prior, schedules
+from scorereg import GaussianFieldPrior, Prior, ScoreLoss, TiledPrior, load_prior, schedules
 from scorereg.cli import one_line_errors
 from scorereg.fit.pictures import labelled_grid, paint_depth, paint_error, save
-from scorereg.priors import Prior
-from scorereg.priors.tile import TiledPrior
 
 _MIRRORS = ((), (3,), (2,), (2, 3))
 FARTHEST = 25.0  # metres: no answer is taken to be beyond

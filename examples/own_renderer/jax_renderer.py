@@ -24,10 +24,9 @@ import torch
 import typer
 
 from examples.rgbd_frame import D_MIN, read_frame
-from scorereg import ScoreLoss, load_prior, schedules
+from scorereg import ScoreLoss, TiledPrior, load_prior, schedules
 from scorereg.cli import one_line_errors
 from scorereg.fit.pictures import labelled_grid, paint_depth, paint_error, save
-from scorereg.priors.tile import TiledPrior
 
 ZONE, BINS, FARTHEST = 8, 48, 8.0  # pixels, bins, metres
 NOISE = 0.003  # of a bin, where all of a zone one metre away in one bin would be 1

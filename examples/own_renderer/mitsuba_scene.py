@@ -27,10 +27,9 @@ import torch
 import typer
 
 from examples.rgbd_frame import D_MIN, FOCAL, enlarged, read_frame
-from scorereg import ScoreLoss, load_prior, schedules
+from scorereg import ScoreLoss, TiledPrior, load_prior, schedules
 from scorereg.cli import one_line_errors
 from scorereg.fit.pictures import apply_palette, labelled_grid, save
-from scorereg.priors.tile import TiledPrior
 
 mi.set_variant("llvm_ad_rgb")
 

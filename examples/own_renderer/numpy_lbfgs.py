@@ -28,10 +28,9 @@ from scipy.ndimage import gaussian_filter
 from scipy.optimize import minimize
 
 from examples.rgbd_frame import enlarged, read_frame
-from scorereg import ScoreLoss, load_prior, schedules
+from scorereg import ScoreLoss, TiledPrior, load_prior, schedules
 from scorereg.cli import one_line_errors
 from scorereg.fit.pictures import labelled_grid, save
-from scorereg.priors.tile import TiledPrior
 
 BLUR, NOISE, GAMMA = 1.5, 0.01, 2.2  # pixels, linear light, exponent
 Array = np.ndarray
