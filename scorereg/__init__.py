@@ -1,7 +1,7 @@
 """Diffusion priors as regularisers for anything that is optimised by gradient descent.
 
 A denoiser D of a trained diffusion model knows the score of its data, (D(x, sigma) - x) / sigma^2. `ScoreLoss` denoises
-what a differentiable renderer shows and sends the score back as a gradient. Letters and units, in every module:
+the output of a differentiable renderer and sends the score back as a gradient. Symbols and units, in every module:
 
     b c h w     batch, channels, height, width; a patch is `b c h w` and its channels have names
     x           a patch in prior space: every channel in [-1, 1]
@@ -32,16 +32,7 @@ from scorereg.priors import (
     score,
     wrap,
 )
-from scorereg.rendering import (
-    Field,
-    HashGrid,
-    Patches,
-    PatchSampler,
-    Render,
-    VoxelGrid,
-    render,
-    surface_depth,
-)
+from scorereg.rendering import Field, HashGrid, Patches, PatchSampler, Render, VoxelGrid, render, surface_depth
 from scorereg.scenes import Scene, load_scene
 from scorereg.score_loss import RenderDenoiser, ScoreLoss
 from scorereg.transforms import RGBD, Density, RayWeights, rebin
@@ -103,7 +94,7 @@ __all__ = [
     "wrap",
 ]
 
-_LAZY = {  # imported when first used: their modules read data sets and train
+_LAZY = {  # imported when first used, as their modules are not needed to use a prior
     "evaluate_prior": "scorereg.evaluation",
     "train_prior": "scorereg.training",
 }
