@@ -6,8 +6,8 @@ from typing import NamedTuple
 from jaxtyping import Float
 from torch import Tensor
 
-from scorereg.data.frames.build import load_pyramid
-from scorereg.data.frames.discover import find_frames
+from scorereg.data import PatchSpec
+from scorereg.data.frames import find_frames, load_pyramid
 
 __all__ = ["D_MIN", "FOCAL", "ROOM", "RGBDFrame", "enlarged", "read_frame"]
 
@@ -37,7 +37,7 @@ def read_frame(folder: Path = ROOM, index: int = 0, focal: float = FOCAL) -> RGB
     frames = find_frames([folder])
     if not 0 <= index < len(frames):
         raise ValueError(f"{folder} has {len(frames)} frames, counted from 0; there is no frame {index}.")
-    level = load_pyramid([frames[index]], size=24, focal=(focal, focal), d_min=D_MIN, levels=1)
+    level = load_pyramid([frames[index]], PatchSpec(focal=(focal, focal), d_min=D_MIN), levels=1)
     h, w = int(level.height[0]), int(level.width[0])
     rgb = level.color.reshape(h, w, 3).permute(2, 0, 1).float() / 255
     disparity = level.disparity.reshape(h, w).clamp_min(0).float() / 16383

@@ -3,13 +3,10 @@
 python -m examples.nerf_fewshot SCENE --regularize prior --out runs/mine
 """
 
-import typer
-
 from scorereg.cli.errors import run_app
-from scorereg.cli.fit import fit_command
+from scorereg.cli.fit import app_of, run_fit
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-app.command()(fit_command)
+app = app_of(run_fit, "psnr", "ssim", "depth_abs_rel")
 
 if __name__ == "__main__":
     run_app(app, "scorereg")

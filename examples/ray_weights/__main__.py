@@ -5,23 +5,11 @@
 Scenes and results are those of `scorereg fit`.
 """
 
-from functools import wraps
-
-import typer
-
 from examples.ray_weights.run import run
 from scorereg.cli.errors import run_app
-from scorereg.fit.progress import in_words
+from scorereg.cli.fit import app_of
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-
-
-@app.command(help="Fit a radiance field with the weights along its rays regularised, and write its metrics.")
-@wraps(run)  # the same options
-def main(**settings) -> None:
-    """Run, and print a line of metrics."""
-    typer.echo(f"{in_words(run(**settings), 'psnr', 'depth_abs_rel')}: {settings['out']}")
-
+app = app_of(run, "psnr", "depth_abs_rel")
 
 if __name__ == "__main__":
     run_app(app, "scorereg")

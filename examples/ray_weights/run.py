@@ -34,9 +34,9 @@ def run(
     video: Video = 0,
     cpu_time: CpuTime = False,
 ) -> dict:
-    """Fit, evaluate, and write what `scorereg fit` writes, and the weights along a few rays in `rays.npz`.
+    """Fit a radiance field with the weights along its rays regularised.
 
-    The arguments are the command's options.
+    It writes what `scorereg fit` writes, and the weights along a few rays in `rays.npz`. The arguments are the command's options.
 
     Returns:
         What `metrics.json` holds.

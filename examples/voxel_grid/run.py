@@ -52,9 +52,9 @@ def run(
     seed: Seed = 0,
     cpu_time: CpuTime = False,
 ) -> dict:
-    """Fit, evaluate, and write `metrics.json`, `views/`, `field.pt` and `history.jsonl` into `out`.
+    """Fit a voxel grid to a few photos, with or without a prior over blocks of its densities.
 
-    The arguments are the command's options.
+    It writes `metrics.json`, `views/`, `field.pt` and `history.jsonl` into `out`. The arguments are the command's options.
 
     Returns:
         What `metrics.json` holds.

@@ -1,6 +1,6 @@
 """`scorereg fit`: fit a radiance field to a few photos of a scene, with or without a diffusion prior."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import wraps
@@ -14,7 +14,7 @@ from scorereg.cli.options import Device as DeviceName
 from scorereg.cli.options import MaxSize, OutFolder, Preset, Resume, RgbdPrior, Scale, Scene, Seed, Steps, Video, Views
 from scorereg.cli.options import option as opt
 
-__all__ = ["fit_command", "run_fit", "run_fit_views"]
+__all__ = ["app_of", "command_of", "fit_command", "run_fit", "run_fit_views"]
 
 BACKENDS = ("auto", "compiled", "eager", "tinycudann")
 
@@ -87,24 +87,39 @@ def run_fit_views(
     )  # fmt: skip
 
 
-def run_fit(scene: Path, out: Path, **settings: Any) -> dict:
-    """Do what `run_fit_views` does; return the metrics alone."""
-    return run_fit_views(scene, out, **settings)[0]
-
-
-@wraps(run_fit_views, assigned=("__module__", "__annotations__"))  # the same options
-def fit_command(**settings: Any) -> None:
+@wraps(run_fit_views, assigned=("__module__", "__annotations__"))
+def run_fit(*arguments: Any, **settings: Any) -> dict:
     """Fit a radiance field to a few photos, and write its renders and metrics on the held-out views."""
-    from scorereg.fit.progress import in_words
+    return run_fit_views(*arguments, **settings)[0]
 
-    out: Path = settings["out"]
-    try:
-        result = run_fit(**settings)
-    except KeyboardInterrupt:
-        if (out / "fit.pt").is_file():
-            typer.echo(f"interrupted, saved in {out}; the same command with --resume goes on", err=True)
-        raise typer.Exit(130) from None
-    typer.echo(f"{in_words(result, 'psnr', 'ssim', 'depth_abs_rel')}: {out}")
+
+def command_of(run: Callable[..., dict], *metrics: str) -> Callable[..., None]:
+    """Return a function that fits a scene as a command with its options, which prints some of the metrics in a line."""
+
+    @wraps(run)
+    def command(**settings: Any) -> None:
+        from scorereg.fit.progress import in_words
+
+        try:
+            result = run(**settings)
+        except KeyboardInterrupt:
+            if (settings["out"] / "fit.pt").is_file():
+                typer.echo(f"interrupted, saved in {settings['out']}; the same command with --resume goes on", err=True)
+            raise typer.Exit(130) from None
+        typer.echo(f"{in_words(result, *metrics)}: {settings['out']}")
+
+    command.__doc__ = (run.__doc__ or "").partition("\n")[0]
+    return command
+
+
+def app_of(run: Callable[..., dict], *metrics: str) -> typer.Typer:
+    """Return an application of that one command."""
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(command_of(run, *metrics))
+    return app
+
+
+fit_command = command_of(run_fit, "psnr", "ssim", "depth_abs_rel")
 
 
 def _check(regularize: str, estimator: str, gate: float | None, rays: int | None, seed: int, backend: str) -> None:

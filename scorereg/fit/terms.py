@@ -16,6 +16,7 @@ __all__ = [
     "PhotoConsistency",
     "UnknownBackground",
     "WeightDecay",
+    "WeightedTerm",
     "geometric_terms",
     "photo_terms",
 ]
@@ -42,45 +43,39 @@ class UnknownBackground(Term):
         return background_variance(batch.photo.opacity).mean()
 
 
-class Opacity(Term):
-    """Squared shortfall of all rays from ending on something: `baselines.opacity`.
+class WeightedTerm(Term):
+    """A term with a constant factor.
 
     Args:
         weight: Factor in the loss, >= 0.
     """
 
-    name = "opacity"
-
-    def __init__(self, weight: float = 2e-2) -> None:
+    def __init__(self, weight: float) -> None:
         self.weight = weight
-
-    def __call__(self, batch: Batch) -> Tensor:
-        return baselines.opacity(batch.render.opacity).mean()
 
     def factor(self, progress: float) -> float:
         return self.weight
 
 
-class Frustum(Term):
-    """Weight along all rays that lies where fewer than two training cameras look: `baselines.frustum`.
+class Opacity(WeightedTerm):
+    """Squared shortfall of all rays from ending on something: `baselines.opacity`."""
 
-    Args:
-        weight: Factor in the loss, >= 0.
-    """
+    name = "opacity"
+
+    def __call__(self, batch: Batch) -> Tensor:
+        return baselines.opacity(batch.render.opacity).mean()
+
+
+class Frustum(WeightedTerm):
+    """Weight along all rays that lies where fewer than two training cameras look: `baselines.frustum`."""
 
     name = "frustum"
-
-    def __init__(self, weight: float = 1e-3) -> None:
-        self.weight = weight
 
     def bind(self, context: FitContext) -> None:
         self._cameras = context.cameras
 
     def __call__(self, batch: Batch) -> Tensor:
         return baselines.frustum(batch.render, self._cameras).mean()
-
-    def factor(self, progress: float) -> float:
-        return self.weight
 
 
 class Distortion(Term):
@@ -103,17 +98,10 @@ class Distortion(Term):
         return self.weight * min(max(progress - self.start, 0) / max(self.start, 1e-9), 1.0)
 
 
-class WeightDecay(Term):
-    """Mean squared entry of each parameter of the field's encoder, summed; for hash grids.
-
-    Args:
-        weight: Factor in the loss, >= 0.
-    """
+class WeightDecay(WeightedTerm):
+    """Mean squared entry of each parameter of the field's encoder, summed; for hash grids."""
 
     name = "decay"
-
-    def __init__(self, weight: float) -> None:
-        self.weight = weight
 
     def bind(self, context: FitContext) -> None:
         encoder = getattr(context.field, "encoder", None)
@@ -124,11 +112,8 @@ class WeightDecay(Term):
     def __call__(self, batch: Batch) -> Tensor:
         return torch.stack([p.square().mean() for p in self._parameters]).sum()
 
-    def factor(self, progress: float) -> float:
-        return self.weight
 
-
-class PhotoConsistency(Term):
+class PhotoConsistency(WeightedTerm):
     """Cost of matching along the photo rays: `rendering.photo_consistency`.
 
     Args:
@@ -137,9 +122,6 @@ class PhotoConsistency(Term):
     """
 
     name = "consistency"
-
-    def __init__(self, weight: float = 5.5e-2) -> None:
-        self.weight = weight
 
     def bind(self, context: FitContext) -> None:
         self._cameras = context.cameras

@@ -58,9 +58,9 @@ def run(
     seed: Seed = 0,
     cpu_time: CpuTime = False,
 ) -> dict:
-    """Fit, evaluate, and write `metrics.json`, `views/` and `splats.pt` into `out`.
+    """Fit Gaussian splats to a few photos, with or without a diffusion prior attached.
 
-    The arguments are the command's options.
+    It writes `metrics.json`, `views/` and `splats.pt` into `out`. The arguments are the command's options.
 
     Returns:
         What `metrics.json` holds.
