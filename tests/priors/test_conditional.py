@@ -1,4 +1,4 @@
-"""Priors that are told which values are known: the network's inputs, the training, and what ScoreLoss asks of them."""
+"""Conditional priors: inputs of the network, compositions, ScoreLoss with a mask of known values, training."""
 
 import pytest
 import torch
@@ -30,7 +30,7 @@ def conditional(**network) -> NetworkPrior:
     return NetworkPrior(Halves(), make_card(network={"conditional": True, **network}))
 
 
-def known_colours(count: int) -> torch.Tensor:
+def known_colors(count: int) -> torch.Tensor:
     return torch.tensor([True, True, True, False])[None, :, None, None].expand(count, 4, 1, 1)
 
 
@@ -49,7 +49,7 @@ def test_the_network_sees_known_values_without_noise_and_where_they_are():
 @pytest.mark.parametrize("fold", [1, 2])
 def test_known_values_come_back_as_they_are(fold):
     prior, x, sigma = conditional(patchify=fold), torch.randn(3, 4, 8, 8), torch.tensor([0.02, 0.1, 3.0])
-    known = known_colours(3)
+    known = known_colors(3)
     denoised, removed = prior.denoise(x, sigma, known), prior.residual(x, sigma, known)
     assert torch.equal(denoised[:, :3], x[:, :3])
     assert not removed[:, :3].any()
@@ -57,9 +57,9 @@ def test_known_values_come_back_as_they_are(fold):
     assert removed[:, 3].abs().min() > 0
 
 
-def test_score_loss_tells_what_is_known():
+def test_score_loss_passes_the_mask():
     prior, x, sigma = conditional(), torch.randn(3, 4, 8, 8, requires_grad=True), torch.tensor([0.1, 0.2, 0.3])
-    known = known_colours(3)
+    known = known_colors(3)
     ScoreLoss(prior)(x, sigma, known=known).backward()
     expected = prior.residual(x.detach(), sigma, known) / sigma.square()[:, None, None, None] / 3
     assert_close(x.grad, expected)
@@ -72,22 +72,22 @@ def test_score_loss_tells_what_is_known():
     assert_close(values[:, 3], (x.detach()[:, 3] + level * noise[:, 3]) * (level.square() + 0.25).rsqrt())
 
 
-def test_a_prior_that_is_not_conditional_is_not_asked():
+def test_a_prior_that_is_not_conditional_gets_no_mask():
     net = Recorder()
     x = torch.randn(1, 4, 8, 8)
-    ScoreLoss(NetworkPrior(net, make_card(network={})))(x, 0.1, known=known_colours(1))
+    ScoreLoss(NetworkPrior(net, make_card(network={})))(x, 0.1, known=known_colors(1))
     assert net.x.shape[1] == 4
 
 
-@pytest.mark.parametrize("ask", ["denoise", "residual"])
-def test_a_mask_is_refused_by_a_prior_that_cannot_be_told(ask):
+@pytest.mark.parametrize("method", ["denoise", "residual"])
+def test_a_mask_is_refused_by_a_prior_that_is_not_conditional(method):
     prior = NetworkPrior(Recorder(), make_card(network={}))
     with pytest.raises(ValueError, match=r"'x' is not one: .*ScoreLoss\(prior\)\(patch, known=mask\).*--known rgb"):
-        getattr(prior, ask)(torch.randn(1, 4, 8, 8), torch.tensor([0.1]), known_colours(1))
+        getattr(prior, method)(torch.randn(1, 4, 8, 8), torch.tensor([0.1]), known_colors(1))
 
 
-class Told:
-    """A conditional prior of any size that halves what is not known, and notes what it was told."""
+class Conditional:
+    """A conditional prior of any size that halves unknown values, and records the masks it got."""
 
     conditional = True
 
@@ -99,7 +99,7 @@ class Told:
         return x / 2 if known is None else torch.where(known, x, x / 2)
 
 
-class Untold:
+class Unconditional:
     """A prior that takes no mask."""
 
     def __init__(self, channels=CHANNELS):
@@ -109,7 +109,7 @@ class Untold:
         return x / 4
 
 
-WHOLES = {
+COMPOSITIONS = {
     "product": lambda part: ProductPrior([part]),
     "tempered": lambda part: TemperedPrior(part, 2.0),
     "channel": lambda part: ChannelPrior(part, part.channels),
@@ -118,48 +118,48 @@ WHOLES = {
 }
 
 
-@pytest.mark.parametrize("name", WHOLES)
-def test_the_whole_hands_on_what_is_known(name):
-    part, x, sigma = Told(), torch.randn(2, 4, 8, 8), torch.tensor([0.1, 0.3])
-    whole = WHOLES[name](part)
+@pytest.mark.parametrize("name", COMPOSITIONS)
+def test_a_composition_passes_the_mask(name):
+    part, x, sigma = Conditional(), torch.randn(2, 4, 8, 8), torch.tensor([0.1, 0.3])
+    whole = COMPOSITIONS[name](part)
     known = torch.rand(2, 4, 8, 8) < 0.5
     assert whole.conditional
     assert_close(whole.denoise(x, sigma, known), torch.where(known, x, x / 2))
     assert_close(whole.denoise(x, sigma), x / 2)
-    assert_close(whole.denoise(x, sigma, known_colours(2)), torch.cat([x[:, :3], x[:, 3:] / 2], 1))  # broadcast
+    assert_close(whole.denoise(x, sigma, known_colors(2)), torch.cat([x[:, :3], x[:, 3:] / 2], 1))  # broadcast
     moved = x.clone().requires_grad_()
     ScoreLoss(whole)(moved, sigma, known=known).backward()
     assert_close(moved.grad, torch.where(known, 0, x / 2) / sigma.square()[:, None, None, None] / 2)
 
 
-@pytest.mark.parametrize("name", WHOLES)
-def test_the_whole_of_a_part_that_cannot_be_told(name):
-    whole, x, sigma = WHOLES[name](Untold()), torch.randn(1, 4, 8, 8), torch.tensor([0.1])
+@pytest.mark.parametrize("name", COMPOSITIONS)
+def test_a_composition_of_unconditional_priors_refuses_a_mask(name):
+    whole, x, sigma = COMPOSITIONS[name](Unconditional()), torch.randn(1, 4, 8, 8), torch.tensor([0.1])
     with pytest.raises(ValueError, match="is not one"):
-        whole.denoise(x, sigma, known_colours(1))
-    assert ScoreLoss(whole)(x, sigma, known=known_colours(1)) > 0
+        whole.denoise(x, sigma, known_colors(1))
+    assert ScoreLoss(whole)(x, sigma, known=known_colors(1)) > 0
 
 
-def test_a_product_tells_the_parts_that_take_it():
-    part, x, sigma = Told(), torch.randn(2, 4, 8, 8), torch.tensor([0.1, 0.3])
-    whole, known = ProductPrior([Untold(), part], [1.0, 0.5]), known_colours(2)
+def test_a_product_passes_the_mask_to_its_conditional_parts():
+    part, x, sigma = Conditional(), torch.randn(2, 4, 8, 8), torch.tensor([0.1, 0.3])
+    whole, known = ProductPrior([Unconditional(), part], [1.0, 0.5]), known_colors(2)
     assert_close(whole.denoise(x, sigma, known), torch.where(known, x, x / 4 - x / 4))
     assert torch.equal(part.known[0], known)
 
 
-def test_parts_of_other_channels_are_told_of_theirs():
+def test_parts_of_other_channels_get_the_mask_of_theirs():
     x, sigma = torch.randn(2, 4, 8, 8), torch.tensor([0.1, 0.3])
     known = torch.rand(2, 4, 8, 8) < 0.5
-    fewer = Told(("disparity", "r"))
+    fewer = Conditional(("disparity", "r"))
     ChannelPrior(fewer, CHANNELS).denoise(x, sigma, known)
     assert torch.equal(fewer.known[0], known[:, [3, 0]])
-    more = Told()
+    more = Conditional()
     MarginalPrior(more, ("disparity", "r")).denoise(x[:, :2], sigma, known[:, :2])
     expected = torch.stack([known[:, 1], 0 * known[:, 1], 0 * known[:, 1], known[:, 0]], 1)
-    assert all(torch.equal(told, expected) for told in more.known)
+    assert all(torch.equal(mask, expected) for mask in more.known)
 
 
-def test_a_network_in_a_whole_sees_the_mask():
+def test_a_network_in_a_composition_gets_the_mask():
     prior, x = conditional(), torch.randn(1, 4, 12, 8)
     known = torch.rand(1, 4, 12, 8) < 0.5
     TiledPrior(prior, overlap=4).denoise(x, torch.tensor([0.1]), known)
@@ -169,7 +169,7 @@ def test_a_network_in_a_whole_sees_the_mask():
 def test_what_is_known_has_no_part_in_the_training_loss():
     loss = EdmLoss(build_network("tiny", patch=8, channels=4, conditional=True), conditional_card(), None)
     x, noise, level = torch.randn(2, 4, 8, 8), torch.randn(2, 4, 8, 8), torch.tensor([0.1, 1.0])
-    known, weight = known_colours(2), torch.ones(2, 4, 8, 8)
+    known, weight = known_colors(2), torch.ones(2, 4, 8, 8)
     other = torch.where(known, torch.randn_like(noise), noise)
     assert_close(loss(x, weight, noise, level, known), loss(x, weight, other, level, known))
     alone = loss(x, weight * ~known, noise * ~known, level, known)
@@ -180,8 +180,8 @@ def conditional_card():
     return make_card(network={"size": "tiny", "patchify": 2, "conditional": True})
 
 
-def test_three_of_four_patches_are_told_their_colours():
-    known = draw_known(small(known="rgb"), CHANNELS, 4000, seeded(1))
+def test_three_of_four_patches_have_known_colors():
+    known = draw_known(("r", "g", "b"), CHANNELS, 4000, seeded(1))
     assert known.shape == (4000, 4, 1, 1)
     assert not known[:, 3].any()
     assert torch.equal(known[:, 0], known[:, 2])
@@ -189,7 +189,7 @@ def test_three_of_four_patches_are_told_their_colours():
 
 
 class Twins(Waves):
-    """Two channels that are alike: whoever knows one knows the other."""
+    """Two equal channels: one determines the other."""
 
     def _draw(self, count, generator):
         return super()._draw(count, generator)[:, :1].repeat(1, 2, 1, 1)
@@ -206,8 +206,8 @@ def test_training_learns_to_use_what_is_known(tmp_path, monkeypatch):
     noisy, sigma = x.clone(), torch.full((64,), 1.0)
     noisy[:, 1] += torch.randn(64, 8, 8)
     known = torch.tensor([True, False])[None, :, None, None]
-    told, untold = ((prior.denoise(noisy, sigma, k) - x)[:, 1].square().mean() for k in (known, None))
-    assert told < 0.3 * untold
+    given, missing = ((prior.denoise(noisy, sigma, k) - x)[:, 1].square().mean() for k in (known, None))
+    assert given < 0.3 * missing
 
 
 @pytest.mark.parametrize(

@@ -124,7 +124,7 @@ def test_edm_has_the_other_sign_for_v(prediction, sign):
 
 @pytest.mark.parametrize("shift", [1.0, 3.0])
 def test_flow_matching(shift):
-    """The shift moves where a sampler stops, not what the network is told at a level."""
+    """The shift moves where a sampler stops, not the network's time at a level."""
     scheduler = diffusers.FlowMatchEulerDiscreteScheduler(shift=shift)
     unet = UNet2DModel(lambda time: (1 - time / 1000, time / 1000), lambda a, b, clean, n: n - clean)
     check(unet, scheduler, [0.005, 0.1, 1.0, 20.0])

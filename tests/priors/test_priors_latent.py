@@ -51,7 +51,7 @@ def pipeline(tokenizer):
 
 
 def guess(pipeline, z, time, text):
-    """The noise that the network sees, for one text, asked in the plainest way."""
+    """The noise that the network sees, for one text, computed in the plainest way."""
     ids = pipeline.tokenizer(text, padding="max_length", max_length=8, return_tensors="pt").input_ids
     with torch.no_grad():
         states = pipeline.text_encoder(ids)[0].expand(len(z), -1, -1)

@@ -86,7 +86,7 @@ def test_residual_has_no_graph_and_the_dtype_of_x(prior):
     assert not out.requires_grad
 
 
-@pytest.mark.parametrize("ask", ["denoise", "residual"])
+@pytest.mark.parametrize("method", ["denoise", "residual"])
 @pytest.mark.parametrize(
     ("size", "sigma", "says"),
     [
@@ -98,9 +98,9 @@ def test_residual_has_no_graph_and_the_dtype_of_x(prior):
         (6, [0.1, 0.1], r"denoises patches of \(8, 8\) pixels, but got \(6, 6\)"),
     ],
 )
-def test_both_ways_refuse_what_contradicts_the_card(prior, ask, size, sigma, says):
+def test_both_ways_refuse_what_contradicts_the_card(prior, method, size, sigma, says):
     with pytest.raises(ValueError, match=says):
-        getattr(prior, ask)(torch.zeros(2, 4, size, size), torch.tensor(sigma))
+        getattr(prior, method)(torch.zeros(2, 4, size, size), torch.tensor(sigma))
 
 
 def test_untrained_network_is_the_best_denoiser_of_independent_pixels():
@@ -297,7 +297,7 @@ def test_shipped_size_fits_and_base_is_the_papers():
 
 @pytest.mark.parametrize("name", shipped_priors())
 def test_shipped_prior(name):
-    """It denoises, is small enough to be in the package, and its card says all that a user must know."""
+    """It denoises, is small enough to be in the package, and its card has all that a user needs."""
     prior = load_prior(name)
     card = prior.card
     assert card.name == name

@@ -86,7 +86,7 @@ def test_mistakes_are_named(wrong, says):
         sample(FIELD, **wrong)
 
 
-def test_grid_shows_colour_beside_disparity():
+def test_grid_shows_color_beside_disparity():
     x = torch.full((8, 4, 6, 6), -1.0)
     x[:, 0] = 1.0
     x[:, 3] = 0.0

@@ -244,7 +244,7 @@ def test_deepinv_itself_takes_and_gives_denoisers():
 
 
 class Digits(nn.Module):
-    """Someone else's network: predicts the noise on digits in [-0.5, 0.5], and is told the time as a fraction."""
+    """A network of another project: predicts the noise on digits in [-0.5, 0.5] and takes the time as a fraction."""
 
     def __init__(self, width: int = 48):
         super().__init__()
@@ -261,16 +261,16 @@ class Digits(nn.Module):
 
 
 def train(network: nn.Module, data: torch.Tensor, kept: torch.Tensor, steps: int) -> None:
-    """DDPM's loss, as its authors would have trained it; knows nothing of this library."""
-    optimiser = torch.optim.Adam(network.parameters())
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 6e-3, total_steps=steps)
+    """DDPM's loss, as its authors would have trained it, without this library."""
+    optimizer = torch.optim.Adam(network.parameters())
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 6e-3, total_steps=steps)
     for _ in range(steps):
         x, step = data[torch.randint(len(data), (128,))], torch.randint(len(kept), (128,))
         noise, a = torch.randn_like(x), kept[step][:, None, None, None]
         guess = network(a.sqrt() * x + (1 - a).sqrt() * noise, step / (len(kept) - 1))
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         (guess - noise).square().mean().backward()
-        optimiser.step()
+        optimizer.step()
         schedule.step()
 
 
