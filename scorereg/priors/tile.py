@@ -1,9 +1,8 @@
-r"""A prior of small patches on larger images, lines or volumes: overlapping tiles, denoised and averaged.
+r"""A prior of small patches on larger images, lines or volumes: overlapping tiles are denoised and averaged.
 
-    D(x) = sum_k W_k * D_1(tile k of x),     sum_k W_k = 1 at every pixel
+    D(x)(p) = sum_k w(p - s_k) D_1(tile k of x)(p - s_k) / sum_k w(p - s_k)
 
-The windows W_k are products of one-dimensional ones, smooth where tiles overlap and divided by their sum, so that they
-sum to one up to the border.
+with the tiles' corners s_k and a window w, a product of one-dimensional ones that fall to 0 towards the tile's border.
 """
 
 import math
@@ -13,7 +12,10 @@ from typing import Literal
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
+from scorereg.ops import scatter_patches
+from scorereg.ops._overlap import add_in_order, views_at
 from scorereg.priors.base import Prior, check_known, check_patch, conditioning_args, one_line
 from scorereg.priors.compose import derived_card
 
@@ -91,15 +93,21 @@ class TiledPrior(nn.Module):
                 f"tiles of {tuple(side for side, _ in tiles)} pixels do not fit into a sample of {space}. "
                 "Give a larger sample or, if the prior allows it, a smaller size."
             )
-        starts = [_starts(length, *tile) for length, tile in zip(space, tiles, strict=True)]
         sides = [side for side, _ in tiles]
-        tiled = _cut(x, starts, sides)
-        level = sigma.repeat_interleave(len(tiled) // max(len(x), 1))
+        starts = [_starts(length, *tile) for length, tile in zip(space, tiles, strict=True)]
+        corners = torch.cartesian_prod(*starts).reshape(-1, len(space))
+        tiled = _Cut.apply(x, corners, sides).flatten(0, 1)
+        level = sigma.repeat_interleave(len(corners))
         parts, levels = tiled.split(self.chunk), level.split(self.chunk)
-        masks = [None] * len(parts) if known is None else _cut(known.expand_as(x), starts, sides).split(self.chunk)
+        masks = [None] * len(parts)
+        if known is not None:
+            masks = _Cut.apply(known.expand_as(x), corners, sides).flatten(0, 1).split(self.chunk)
         asked = zip(parts, levels, masks, strict=True)
         done = torch.cat([self.prior.denoise(part, s, *conditioning_args(self.prior, mask)) for part, s, mask in asked])
-        return _join(done, starts, space, _WINDOWS[self.window])
+        done = done.unflatten(0, (len(x), len(corners))).transpose(0, 1).flatten(1, 2)  # samples as channels
+        window = _window(sides, _WINDOWS[self.window]).to(x.device, torch.promote_types(x.dtype, torch.float32))
+        whole, _ = scatter_patches(done, corners, space, window=window)
+        return whole.unflatten(0, x.shape[:2])
 
     def __repr__(self) -> str:
         size, overlap = (v if isinstance(v, int | None) else "x".join(map(str, v)) for v in (self.size, self.overlap))
@@ -124,43 +132,25 @@ def _starts(length: int, side: int, shared: int) -> Int[Tensor, " n"]:
     return torch.linspace(0, length - side, count, dtype=torch.float64).round().long()
 
 
-def _cut(x: Tensor, starts: list[Tensor], sides: list[int]) -> Shaped[Tensor, "tiles c *space"]:
-    """All tiles as one batch: sample by sample, the last dimension's tiles next to each other."""
-    dimensions = len(starts)
-    for axis, (start, side) in enumerate(zip(starts, sides, strict=True)):
-        index = (start[:, None] + torch.arange(side)).flatten().to(x.device)
-        x = x.index_select(2 + 2 * axis, index).unflatten(2 + 2 * axis, (len(start), side))
-    where = [2 + 2 * axis for axis in range(dimensions)]
-    order = [0, *where, 1, *(axis + 1 for axis in where)]
-    return x.permute(order).flatten(0, dimensions)
+def _window(sides: Sequence[int], shape: Callable[[Tensor], Tensor]) -> Float[Tensor, "*side"]:
+    """Product of one window along each dimension, in float64."""
+    window = torch.ones((), dtype=torch.float64)
+    for side in sides:
+        window = window[..., None] * shape((torch.arange(side, dtype=torch.float64) + 0.5) / side)
+    return window
 
 
-def _join(
-    tiles: Tensor, starts: list[Tensor], space: tuple[int, ...], window: Callable[[Tensor], Tensor]
-) -> Float[Tensor, "b c *space"]:
-    """The inverse of `_cut`, weighted: one dimension after the other, the last first."""
-    tiles = tiles.unflatten(0, (-1, *map(len, starts)))  # b n1 .. nd c s1 .. sd
-    for axis in range(len(starts), 0, -1):  # joins n_axis with s_axis; nothing behind n_axis is left but c and space
-        start, side = starts[axis - 1].tolist(), tiles.shape[axis + 1 + axis]
-        weights = _weights(start, side, space[axis - 1], window).to(tiles)
-        parts = (tiles.select(axis, k) for k in range(len(start)))
-        dim = 2 * axis  # of s_axis, once n_axis is gone
-        shape = [*tiles.shape[:axis], *tiles.shape[axis + 1 :]]
-        shape[dim] = space[axis - 1]
-        joined = tiles.new_zeros(shape)
-        for first, part, weight in zip(start, parts, weights, strict=True):  # in order: the same sum on every run
-            place = joined.narrow(dim, first, side)
-            place += part * weight.reshape(-1, *[1] * (part.ndim - 1 - dim))
-        tiles = joined
-    return tiles
+class _Cut(torch.autograd.Function):
+    """Tiles `b n c *side` of samples; their gradients are added up in order."""
 
+    @staticmethod
+    def forward(ctx, x: Shaped[Tensor, "b c *space"], corners: Int[Tensor, "n d"], sides: list[int]) -> Tensor:
+        ctx.shape, ctx.where = x.shape, (corners, [sides] * len(corners))
+        return torch.stack(views_at(x, *ctx.where), 1)
 
-def _weights(
-    start: list[int], side: int, length: int, window: Callable[[Tensor], Tensor]
-) -> Float[Tensor, "tiles side"]:
-    """Each tile's window along one dimension; at each pixel they sum to 1."""
-    bell = window((torch.arange(side, dtype=torch.float64) + 0.5) / side)
-    total = torch.zeros(length, dtype=torch.float64)
-    for first in start:
-        total[first : first + side] += bell
-    return torch.stack([bell / total[first : first + side] for first in start])
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor):  # pyright: ignore[reportIncompatibleMethodOverride]
+        total = grad.new_zeros(ctx.shape)
+        add_in_order(views_at(total, *ctx.where), grad.unbind(1))
+        return total, None, None

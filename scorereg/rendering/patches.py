@@ -18,6 +18,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from scorereg.cameras import Cameras, Rays, interpolate_poses, rotation_matrix
+from scorereg.ops import gather_patches
 
 __all__ = ["PatchSampler", "Patches"]
 
@@ -91,7 +92,7 @@ class PatchSampler:
                 f"PatchSampler: a patch of {size} pixels needs a focal length of at least {self._low.max():.4g} px to "
                 f"fit into every photo, but at most {high:.4g} is allowed; use a smaller size or longer focal lengths."
             )
-        self._table = _summed_area(images)
+        self._photos = rearrange(images, "n h w c -> n c h w").contiguous()
 
     def sample(self, count: int, generator: torch.Generator | None = None) -> Patches:
         """Draw `count` patches, all at once.
@@ -113,8 +114,9 @@ class PatchSampler:
         corner = draw.uniform(count, 2) * (self._image_size() - self.size * pitch).clamp_min(0)
         edges = corner[:, None] + torch.arange(self.size + 1).to(pitch)[:, None] * pitch[:, None]  # b p+1 2
         pose = torch.where(from_photo[:, None, None], self.cameras.pose[camera], self._moved(camera, draw))
-        photo = _box_means(self._table, camera, edges)
-        photo = torch.where(from_photo[:, None, None, None], photo, torch.zeros_like(photo))
+        middle = corner.double() + pitch.double() * (self.size / 2)
+        photo, _ = gather_patches(self._photos, middle, self.size, pitch, index=camera)
+        photo = torch.where(from_photo[:, None, None, None], photo.clamp(0, 1), 0.0)
         rays = self._rays(pose, camera, (edges[:, 1:] + edges[:, :-1]) / 2)
         base = replace(self.cameras[camera], pose=pose)
         windows = base.windows(corner, pitch, width=self.size, height=self.size)
@@ -163,41 +165,6 @@ def _fitting_focal(cameras: Cameras, size: int) -> Float[Tensor, " n"]:
     """The focal length at which a window of `size` pixels spans each camera's image in its tighter direction."""
     across = cameras.focal / cameras.focal.new_tensor([cameras.width, cameras.height])
     return size * across.amax(1)
-
-
-def _summed_area(images: Float[Tensor, "n h w 3"]) -> Float[Tensor, "n i j 3"]:
-    """Sums over all pixels above and to the left of each pixel corner, in float64: differences must stay exact."""
-    padded = torch.nn.functional.pad(images.double(), (0, 0, 1, 0, 1, 0))
-    return padded.cumsum(1).cumsum(2)
-
-
-def _box_means(
-    table: Float[Tensor, "n i j 3"], camera: Int[Tensor, " b"], edges: Float[Tensor, "b q 2"]
-) -> Float[Tensor, "b 3 p p"]:
-    """Means of the photos over boxes between neighbouring edges, widened to one photo pixel, cut at the border."""
-    low, high = edges[:, :-1].double(), edges[:, 1:].double()
-    wider = (1 - (high - low)).clamp_min(0) / 2
-    size = torch.tensor([table.shape[2] - 1, table.shape[1] - 1], device=table.device)
-    low, high = (low - wider).clamp_min(0), torch.minimum(high + wider, size)
-    lines = torch.cat([low, high], 1)
-    sums = _integral(table, camera, lines[..., 0], lines[..., 1])
-    p = low.shape[1]
-    box = sums[:, p:, p:] - sums[:, :p, p:] - sums[:, p:, :p] + sums[:, :p, :p]
-    width, height = (high - low).unbind(-1)
-    mean = box / (height[:, :, None] * width[:, None, :])[..., None]
-    return rearrange(mean, "b h w c -> b c h w").float().clamp(0, 1)
-
-
-def _integral(
-    table: Float[Tensor, "n i j 3"], camera: Int[Tensor, " b"], x: Float[Tensor, "b q"], y: Float[Tensor, "b q"]
-) -> Float[Tensor, "b q q 3"]:
-    """Integral of a photo, its pixels taken as squares of one colour, from its corner to (x, y): exactly bilinear."""
-    j, i = (x.floor().long().clamp_max(table.shape[2] - 2), y.floor().long().clamp_max(table.shape[1] - 2))
-    u, v = (x - j)[:, None, :, None], (y - i)[:, :, None, None]
-    n, i, j = camera[:, None, None], i[:, :, None], j[:, None, :]
-    upper = torch.lerp(table[n, i, j], table[n, i, j + 1], u)
-    lower = torch.lerp(table[n, i + 1, j], table[n, i + 1, j + 1], u)
-    return torch.lerp(upper, lower, v)
 
 
 def _check(

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from benchmarks import ops, ops_hash, ops_patches, ops_rays
 from benchmarks.ops_case import Case, void
-from scorereg.ops import composite, distortion
+from scorereg.ops import composite, distortion, gather_patches, scatter_patches
 
 
 def work(times):
@@ -59,6 +59,21 @@ def test_rivals_compute_the_same():
     for one, other in zip(ours, ops_rays._unfused(tau, rgb, depth, edges), strict=True):
         assert_close(one, other)
     assert_close(distortion(shown.weights, edges), ops_rays._linear(shown.weights, edges))
+
+
+def test_rivals_show_the_same_patches(monkeypatch):
+    monkeypatch.setattr(ops_patches, "_WIDTH", 60)
+    monkeypatch.setattr(ops_patches, "_HEIGHT", 50)
+    images, index = torch.rand(3, 3, 50, 60), torch.tensor([0, 0, 1, 1, 2, 2])
+    centers = 20 + 10 * torch.rand(6, 2)
+    ours, _ = gather_patches(images, centers, 9, index=index)
+    assert_close(ops_patches._grid_sample(images, centers, 9), ours, rtol=0, atol=1e-5)
+    assert_close(ops_patches._unfold(images, centers, 9, index), ours, rtol=0, atol=1e-5)
+    coarse, _ = gather_patches(images, centers, 9, 3.3, index=index)
+    assert_close(ops_patches._summed_areas(images, centers, 9, 3.3, index), coarse, rtol=0, atol=1e-5)
+    patches, corners, window = torch.randn(8, 2, 5, 5), torch.randint(0, 8, (8, 2)), torch.rand(5, 5)
+    ours, _ = scatter_patches(patches, corners, (12, 12), window=window)
+    assert_close(ops_patches._index_add(patches, corners, 12, window), ours, rtol=0, atol=1e-5)
 
 
 def test_nerfacc_computes_the_same():

@@ -300,13 +300,6 @@ def test_kernels_can_be_asked_for_an_order(device):
     assert torch.equal(actual[0], actual[2])
 
 
-@pytest.fixture
-def deterministic():
-    torch.use_deterministic_algorithms(True)
-    yield
-    torch.use_deterministic_algorithms(False)
-
-
 @pytest.mark.slow
 def test_rows_beyond_two_to_the_31_are_found(backend, monkeypatch):
     """A table of 3.2e9 numbers, of which only the pages that are touched are ever there."""

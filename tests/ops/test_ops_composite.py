@@ -14,20 +14,9 @@ EPS = torch.finfo(torch.float32).eps
 NAMES = ("weights", "rgb", "depth", "inverse_depth", "opacity", "distortion")
 
 
-@pytest.fixture(params=["reference", "triton"])
-def backend(request, monkeypatch):
-    if request.param == "triton":
-        pytest.importorskip("triton")
-    monkeypatch.setenv("SCOREREG_OPS", request.param)
-    return request.param
-
-
 @pytest.fixture(autouse=True)
-def poison(monkeypatch):
-    """Fresh memory holds NaN, so that an element that nobody wrote is seen."""
-    for name in ("empty", "empty_like"):
-        fresh = getattr(torch, name)
-        monkeypatch.setattr(torch, name, lambda *a, f=fresh, **kw: f(*a, **kw).fill_(math.nan))
+def _poison(poison):
+    """Every test of this file sees fresh memory filled with NaN."""
 
 
 def samples(shape, channels=3, scale=None, dtype=torch.float32, device="cpu"):

@@ -12,22 +12,9 @@ from scorereg.cameras import Cameras, rotation_matrix
 from scorereg.ops import frustum_count, frustum_count_reference, frustum_penalty, frustum_penalty_reference
 
 
-@pytest.fixture(params=["reference", "triton"])
-def backend(request, monkeypatch):
-    if request.param == "triton":
-        pytest.importorskip("triton")
-    monkeypatch.setenv("SCOREREG_OPS", request.param)
-    return request.param
-
-
 @pytest.fixture(autouse=True)
-def poison(monkeypatch):
-    """Fresh memory holds NaN, or an impossible count."""
-    fresh = torch.empty
-    poison = {torch.uint8: 200, torch.long: -7}
-    monkeypatch.setattr(
-        torch, "empty", lambda *a, **kw: (out := fresh(*a, **kw)).fill_(poison.get(out.dtype, math.nan))
-    )
+def _poison(poison):
+    """Every test of this file sees fresh memory filled with NaN."""
 
 
 def cameras(count, seed=0, dtype=torch.float32, device="cpu"):

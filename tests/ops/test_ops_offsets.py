@@ -34,9 +34,9 @@ def test_images_with_rows_far_apart(device):
     small = torch.rand(1, 1, 6, 6, device=device).half()
     images.copy_(small)
     center = torch.tensor([[3.2, 3.3]], device=device)
-    for mode in ("bilinear", "nearest"):
-        far, _ = gather_patches(images, center, 4, 1.0, None, mode)
-        near, _ = gather_patches(small, center, 4, 1.0, None, mode)
+    for scale in (1.0, 1.4):
+        far, _ = gather_patches(images, center, 4, scale)
+        near, _ = gather_patches(small, center, 4, scale)
         assert_close(far, near, rtol=0, atol=0)
 
 
@@ -60,13 +60,14 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 TYPES = {"index_ptr": "*i64", "place_ptr": "*i64", "offset_ptr": "*i64", "count_ptr": "*i64", "missing_ptr": "*u8",
-         "known_ptr": "*i1", "d_min": "fp32", "near": "fp32"}
+         "known_ptr": "*i1", "near": "fp32"}
+GATHER = TYPES | {"place_ptr": "*fp64"}
 
 
-def build(module, name, **fixed):
+def build(module, name, types=TYPES, **fixed):
     kernel = getattr(importlib.import_module(f"scorereg.ops._{module}.kernels"), name)
     names = kernel.arg_names
-    signature = {n: TYPES.get(n, "*fp32" if n.endswith("_ptr") else "i32") for n in names}
+    signature = {n: types.get(n, "*fp32" if n.endswith("_ptr") else "i32") for n in names}
     signature |= dict.fromkeys(fixed, "constexpr")
     source = ASTSource(kernel, signature, {(names.index(n),): value for n, value in fixed.items()})
     assert "ptx" in triton.compile(source, target=GPUTarget("cuda", 90, 32)).asm
@@ -78,11 +79,10 @@ for way in ("_forward", "_backward"):
     build("scatter_patches", way, BLOCK=256)
     build("scatter_patches", way, A=1, B=1, C=1, D=1, H=1, W=1, space=1, channels=1, BLOCK=256)  # as Triton does
     build("frustum_count", "_penalty" + way, BLOCK=256)
-    for bilinear in (True, False):
-        build("gather_patches", way, BILINEAR=bilinear, PRIOR=True, BLOCK=256)
-        build("gather_patches", way, BILINEAR=bilinear, PRIOR=False, size=1, C=1, H=1, W=1, sw=1, BLOCK=256)
-build("gather_patches", "_backward", BILINEAR=True, PRIOR=True, BLOCK=256, total_ptr=None)
-build("gather_patches", "_backward", BILINEAR=True, PRIOR=True, BLOCK=256, part_ptr=None)
+    build("gather_patches", way, GATHER, CP=4, BLOCK=256)
+    build("gather_patches", way, GATHER, size=1, C=1, H=1, W=1, sw=1, CP=1, BLOCK=256)
+build("gather_patches", "_backward", GATHER, CP=4, BLOCK=256, total_ptr=None)
+build("gather_patches", "_backward", GATHER, CP=4, BLOCK=256, part_ptr=None)
 build("frustum_count", "_count_kernel", BLOCK=256)
 build("frustum_count", "_count_kernel", cameras=1, BLOCK=256)
 """

@@ -1,8 +1,7 @@
-"""Bilinear patches in plain torch, fast.
+"""`gather_patches` in plain torch: the mean over boxes is separable, two products of small matrices a patch.
 
-Patches that are upright and at the images' own scale have one sub-pixel shift each: a window is cut around each, and
-shifted windows are blended, without an index. Windows are added to the gradient one by one, in order: the same sum on
-every run. Other patches are `gather_turned`'s.
+A window of the image is cut around each patch and multiplied by the shares of its rows and columns, some windows at a
+time. Windows are added to the gradient one by one, in order: the same sum on every run.
 """
 
 import torch
@@ -10,92 +9,98 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from scorereg.ops._gather_patches.rotated import gather_turned
-from scorereg.ops._gather_patches.windows import parts, windows
+from scorereg.ops._overlap import add_in_order
 
-__all__ = ["gather_torch"]
+__all__ = ["footprints", "gather_eager", "shares"]
+
+_CHUNK = 1 << 18  # values of windows at a time and thread: they stay in its cache, and threads seldom wait
 
 
-def gather_torch(
-    images: Float[Tensor, "n c h w"], frame: Float[Tensor, "b 4"], index: Int[Tensor, " b"], size: int, unknown: bool
-) -> tuple[Float[Tensor, "b c p p"], Float[Tensor, "b p p"] | None, Bool[Tensor, "b p p"] | None]:
-    """Values, how much of them comes from texels whose last channel is not positive, and which lie in the image.
+def footprints(
+    centers: Float[Tensor, "b 2"], scale: Float[Tensor, "b 2"], size: int, width: int, height: int
+) -> tuple[Float[Tensor, "b {size} 2"], Float[Tensor, "b {size} 2"], Bool[Tensor, "b {size} 2"]]:
+    """Low and high ends of the patch pixels' footprints along x and y, and whether their middles are in the image.
 
-    Args:
-        images: In the dtype of the frame.
-        frame: Of each patch: x, y, scale times cosine, scale times sine.
-        index: The image of each patch.
-        size: Rows and columns of a patch.
-        unknown: Whether the second result is wanted.
-
-    Returns:
-        The second is None where it is not wanted, the third where all pixels lie in the image.
+    A pixel whose middle is not gets the footprint nearest to it. Differentiable to the centers.
     """
-    first = frame[:, :2] - size / 2  # texel that the first pixel looks at
-    last = first.new_tensor([images.shape[3] - 1 - size, images.shape[2] - 1 - size])
-    missing = (images.detach()[:, -1:] <= 0).to(images) if unknown else None
-    upright = frame[:, 2:] == frame.new_tensor([1, 0])
-    if bool((upright & (first >= 0) & (first <= last)).all()):
-        values = _Shifted.apply(images, first, index, size)
-        share = None if missing is None else _Shifted.apply(missing, first.detach(), index, size)
-        valid = None
-    else:
-        values, share, valid = gather_turned(images, frame, index, size, missing)
-    return values, None if share is None else share[:, 0], valid
+    offset = torch.arange(size, dtype=torch.float64, device=centers.device)[:, None] - (size - 1) / 2
+    middle, half = centers[:, None] + scale[:, None] * offset, scale[:, None].clamp_min(1) / 2
+    extent = centers.new_tensor([width, height])
+    inside = (middle >= 0) & (middle <= extent)
+    middle = torch.minimum(torch.where(inside, middle, middle.detach().nan_to_num()).clamp_min(0), extent)
+    return (middle - half).clamp_min(0), torch.minimum(middle + half, extent), inside
 
 
-class _Shifted(torch.autograd.Function):
-    """Patches inside the images, of whole-pixel pitch; `first` is where, in texels, their first pixel looks."""
+def shares(
+    low: Float[Tensor, "b p"], high: Float[Tensor, "b p"], first: Int[Tensor, " b"], count: int
+) -> Float[Tensor, "b p {count}"]:
+    """Share of each footprint, along one axis, that lies in each of `count` image pixels from `first` on."""
+    pixel = (first[:, None] + torch.arange(count, device=first.device))[:, None]
+    overlap = torch.minimum(high[..., None], pixel + 1) - torch.maximum(low[..., None], pixel)
+    return overlap.clamp_min(0) / (high - low)[..., None]
+
+
+def gather_eager(
+    images: Float[Tensor, "n c h w"],
+    low: Float[Tensor, "b p 2"],
+    high: Float[Tensor, "b p 2"],
+    index: Int[Tensor, " b"],
+) -> Float[Tensor, "b c p p"]:
+    """Means over footprints; `index` is the image of each patch, and there is at least one."""
+    first, last = low.detach()[:, 0].floor().long(), high.detach()[:, -1].ceil().long()
+    side = (last - first).amax(0)
+    columns, rows = side.tolist()
+    first = torch.minimum(first, first.new_tensor([images.shape[3], images.shape[2]]) - side)
+    right = shares(low[..., 0], high[..., 0], first[:, 0], columns).to(images)
+    down = shares(low[..., 1], high[..., 1], first[:, 1], rows).to(images)
+    return _Windows.apply(images, down, right, first, index)  # pyright: ignore[reportReturnType]
+
+
+class _Windows(torch.autograd.Function):
+    """`down @ window @ right^T` for the window of each patch, whose first column and row are `first`.
+
+    Windows are [rows, channels x columns]: one product for all channels.
+    """
 
     @staticmethod
-    def forward(ctx, images, first, index, size):
-        ctx.save_for_backward(images, first, index)
-        out = images.new_empty(len(first), images.shape[1], size, size)
-        views, shifts = _windows(images, first, index, size)
-        for part in parts(images, len(first), (size + 1) ** 2):
-            windows, (x, y) = torch.stack(views[part]), shifts[:, part]
-            rows = torch.lerp(windows[..., :-1], windows[..., 1:], x)
-            torch.lerp(rows[:, :, :-1], rows[:, :, 1:], y, out=out[part])
+    def forward(ctx, images, down, right, first, index):
+        ctx.save_for_backward(images, down, right, first, index)
+        out = images.new_empty(len(down), images.shape[1], down.shape[1], right.shape[1])
+        for part, windows in _windows(images, down, right, first, index):
+            rows = down[part] @ torch.stack(windows).flatten(2)
+            out[part] = (_by_column(rows, right) @ right[part].mT).unflatten(1, (down.shape[1], -1)).transpose(1, 2)
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad):  # pyright: ignore[reportIncompatibleMethodOverride]
-        images, first, index = ctx.saved_tensors
-        to_images, to_first, *_ = ctx.needs_input_grad
-        size = grad.shape[-1]
+        images, down, right, first, index = ctx.saved_tensors
+        to_images, to_down, *_ = ctx.needs_input_grad
         total = torch.zeros_like(images) if to_images else images
-        views, shifts = _windows(total, first, index, size)
-        sources = _windows(images, first, index, size)[0] if to_first else []
-        dfirst = torch.empty_like(first) if to_first else None
-        for part in parts(images, len(first), (size + 1) ** 2):
-            g, (x, y) = grad[part], shifts[:, part]
-            drows = _spread(g, y, 2)
-            if dfirst is not None:
-                windows = torch.stack(sources[part])
-                rows = torch.lerp(windows[..., :-1], windows[..., 1:], x)
-                dfirst[part, 0] = (drows * (windows[..., 1:] - windows[..., :-1])).sum((1, 2, 3))
-                dfirst[part, 1] = (g * (rows[:, :, 1:] - rows[:, :, :-1])).sum((1, 2, 3))
+        ddown, dright = (torch.empty_like(x) if to_down else None for x in (down, right))
+        targets = _windows(total, down, right, first, index)
+        for (part, windows), (_, added) in zip(_windows(images, down, right, first, index), targets, strict=True):
+            g = grad[part].transpose(1, 2).flatten(1, 2)  # [b, p c, p]
+            drows = (g @ right[part]).unflatten(1, (down.shape[1], -1)).flatten(2)  # [b, p, c columns]
+            if ddown is not None and dright is not None:
+                window = torch.stack(windows).flatten(2)
+                torch.bmm(drows, window.mT, out=ddown[part])
+                torch.bmm(g.mT, _by_column(down[part] @ window, right), out=dright[part])
             if to_images:
-                torch._foreach_add_(views[part], _spread(drows, x, 3).unbind(0))  # one after the other, on a CPU
-        return total if to_images else None, dfirst, None, None
+                add_in_order(added, (down[part].mT @ drows).unflatten(2, (images.shape[1], -1)).unbind(0))
+        return total if to_images else None, ddown, dright, None, None
 
 
-def _windows(
-    images: Tensor, first: Tensor, index: Tensor, size: int
-) -> tuple[list[Tensor], Float[Tensor, "2 b 1 1 1"]]:
-    """The window of each patch, and the patches' shifts in x and y."""
-    corner = first.floor()
-    return windows(images, corner.long(), index, size + 1, size + 1), (first - corner).t()[:, :, None, None, None]
+def _by_column(rows: Float[Tensor, "b p ck"], right: Tensor) -> Float[Tensor, "b pc k"]:
+    return rows.unflatten(2, (-1, right.shape[2])).flatten(1, 2)
 
 
-def _spread(g: Tensor, share: Tensor, axis: int) -> Tensor:
-    """The way back of a blend of neighbours along an axis, which is one longer."""
-    shape = list(g.shape)
-    shape[axis] += 1
-    out = g.new_empty(shape)
-    size = g.shape[axis]
-    torch.mul(g, 1 - share, out=out.narrow(axis, 0, size))
-    out.select(axis, size).zero_()
-    out.narrow(axis, 1, size).addcmul_(g, share)
-    return out
+def _windows(images: Tensor, down: Tensor, right: Tensor, first: Int[Tensor, "b 2"], index: Tensor):
+    """Some patches at a time: which, and a view [rows, channels, columns] for each."""
+    sn, sc, sh, sw = images.stride()
+    shape, strides = (down.shape[2], images.shape[1], right.shape[2]), (sh, sc, sw)
+    offsets = (index * sn + (first * first.new_tensor([sw, sh])).sum(1) + int(images.storage_offset())).tolist()
+    step = max(_CHUNK * torch.get_num_threads() // max(shape[0] * shape[1] * shape[2], 1), 1)
+    for start in range(0, len(first), step):
+        part = slice(start, start + step)
+        yield part, [images.as_strided(shape, strides, offset) for offset in offsets[part]]

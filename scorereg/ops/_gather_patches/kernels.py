@@ -1,9 +1,9 @@
-"""Triton kernels of `gather_patches`: one program for BLOCK pixels of one patch, which goes through the channels.
+"""Triton kernels of `gather_patches`: one program for BLOCK pixels of one patch and some channels.
 
-Positions are computed in registers from four numbers a patch, so that what moves through memory is what is read and
-what is written. Neighbouring lanes look at neighbouring texels; the four corners of a pixel are reads that do not
-depend on one another. The gradient to the images is added by atomics in float32; the one to a centre is summed in a
-program, one pair of numbers for each, which torch adds up. Offsets are int64.
+Footprints are computed in float64, in registers, from four numbers a patch, and relative to their first texel in
+float32, so that only texels and results move through memory. Neighboring lanes read neighboring texels. The gradient to
+the images is added by atomics in float32; the one to a center is summed within a program, one pair of numbers for each,
+which torch adds up. Offsets are int64.
 """
 
 from typing import no_type_check
@@ -18,167 +18,178 @@ from torch.autograd.function import once_differentiable
 __all__ = ["gather_patches_triton"]
 
 _BLOCK = 256  # a patch of 24 x 24 is three programs, one of 48 x 48 nine: enough to fill a GPU from some 100 patches on
+_CHANNELS = 8  # at most in one program: their sums are kept in registers
 
 
 def gather_patches_triton(
     images: Float[Tensor, "n c h w"],
-    frame: Float[Tensor, "b 4"],
+    centers: Float[Tensor, "b 2"],
+    scale: Float[Tensor, "b 2"],
     index: Int[Tensor, " b"],
     size: int,
-    mode: str,
-    d_min: float | None,
 ) -> tuple[Float[Tensor, "b c {size} {size}"], Bool[Tensor, "b c {size} {size}"]]:
-    """As `gather_patches`; `frame` is x, y, scale times cosine, scale times sine of each patch."""
-    return _Gather.apply(images, frame.float(), index.to(images.device), size, mode == "bilinear", d_min)
+    """`gather_patches` by kernels; centers and scales in float64."""
+    patches, known = _Gather.apply(images, centers, scale, index.to(images.device), size)
+    return patches, known[:, None].expand(patches.shape)
 
 
 class _Gather(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, images, frame, index, size, bilinear, d_min):
-        ctx.save_for_backward(images, frame, index)
-        ctx.settings = (size, bilinear, d_min)
-        shape = (len(frame), images.shape[1], size, size)
-        out = torch.empty(shape, dtype=images.dtype, device=images.device)
-        known = torch.empty(shape, dtype=torch.bool, device=images.device)
-        _launch(_forward, images, frame, index, out, known, size=size, bilinear=bilinear, d_min=d_min)
+    def forward(ctx, images, centers, scale, index, size):
+        place = torch.cat([centers, scale], 1).to(images.device)
+        ctx.save_for_backward(images, place, index)
+        out = torch.empty(len(place), images.shape[1], size, size, dtype=images.dtype, device=images.device)
+        known = torch.empty(len(place), size, size, dtype=torch.bool, device=images.device)
+        _launch(_forward, images, place, index, out, known, size)
         ctx.mark_non_differentiable(known)
         return out, known
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad, _):  # pyright: ignore[reportIncompatibleMethodOverride]
-        images, frame, index = ctx.saved_tensors
-        size, bilinear, d_min = ctx.settings
-        to_images, to_frame = ctx.needs_input_grad[:2]
+        images, place, index = ctx.saved_tensors
+        to_images, to_centers = ctx.needs_input_grad[:2]
         total = torch.zeros(images.shape, device=images.device) if to_images else None
-        blocks = triton.cdiv(size * size, _BLOCK)
-        parts = torch.empty(len(frame), blocks, 2, device=images.device) if to_frame else None
-        grad = grad.contiguous()
-        _launch(_backward, images, frame, index, grad, total, parts, size=size, bilinear=bilinear, d_min=d_min)
-        dframe = None if parts is None else torch.nn.functional.pad(parts.sum(1), (0, 2))
-        return None if total is None else total.to(images.dtype), dframe, None, None, None, None
+        programs, _ = _programs(images, place, grad.shape[-1])
+        parts = torch.zeros(*programs, 2, device=images.device) if to_centers else None
+        _launch(_backward, images, place, index, grad.contiguous(), total, parts, grad.shape[-1])
+        dcenters = None if parts is None else parts.reshape(len(place), -1, 2).sum(1).double()
+        return None if total is None else total.to(images.dtype), dcenters, None, None, None
 
 
-def _launch(kernel, images: Tensor, frame: Tensor, *given, size: int, bilinear: bool, d_min: float | None) -> None:
-    _, c, h, w = images.shape
-    programs = (len(frame) * triton.cdiv(size * size, _BLOCK),)
-    if len(frame) and c:
+def _programs(images: Tensor, place: Tensor, size: int) -> tuple[tuple[int, int], int]:
+    """Programs along pixels and along channels, and how many channels one computes."""
+    together = min(triton.next_power_of_2(max(images.shape[1], 1)), _CHANNELS)
+    return (len(place) * triton.cdiv(size * size, _BLOCK), triton.cdiv(images.shape[1], together)), together
+
+
+def _launch(kernel, images: Tensor, place: Tensor, *given) -> None:
+    *given, size = given
+    programs, together = _programs(images, place, size)
+    if all(programs):
         kernel[programs](
-            images, frame.contiguous(), *given, *images.stride(), c, h, w, size, d_min or 0.0,
-            bilinear, d_min is not None, _BLOCK,
-        )  # fmt: skip
+            images, place.contiguous(), *given, *images.stride(), *images.shape[1:], size, together, _BLOCK
+        )
 
 
 @no_type_check
 @triton.jit
-def _look(frame_ptr, patch, pixel, size, H, W, BILINEAR: tl.constexpr):
-    """Texel columns and rows, shares of the right and lower ones, and where there is an image, and a slope of it."""
-    x0, y0 = tl.load(frame_ptr + patch * 4), tl.load(frame_ptr + patch * 4 + 1)
-    along, across = tl.load(frame_ptr + patch * 4 + 2), tl.load(frame_ptr + patch * 4 + 3)
-    u = (pixel % size).to(tl.float32) - (size - 1) * 0.5
-    v = (pixel // size).to(tl.float32) - (size - 1) * 0.5
-    x, y = x0 + along * u - across * v, y0 + across * u + along * v
-    valid = (x >= 0) & (x <= W) & (y >= 0) & (y <= H)  # nothing that is not a number is
-    x, y = tl.where(valid, x, 0.5), tl.where(valid, y, 0.5)  # before they become integers
-    if BILINEAR:
-        x, y = x - 0.5, y - 0.5
-    slope_x, slope_y = valid & (x > 0) & (x < W - 1), valid & (y > 0) & (y < H - 1)
-    x, y = tl.minimum(tl.maximum(x, 0.0), W - 1), tl.minimum(tl.maximum(y, 0.0), H - 1)
-    if not BILINEAR:
-        x, y = tl.floor(x), tl.floor(y)
-    left, top = tl.floor(x), tl.floor(y)
-    return left.to(tl.int64), top.to(tl.int64), x - left, y - top, valid, slope_x, slope_y
+def _pixels(size, BLOCK: tl.constexpr):
+    """Patch of a program, its pixels, which of them there are, and their columns and rows from the patch's middle."""
+    blocks = tl.cdiv(size * size, BLOCK)
+    patch = (tl.program_id(0) // blocks).to(tl.int64)
+    pixel = (tl.program_id(0) % blocks) * BLOCK + tl.arange(0, BLOCK)
+    middle = (size - 1) * 0.5
+    return (
+        patch,
+        pixel,
+        pixel < size * size,
+        (pixel % size).to(tl.float64) - middle,
+        (pixel // size).to(tl.float64) - middle,
+    )
 
 
 @no_type_check
 @triton.jit
-def _texel(ptr, offset, mask):
-    return tl.load(ptr + offset, mask=mask, other=0.0).to(tl.float32)
+def _footprint(place_ptr, offset, extent):
+    """A pixel's footprint along an axis.
+
+    Returns its first texel, both ends relative to that, how many texels a loop has to visit, whether the middle lies in
+    the image, and whether each end moves with it.
+    """
+    scale = tl.load(place_ptr + 2)
+    half = tl.maximum(scale, 1.0) * 0.5
+    middle = tl.load(place_ptr) + scale * offset
+    inside = (middle >= 0) & (middle <= extent)  # nothing that is not a number is
+    middle = tl.where(inside, middle, 0.0)
+    low, high = middle - half, middle + half
+    moves_low, moves_high = low > 0, high < extent
+    low, high = tl.maximum(low, 0.0), tl.where(moves_high, high, extent)
+    first = tl.floor(low)
+    count = tl.ceil(tl.maximum(scale, 1.0)).to(tl.int32) + 1
+    return (
+        first.to(tl.int64),
+        (low - first).to(tl.float32),
+        (high - first).to(tl.float32),
+        count,
+        inside,
+        moves_low,
+        moves_high,
+    )
+
+
+@no_type_check
+@triton.jit
+def _share(low, high, texel):
+    """Share of a footprint that lies in a texel."""
+    return tl.maximum(tl.minimum(high, texel + 1.0) - tl.maximum(low, texel * 1.0), 0.0) / (high - low)
+
+
+@no_type_check
+@triton.jit
+def _slope(low, high, moves_low, moves_high, texel):
+    """Derivative of `_share` to the footprint's middle: the texel of the high end gains, that of the low end loses."""
+    gains = tl.where(moves_high & (high >= texel) & (high < texel + 1.0), 1.0, 0.0)
+    loses = tl.where(moves_low & (low >= texel) & (low < texel + 1.0), 1.0, 0.0)
+    grows = tl.where(moves_high, 1.0, 0.0) - tl.where(moves_low, 1.0, 0.0)
+    return (gains - loses - _share(low, high, texel) * grows) / (high - low)
 
 
 @no_type_check
 @triton.jit
 def _forward(
-    image_ptr, frame_ptr, index_ptr, out_ptr, known_ptr, sn, sc, sh, sw, C, H, W, size, d_min,
-    BILINEAR: tl.constexpr, PRIOR: tl.constexpr, BLOCK: tl.constexpr,
+    image_ptr, place_ptr, index_ptr, out_ptr, known_ptr, sn, sc, sh, sw, C, H, W, size,
+    CP: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    area = size * size
-    blocks = tl.cdiv(area, BLOCK)
-    patch = (tl.program_id(0) // blocks).to(tl.int64)
-    pixel = (tl.program_id(0) % blocks) * BLOCK + tl.arange(0, BLOCK)
-    inside = pixel < area
-    left, top, a, b, valid, _, _ = _look(frame_ptr, patch, pixel, size, H, W, BILINEAR)
-    valid &= inside
-    right, down = valid & (left + 1 < W) & (a > 0), valid & (top + 1 < H) & (b > 0)
-    image_ptr += tl.load(index_ptr + patch).to(tl.int64) * sn
-    at = top * sh + left * sw
-    out = patch * C * area + pixel
-    for channel in range(C):
-        value = _texel(image_ptr, at, valid)
-        unknown = tl.where(value <= 0, (1 - a) * (1 - b), 0.0)
-        if BILINEAR:
-            v01, v10 = _texel(image_ptr, at + sw, right), _texel(image_ptr, at + sh, down)
-            v11 = _texel(image_ptr, at + sh + sw, right & down)
-            value = (1 - b) * ((1 - a) * value + a * v01) + b * ((1 - a) * v10 + a * v11)
-            unknown += tl.where(v01 <= 0, a * (1 - b), 0.0) + tl.where(v10 <= 0, (1 - a) * b, 0.0)
-            unknown += tl.where(v11 <= 0, a * b, 0.0)
-        known = valid
-        if PRIOR:
-            depth = channel == C - 1
-            value = 2 * tl.where(depth, d_min / tl.maximum(value, d_min), value) - 1
-            known = valid & ((unknown < 1e-6) | (channel < C - 1))
-        tl.store(out_ptr + out, tl.where(valid, value, 0.0), mask=inside)
-        tl.store(known_ptr + out, known, mask=inside)
-        image_ptr += sc
-        out += area
+    patch, pixel, owned, u, v = _pixels(size, BLOCK)
+    left, x0, x1, columns, in_x, _, _ = _footprint(place_ptr + patch * 4, u, W)
+    top, y0, y1, rows, in_y, _, _ = _footprint(place_ptr + patch * 4 + 1, v, H)
+    inside = owned & in_x & in_y
+    c = tl.program_id(1).to(tl.int64) * CP + tl.arange(0, CP)[:, None]
+    image_ptr += tl.load(index_ptr + patch).to(tl.int64) * sn + c * sc
+    total = tl.zeros([CP, BLOCK], tl.float32)
+    for row in range(rows):
+        for column in range(columns):
+            share = _share(y0, y1, row) * _share(x0, x1, column)
+            at = (top + row) * sh + (left + column) * sw
+            seen = (c < C) & (inside & (share > 0))[None, :]
+            total += share[None, :] * tl.load(image_ptr + at[None, :], mask=seen, other=0.0).to(tl.float32)
+    out = (patch * C + c) * size * size + pixel[None, :]
+    tl.store(out_ptr + out, tl.where(inside[None, :], total, 0.0), mask=(c < C) & owned[None, :])
+    if tl.program_id(1) == 0:
+        tl.store(known_ptr + patch * size * size + pixel, inside, mask=owned)
 
 
 @no_type_check
 @triton.jit
 def _backward(
-    image_ptr, frame_ptr, index_ptr, grad_ptr, total_ptr, part_ptr, sn, sc, sh, sw, C, H, W, size, d_min,
-    BILINEAR: tl.constexpr, PRIOR: tl.constexpr, BLOCK: tl.constexpr,
+    image_ptr, place_ptr, index_ptr, grad_ptr, total_ptr, part_ptr, sn, sc, sh, sw, C, H, W, size,
+    CP: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    area = size * size
-    blocks = tl.cdiv(area, BLOCK)
-    patch = (tl.program_id(0) // blocks).to(tl.int64)
-    pixel = (tl.program_id(0) % blocks) * BLOCK + tl.arange(0, BLOCK)
-    inside = pixel < area
-    left, top, a, b, valid, slope_x, slope_y = _look(frame_ptr, patch, pixel, size, H, W, BILINEAR)
-    valid &= inside
-    right, down = valid & (left + 1 < W) & (a > 0), valid & (top + 1 < H) & (b > 0)
-    near_x, near_y = valid & (left + 1 < W), valid & (top + 1 < H)  # a slope has a neighbour also where its share is 0
+    patch, pixel, owned, u, v = _pixels(size, BLOCK)
+    left, x0, x1, columns, in_x, low_x, high_x = _footprint(place_ptr + patch * 4, u, W)
+    top, y0, y1, rows, in_y, low_y, high_y = _footprint(place_ptr + patch * 4 + 1, v, H)
+    inside = owned & in_x & in_y
+    c = tl.program_id(1).to(tl.int64) * CP + tl.arange(0, CP)[:, None]
     n = tl.load(index_ptr + patch).to(tl.int64)
-    image_ptr += n * sn
-    at = top * sh + left * sw
-    to = (n * C * H + top) * W + left  # the gradient is contiguous
-    grad = patch * C * area + pixel
+    image_ptr += n * sn + c * sc
+    both = (c < C) & inside[None, :]
+    g = tl.load(grad_ptr + (patch * C + c) * size * size + pixel[None, :], mask=both, other=0.0).to(tl.float32)
     dx, dy = tl.zeros([BLOCK], tl.float32), tl.zeros([BLOCK], tl.float32)
-    for channel in range(C):
-        g = _texel(grad_ptr, grad, valid)
-        v00 = _texel(image_ptr, at, valid)
-        if BILINEAR:
-            v01, v10 = _texel(image_ptr, at + sw, near_x), _texel(image_ptr, at + sh, near_y)
-            v11 = _texel(image_ptr, at + sh + sw, near_x & near_y)
-        if PRIOR:
-            value = v00
-            if BILINEAR:
-                value = (1 - b) * ((1 - a) * v00 + a * v01) + b * ((1 - a) * v10 + a * v11)
-            z = tl.maximum(value, d_min)
-            g *= tl.where(channel == C - 1, -2 * d_min / (z * z), 2.0)
-        if BILINEAR:
-            dx += g * ((1 - b) * (v01 - v00) + b * (v11 - v10))
-            dy += g * ((1 - a) * (v10 - v00) + a * (v11 - v01))
-        if total_ptr is not None:
-            tl.atomic_add(total_ptr + to, g * (1 - a) * (1 - b), mask=valid)
-            if BILINEAR:
-                tl.atomic_add(total_ptr + to + 1, g * a * (1 - b), mask=right)
-                tl.atomic_add(total_ptr + to + W, g * (1 - a) * b, mask=down)
-                tl.atomic_add(total_ptr + to + W + 1, g * a * b, mask=right & down)
-        image_ptr += sc
-        to += H * W
-        grad += area
+    for row in range(rows):
+        down = _share(y0, y1, row)
+        for column in range(columns):
+            right = _share(x0, x1, column)
+            if total_ptr is not None:  # which is contiguous
+                to = ((n * C + c) * H + (top + row)[None, :]) * W + (left + column)[None, :]
+                tl.atomic_add(total_ptr + to, g * (down * right)[None, :], mask=both & (down * right > 0)[None, :])
+            if part_ptr is not None:
+                at = (top + row) * sh + (left + column) * sw
+                seen = both & ((left + column < W) & (top + row < H))[None, :]
+                pull = tl.sum(g * tl.load(image_ptr + at[None, :], mask=seen, other=0.0).to(tl.float32), 0)
+                dx += pull * down * _slope(x0, x1, low_x, high_x, column)
+                dy += pull * right * _slope(y0, y1, low_y, high_y, row)
     if part_ptr is not None:
-        part = part_ptr + tl.program_id(0).to(tl.int64) * 2
-        tl.store(part, tl.sum(tl.where(slope_x, dx, 0.0), 0))
-        tl.store(part + 1, tl.sum(tl.where(slope_y, dy, 0.0), 0))
+        part = part_ptr + (tl.program_id(0).to(tl.int64) * tl.num_programs(1) + tl.program_id(1)) * 2
+        tl.store(part, tl.sum(tl.where(inside, dx, 0.0), 0))
+        tl.store(part + 1, tl.sum(tl.where(inside, dy, 0.0), 0))
