@@ -7,7 +7,6 @@ from scorereg.priors.adapters import (
     from_denoiser,
     from_diffusers,
     linear_betas,
-    load_lucidrains,
     scheduler_settings,
     wrap,
 )
@@ -37,7 +36,6 @@ __all__ = [
     "from_denoiser",
     "from_diffusers",
     "linear_betas",
-    "load_lucidrains",
     "load_prior",
     "sample",
     "scheduler_settings",
