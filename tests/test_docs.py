@@ -27,8 +27,9 @@ def fences(page: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if fences(page)], ids=named)
-def test_fences_run(page, tmp_path, monkeypatch):
+def test_fences_run(page, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "examples").symlink_to(ROOT / "examples")  # pages name the bundled room as from the repository's root
     text = page.read_text(encoding="utf-8")
     space = {"__name__": "docs"}
     for match in FENCE.finditer(text):
@@ -38,6 +39,11 @@ def test_fences_run(page, tmp_path, monkeypatch):
             pytest.skip(f"{missing} does not ship with this checkout")
         exec(compile("\n" * line + code, str(page), "exec"), space)  # padded, so that errors name the page's line
         torch.manual_seed(0)
+    if page.name == "README.md":
+        promised = re.findall(r"# .*: ([\d.]+)%", "".join(fences(page)))
+        printed = re.findall(r"^([\d.]+)%$", capsys.readouterr().out, re.MULTILINE)
+        assert len(promised) == 2
+        assert [float(x) for x in printed] == pytest.approx([float(x) for x in promised], abs=0.11)
 
 
 def test_there_are_fences():
