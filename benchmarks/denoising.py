@@ -7,12 +7,13 @@ never seen. See `scorereg.evaluation` for what is compared.
 from pathlib import Path
 from typing import Any
 
-from scorereg.data.bad_frames import ReadOptions
-from scorereg.data.frames.load import frames_of, pyramids_of_frames
-from scorereg.data.frames.source import plain_patches
+import torch
+
+from scorereg.data import PatchSpec, find_frames
+from scorereg.data.frames import load_pyramid
+from scorereg.data.frames.augment import plain_patches
 from scorereg.evaluation import LinearFilter, denoising_errors
 from scorereg.priors.load import load_prior
-from scorereg.training.settings import Settings
 
 __all__ = ["denoising"]
 
@@ -38,14 +39,14 @@ def denoising(name: str, folders: list[Path], *, count: int = 512, fit: int = 81
     """
     prior = load_prior(name)
     card: Any = prior.card  # of frames, so that it has focal lengths and d_min
-    settings = Settings(patch=card.size[0], focal=card.focal, d_min=card.d_min)
+    spec = PatchSpec(card.size[0], focal=card.focal, d_min=card.d_min)
     told: dict[str, Any] = {"prior": name, "targets": TARGETS}
     for folder in folders:
-        frames, faults = frames_of([folder], settings, ReadOptions())
+        frames = find_frames([folder])
         held = [frame for frame in frames if frame.scene in card.held_out] or frames
-        pyramid = pyramids_of_frames({"all": held}, settings, faults)["all"]
-        clean, _ = plain_patches(pyramid, fit, size=settings.patch, channels=settings.channels, seed=seed + 1)
-        x, weight = plain_patches(pyramid, count, size=settings.patch, channels=settings.channels, seed=seed + 2)
+        pyramid = load_pyramid(held, spec)
+        clean, _ = plain_patches(pyramid, fit, spec, torch.Generator().manual_seed(seed + 1))
+        x, weight = plain_patches(pyramid, count, spec, torch.Generator().manual_seed(seed + 2))
         rows = denoising_errors(prior, LinearFilter(clean), x, weight, sigmas=SIGMAS, seed=seed + 3)
         ratios = [{key: row[key] for key in ("sigma", "rgb_ratio", "disparity_ratio")} for row in rows]
         told[folder.resolve().name] = {"frames": len(held), "patches": count, "ratios": ratios}

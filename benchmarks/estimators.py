@@ -25,11 +25,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from scorereg import NetworkPrior, ScoreLoss, load_prior, schedules
-from scorereg.data.frames.build import load_pyramid
-from scorereg.data.frames.discover import find_frames
-from scorereg.data.frames.split import split_scenes
+from scorereg.data import PatchSpec
+from scorereg.data.frames import find_frames, load_pyramid, split_scenes
+from scorereg.data.frames.augment import plain_patches
 from scorereg.estimators import EstimatorName, by_name
-from scorereg.evaluation.datasets import plain_patches
 from scorereg.score_loss.vsd import RenderDenoiser
 
 RATE = 0.3  # of the way to what the prior expects, in each step
@@ -57,8 +56,8 @@ def held_out(prior: NetworkPrior, data: Path, count: int, seed: int) -> tuple[Te
     card = prior.card
     assert card.focal is not None
     assert card.d_min is not None
-    pyramid = load_pyramid(frames, size=card.size[0], focal=card.focal, d_min=card.d_min)
-    return plain_patches(pyramid, count, size=card.size[0], channels="rgbd", seed=seed)
+    spec = PatchSpec(card.size[0], focal=card.focal, d_min=card.d_min)
+    return plain_patches(load_pyramid(frames, spec), count, spec, torch.Generator().manual_seed(seed))
 
 
 def complete(

@@ -1,4 +1,4 @@
-"""The exponential moving average of what an optimiser moves: of a network in training, and of a field in a fit."""
+"""Exponential moving average of a module's parameters, for networks in training and fields in a fit."""
 
 import torch
 from torch import Tensor, nn
@@ -8,16 +8,21 @@ __all__ = ["make_average"]
 
 
 def make_average(network: nn.Module, decay: float) -> AveragedModel:
-    """Return the exponential moving average of a network's weights; after n updates its decay is min(decay, ...).
+    """Return the exponential moving average of a module's parameters.
 
-    The rise, (1 + n) / (10 + n), forgets the untrained weights sooner; it is that of TensorFlow's moving averages.
+    After n updates the decay is min(decay, (1 + n) / (10 + n)), so that the initial values are forgotten sooner; that
+    is the rule of TensorFlow's moving averages.
+
+    Args:
+        network: The module; its present values are the first average.
+        decay: Largest decay, in [0, 1).
     """
 
     @torch.no_grad()
-    def move(averages: PARAM_LIST, values: PARAM_LIST, updates: Tensor | int) -> None:
+    def update(averages: PARAM_LIST, values: PARAM_LIST, updates: Tensor | int) -> None:
         n = float(updates)
         torch._foreach_lerp_(list(averages), list(values), 1 - min(decay, (1 + n) / (10 + n)))
 
-    average = AveragedModel(network, multi_avg_fn=move)
-    average.n_averaged.fill_(1)  # it holds the untrained weights already
+    average = AveragedModel(network, multi_avg_fn=update)
+    average.n_averaged.fill_(1)  # the initial values count as the first update
     return average.requires_grad_(False)

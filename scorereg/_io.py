@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Atomic file writes, checks that a path can be written, and JSON objects with errors that name the file."""
 
 import json
 import os
@@ -11,7 +11,7 @@ __all__ = ["check_file", "check_folder", "read_json", "write_beside"]
 
 
 def write_beside(path: Path, write: Callable[[Path], object]) -> None:
-    """Call `write` with a path beside `path`, then rename it into place: `path` is never half written.
+    """Call `write` with a temporary path in the same folder, then rename it to `path`: `path` is never half written.
 
     Raises:
         OSError: If it cannot be written.
@@ -20,9 +20,9 @@ def write_beside(path: Path, write: Callable[[Path], object]) -> None:
     try:
         write(beside)
         with beside.open("rb") as file:
-            os.fsync(file.fileno())  # the name must not be there before the content, should the power fail
+            os.fsync(file.fileno())  # the content must be on disk before the name, should the power fail
         beside.replace(path)
-    except RuntimeError as error:  # torch.save reports a full or forbidden disk so
+    except RuntimeError as error:  # what torch.save raises on a full or read-only disk
         raise OSError(
             f"{path} cannot be written ({str(error).splitlines()[0]}). Free some space or choose another folder."
         ) from None
@@ -31,7 +31,7 @@ def write_beside(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def check_folder(out: Path) -> None:
-    """Make a folder for results, and see that it can be written before anything is worked out.
+    """Create a folder for results and check that it can be written, before a long computation starts.
 
     Raises:
         OSError: If it cannot.
@@ -45,7 +45,7 @@ def check_folder(out: Path) -> None:
 
 
 def check_file(path: Path) -> None:
-    """Make a file's folder, and see that the file can be written before anything is worked out.
+    """Create a file's folder and check that the file can be written, before a long computation starts.
 
     Raises:
         OSError: If it cannot.
@@ -55,21 +55,21 @@ def check_file(path: Path) -> None:
     check_folder(path.parent)
 
 
-def read_json(path: Path, cure: str) -> dict[str, Any]:
-    """Read a file that holds one JSON object.
+def read_json(path: Path, remedy: str) -> dict[str, Any]:
+    """Read a JSON object.
 
     Args:
         path: The file.
-        cure: Last sentence of the errors, such as "Copy the file again."
+        remedy: Sentence at the end of an error: what to do.
 
     Raises:
-        OSError: If the file cannot be read.
-        ValueError: If it holds anything else.
+        OSError: If it cannot be read.
+        ValueError: If it holds no JSON object.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # also of bytes that are no UTF-8
-        raise ValueError(f"{path} is no valid JSON ({error}). {cure}") from None
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} must hold one JSON object, not a {type(content).__name__}. {cure}")
-    return content
+        entries = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is no valid JSON ({error}). {remedy}") from None
+    if not isinstance(entries, dict):
+        raise ValueError(f"{path} must hold one JSON object, not a {type(entries).__name__}. {remedy}")
+    return entries

@@ -12,7 +12,7 @@ from scorereg.data.source import SourceInfo, seeded
 from scorereg.training.settings import Settings
 
 SMALL = Settings(
-    patch=8, size="tiny", batch=4, focal=(15.0, 30.0), save_every=2, precision="fp32", steps=5, workers=0, keep=9
+    patch_size=8, network_size="tiny", batch=4, focal=(15.0, 30.0), save_every=2, precision="fp32", steps=5, workers=0, keep=9
 )
 
 

@@ -32,15 +32,14 @@ def prepare_command(
 
     Writes the shards and manifest.json.
     """
-    from scorereg.data.channels import channel_names
-    from scorereg.data.shards.prepare import prepare
+    from scorereg.data import ReadOptions, channel_names, prepare
 
     def progress(done: int, total: int, written: int) -> None:
         typer.echo(f"{done} of {total} frames, {written / 1e6:.1f} MB", err=True)
 
     manifest = prepare(
         data, out, focal=focal, d_min=d_min, channels=channel_names(channels), shard_frames=shard_frames,
-        workers=workers, skip_bad=skip_bad, exclude=tuple(exclude or ()), depth_factor=depth_factor, licence=licence,
+        workers=workers, reading=ReadOptions(skip_bad, tuple(exclude or ())), depth_factor=depth_factor, licence=licence,
         credits=tuple(credit or ()), name=name, progress=progress,
     )  # fmt: skip
     skipped = [*manifest.skipped, *(line for shard in manifest.shards for line in shard.skipped)]
@@ -70,13 +69,13 @@ def make_rays_command(
 
     Rays are spread evenly over the frames. Writes arrays.json, train-*.npy and held-*.npy.
     """
-    from scorereg.data.rays.make import make_rays
+    from scorereg.data import ReadOptions, make_rays
     from scorereg.transforms.ray_weights import RayWeights
 
     transform = RayWeights(near=near, far=far, bins=bins)
     counts = make_rays(
         data, out, count=count, seed=seed, transform=transform, licence=licence, credits=tuple(credit or ()),
-        skip_bad=skip_bad,
+        reading=ReadOptions(skip_bad),
     )  # fmt: skip
     _print_counts(out, counts)
 
@@ -106,7 +105,7 @@ def make_blocks_command(
 
     Blocks are spread evenly over the sources. Writes arrays.json, train-*.npy and held-*.npy.
     """
-    from scorereg.data.blocks.make import BlockMix, make_blocks
+    from scorereg.data import BlockMix, make_blocks
 
     mix = BlockMix(size=block, factors=tuple(factor or (1, 2, 3)), up=up, kind=kind)
     counts = make_blocks(

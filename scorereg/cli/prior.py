@@ -70,9 +70,8 @@ def evaluate_command(
     """
     from rich.console import Console
 
-    from scorereg.data.bad_frames import ReadOptions
-    from scorereg.evaluation.datasets import evaluate_prior
-    from scorereg.evaluation.tables import error_table
+    from scorereg.data import ReadOptions
+    from scorereg.evaluation import error_table, evaluate_prior
     from scorereg.fit.folder import choose_device
     from scorereg.training.export import open_prior
 

@@ -80,7 +80,7 @@ def train_prior_command(
     """
     import torch
 
-    from scorereg.data.bad_frames import ReadOptions
+    from scorereg.data import ReadOptions
     from scorereg.training import RECIPES, train_prior
 
     if recipe not in RECIPES:
@@ -88,8 +88,8 @@ def train_prior_command(
     if threads > 0:
         torch.set_num_threads(threads)
     given: dict[str, Any] = {
-        "steps": steps, "patch": patch, "channels": channels, "known": known, "init": init, "batch": batch,
-        "accumulate": accumulate, "size": network, "seed": seed, "save_every": save_every, "keep": keep, "lr": lr,
+        "steps": steps, "patch_size": patch, "channels": channels, "known": known, "init": init, "batch": batch,
+        "accumulate": accumulate, "network_size": network, "seed": seed, "save_every": save_every, "keep": keep, "lr": lr,
         "focal": focal, "d_min": d_min, "depth_range": depth_range, "grain": grain, "sharpen": sharpen,
         "depth_factor": depth_factor, "precision": precision, "compile": compiled, "checkpointing": checkpointing,
         "workers": workers,
@@ -120,9 +120,8 @@ def export_command(
 
     --evaluate and --skip-bad apply to what --measure measures.
     """
-    from scorereg.data.bad_frames import ReadOptions
-    from scorereg.training import export_prior
-    from scorereg.training.report import measure_folder
+    from scorereg.data import ReadOptions
+    from scorereg.training import export_prior, measure_folder
 
     card = export_prior(prior, out, best=best, half=not full).card
     if measure:

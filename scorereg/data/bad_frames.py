@@ -1,5 +1,6 @@
-"""Files that cannot be used: an error at the first, or counted, named and left out, up to one in a hundred."""
+"""Frames that cannot be used: an error at the first, or left out with a warning, up to 1 % of all."""
 
+import warnings
 from dataclasses import dataclass, field
 
 __all__ = ["BadFrames", "ReadOptions"]
@@ -7,11 +8,11 @@ __all__ = ["BadFrames", "ReadOptions"]
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """How raw frames are read.
+    """Which frames may be left out when folders of frames are read.
 
     Args:
-        skip_bad: Leave frames out that cannot be used, up to one in a hundred, instead of stopping at the first.
-        exclude: Patterns (`ai_037_*`) of folders that are left out.
+        skip_bad: Leave out frames that cannot be used, up to 1 % of all, instead of raising at the first.
+        exclude: Patterns of names of folders to leave out, like `ai_037_*`.
     """
 
     skip_bad: bool = False
@@ -20,35 +21,51 @@ class ReadOptions:
 
 @dataclass
 class BadFrames:
-    """What was wrong with some data.
+    """Collects the errors of frames that are left out.
 
     Args:
-        skip: Leave bad frames out instead of stopping at the first.
-        bad: What was wrong, one line for each frame that was left out.
-        left_out: Whole scenes that were left out on purpose, with the reason.
+        options: Whether bad frames may be left out.
+        messages: One error text for each frame that was left out.
+        left_out: Scenes that were left out because they cannot be used as a whole, with the reason.
     """
 
-    skip: bool = False
-    bad: list[str] = field(default_factory=list)
+    options: ReadOptions = field(default_factory=ReadOptions)
+    messages: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
 
     def add(self, error: OSError | ValueError) -> None:
-        """Count a bad frame; raise its error where nothing is to be skipped."""
-        if not self.skip:
+        """Record the error of a bad frame; raise it if `options.skip_bad` is not set."""
+        if not self.options.skip_bad:
             raise error
-        self.bad.append(str(error))
+        self.messages.append(str(error))
 
     def check(self, total: int) -> None:
-        """Refuse data of which more than 1 % is bad.
+        """Check that at most 1 % of the frames are bad.
 
         Args:
             total: Number of frames, good and bad.
 
         Raises:
-            ValueError: If too many are bad; the first three are named.
+            ValueError: If more are; the first three are named.
         """
-        if len(self.bad) > total / 100:
+        if len(self.messages) > total / 100:
             raise ValueError(
-                f"{len(self.bad)} of {total} frames cannot be used, and only 1 % may be skipped: something is wrong "
-                f"with the data as a whole. The first: {' | '.join(self.bad[:3])}"
+                f"{len(self.messages)} of {total} frames cannot be used, and only 1 % may be skipped: something is "
+                f"wrong with the data as a whole. The first: {' | '.join(self.messages[:3])}"
             )
+
+    def report(self, total: int, *, stacklevel: int = 3) -> None:
+        """Check as `check` does, then warn of everything that was left out, one warning each.
+
+        Args:
+            total: Number of frames, good and bad.
+            stacklevel: Frames of the call stack between the warning and the caller it is for.
+
+        Raises:
+            ValueError: If more than 1 % are bad.
+        """
+        self.check(total)
+        for line in (*self.left_out, *self.messages):
+            warnings.warn(f"left out: {line}", stacklevel=stacklevel)
+        if self.messages:
+            warnings.warn(f"{len(self.messages)} of {total} frames were left out.", stacklevel=stacklevel)

@@ -1,4 +1,4 @@
-"""Several sources as one: each gives its share of every batch."""
+"""Several sources as one: each contributes its share of every batch."""
 
 import dataclasses
 import itertools
@@ -12,20 +12,20 @@ from scorereg.data.source import Source, SourceInfo, seeded
 
 __all__ = ["MixedSource", "mixed"]
 
-_APART = 1_000_003  # between the seeds of two sources, so that they do not draw alike
+_SEED_STEP = 1_000_003  # between the seeds of two sources, so that they draw different numbers
 
 
 @dataclass(frozen=True)
 class MixedSource:
-    """Patches of several sources, in proportion to how many frames each has.
+    """Patches of several sources, in proportion to their numbers of frames.
 
-    Of a batch of n patches the i-th source, with a share p_i of all frames, gives floor(n p_i) or one more, such that
-    the mean over steps is n p_i. What it gives is a function of seed, step and slot, like what each source gives.
+    Of a batch of n patches the i-th source, with a share p_i of all frames, contributes floor(n p_i) or one more, such
+    that the mean over steps is n p_i. The batch is a function of seed, step and slot, like those of each source.
 
     Args:
-        about: What is on the card.
-        parts: The sources; the first one knows the sets that are measured on beside `"held-out"`.
-        shares: Of each, summing to 1.
+        about: Description of all the data.
+        parts: The sources; the first one has the sets to measure on beside `"held-out"`.
+        shares: Share of each source in a batch; they sum to 1.
     """
 
     about: SourceInfo
@@ -34,23 +34,23 @@ class MixedSource:
 
     @property
     def measured(self) -> tuple[str, ...]:
-        """Names of the sets to be measured on."""
+        """Names of the sets to measure on."""
         return self.parts[0].measured
 
     def batch(self, count: int, *, seed: int, step: int, slot: int) -> tuple[Tensor, Tensor]:
-        """Return augmented patches in prior space, and weights that are 0 where a value is unknown."""
+        """Return augmented patches in prior space, and weights, 0 where a value is unknown."""
         start = float(torch.rand((), generator=seeded(seed, step, slot, 4), dtype=torch.float64))
         drawn = []
         for i, (part, kept) in enumerate(zip(self.parts, self._counts(count, start), strict=True)):
-            # A source of shards plans by the size of its batches, so that has to stay the same.
+            # A source of shards schedules its shards by the size of its batches, so that must not vary.
             most = math.ceil(count * self.shares[i] - 1e-9)
-            x, weight = part.batch(most, seed=seed + _APART * i, step=step, slot=slot)
+            x, weight = part.batch(most, seed=seed + _SEED_STEP * i, step=step, slot=slot)
             drawn.append((x[:kept], weight[:kept]))
         x, weight = (torch.cat(each) for each in zip(*drawn, strict=True))
         return x, weight
 
     def plain(self, name: str, count: int, *, seed: int) -> tuple[Tensor, Tensor]:
-        """Return patches as they are, of all sources for `"train"` and `"held-out"`."""
+        """Return patches without augmentation; of all sources for `"train"` and `"held-out"`, else of the first."""
         if name not in ("train", "held-out"):
             return self.parts[0].plain(name, count, seed=seed)
         counts = self._counts(count, 0.5)
@@ -59,21 +59,21 @@ class MixedSource:
         return x, weight
 
     def _counts(self, count: int, start: float) -> list[int]:
-        """Whole numbers that sum to `count`, each `count * share` rounded up or down."""
+        """Return whole numbers that sum to `count`, each `count * share` rounded up or down."""
         ends = [math.floor(count * sum(self.shares[:i]) + start + 1e-9) for i in range(len(self.shares))]
         ends.append(count + math.floor(start + 1e-9))
         return [there - here for here, there in itertools.pairwise(ends)]
 
 
 def mixed(parts: list[Source], frames: list[int]) -> Source:
-    """Return several sources as one; one alone as it is.
+    """Return several sources as one, or the only one unchanged.
 
     Args:
         parts: The sources.
-        frames: How many frames, or ready-made patches, each has.
+        frames: Number of frames, or of ready-made patches, of each.
 
     Raises:
-        ValueError: If their patches are of different kinds.
+        ValueError: If their patches differ in channels, size, range, kind of depth, `d_min` or transform.
     """
     if len(parts) == 1:
         return parts[0]

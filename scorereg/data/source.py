@@ -1,38 +1,35 @@
-"""Where a run's patches come from: what the trainer asks of its data, and no more.
+"""The data of a run: the protocol that training and evaluation read patches through.
 
-Batches are asked for by number. Step k of a run is divided into slots, one for each process and accumulated part, and
-the patches of a slot are a pure function of (seed, k, slot): no order of calls and no hidden position in a file, so
-that a resumed run, or one whose batches are made by several workers, sees what an uninterrupted one sees.
+A batch is addressed by number. Each step of a run has one slot for each process and accumulated part, and the patches
+of a slot are a pure function of (seed, step, slot). There is no iterator state, so a resumed run, or one whose batches
+are made by several workers, draws the same patches.
 """
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-if TYPE_CHECKING:
-    pass
-
 __all__ = ["Source", "SourceInfo", "seeded"]
 
 
 @dataclass(frozen=True)
 class SourceInfo:
-    """What the data say on the card of a prior that is trained on them.
+    """Description of a source, for the card of a prior that is trained on it.
 
     Args:
         channels: Channel names, in order.
         size: Spatial shape of a patch; one, two or three numbers.
         data: The data in words.
         depth: Kind of depth, where there is a disparity.
-        d_min: Metres at which disparity is 1.
+        d_min: Depth at which disparity is 1, in metres.
         focal: Shortest and longest focal length, in pixels.
-        held_out: What was kept out of training.
-        licence: Licence that the data ask of the weights, where they do.
-        credits: Whom they ask to be named.
+        held_out: Names of what was kept out of training.
+        licence: Licence that the data require for the weights, if any.
+        credits: Names to be credited.
         transform: How raw values became prior space, where the data say so.
         range: Smallest and largest value in prior space.
     """
@@ -52,16 +49,16 @@ class SourceInfo:
 
 @runtime_checkable
 class Source(Protocol):
-    """Patches to train on, and patches to measure on."""
+    """Patches to train on and to measure on."""
 
     @property
     def about(self) -> SourceInfo:
-        """What they are."""
+        """Description of the data."""
         ...
 
     @property
     def measured(self) -> tuple[str, ...]:
-        """Names of the sets to be measured on; `"held-out"` is the first."""
+        """Names of the sets to measure on; `"held-out"` is the first."""
         ...
 
     def batch(
@@ -76,7 +73,7 @@ class Source(Protocol):
     def plain(
         self, name: str, count: int, *, seed: int
     ) -> tuple[Float[Tensor, "b c *space"], Float[Tensor, "b c *space"]]:
-        """Return patches as they are, without augmentation, of `"train"` or a set of `measured`, and their weights."""
+        """Return patches without augmentation, of `"train"` or a set of `measured`, and weights as `batch` does."""
         ...
 
 

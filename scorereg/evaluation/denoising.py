@@ -1,15 +1,15 @@
-r"""How well a prior denoises, against the best stationary linear filter, and how far its residual can be believed.
+r"""Denoising error of a prior, beside that of the best stationary linear filter, and the size of its residual.
 
-The rival is the Wiener filter of other patches of the same data: per frequency, across all channels jointly,
+The baseline is the Wiener filter of other patches of the same data: per frequency, across all channels jointly,
 
     D(x)(f) = C(f) (C(f) + sigma^2 I)^-1 (x - mean)(f) + mean,   C(f) the channels' covariance at frequency f.
 
-The residual is `x_sigma - D`, which is the score times `-sigma^2` and all that a `ScoreLoss` hands on. The posterior
-mean has an error that is uncorrelated with everything that can be computed from `x_sigma`, so that for each value
+The residual `x_sigma - D` is the score times `-sigma^2`, and all that a `ScoreLoss` uses. The error of the posterior
+mean is uncorrelated with everything that can be computed from `x_sigma`, so that for each value
 
     E (x_sigma - D)^2 = sigma^2 - E (D - x)^2          as  x_sigma - x = (x_sigma - D) + (D - x).
 
-A prior whose residual is larger on some data removes too much there, one whose residual is smaller too little.
+On data where a prior's residual is larger it removes too much, where it is smaller too little.
 """
 
 import json
@@ -30,10 +30,10 @@ SIGMAS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 
 class LinearFilter:
-    """The best stationary linear denoiser of some patches, on a torus.
+    """The best linear denoiser that is stationary on a torus, the Wiener filter.
 
     Args:
-        x: Clean patches to be fitted to.
+        x: Clean patches to fit mean and spectrum to.
     """
 
     def __init__(self, x: Float[Tensor, "b c *space"]) -> None:
@@ -66,35 +66,35 @@ def denoising_errors(
     seed: int = 0,
     chunk: int = 64,
 ) -> list[dict[str, Any]]:
-    """Measure a prior's mean squared denoising error, its linear rival's on the same noise, and its residual.
+    """Measure a prior's mean squared denoising error, the linear filter's on the same noise, and the prior's residual.
 
     Args:
         prior: The prior.
-        linear: The rival, fitted to other patches.
-        x: Clean patches that neither has seen.
-        weight: 0 where a channel is unknown; everything is known, if not given.
+        linear: The filter, fitted to other patches.
+        x: Clean patches that neither was fitted to.
+        weight: 0 where a value is unknown; everything is known, if not given.
         sigmas: Noise levels; those beyond the range of the prior's card are left out.
-        separate: A result for each channel, instead of one for r, g and b together.
-        seed: Seeds the noise.
+        separate: Measure each channel by itself, in place of r, g and b together.
+        seed: Seed of the noise.
         chunk: Patches at a time.
 
     Returns:
-        A row a noise level: `sigma`, then for each channel (r, g and b together are `rgb`) `NAME`, the prior's error;
+        A row per noise level: `sigma`, then for each channel (r, g and b together are `rgb`) `NAME`, the prior's error;
         `NAME_linear`, the filter's; `NAME_ratio` of the two, below 1 where the prior is better; `NAME_residual`, the
-        mean of `(x_sigma - D)^2 / sigma^2`; and `NAME_expected`, what it would be if D were the posterior mean of this
-        data, with the noise that was drawn in place of its expectation.
+        mean of `(x_sigma - D)^2 / sigma^2`; and `NAME_expected`, the value of the residual if D were the posterior mean
+        of these data, computed with the noise that was drawn in place of its expectation.
     """
     generator = torch.Generator().manual_seed(seed)
     weight = torch.ones_like(x) if weight is None else weight
     rows = []
     for sigma in _within(sigmas, prior):
         noisy = x + sigma * torch.randn(x.shape, generator=generator)
-        learned, rival = _denoise(prior, noisy, sigma, chunk), linear.denoise(noisy, torch.full((len(x),), sigma))
+        learned, filtered = _denoise(prior, noisy, sigma, chunk), linear.denoise(noisy, torch.full((len(x),), sigma))
         row: dict[str, Any] = {"sigma": sigma}
         for name, index in _groups(prior.channels, separate=separate).items():
             ours, theirs, residual, noise = (
                 _mean_square(difference[:, index], weight[:, index])
-                for difference in (learned - x, rival - x, noisy - learned, noisy - x)
+                for difference in (learned - x, filtered - x, noisy - learned, noisy - x)
             )
             row |= {name: ours, f"{name}_linear": theirs, f"{name}_ratio": round(ours / theirs, 4)}
             row |= {f"{name}_residual": residual / sigma**2, f"{name}_expected": (noise - ours) / sigma**2}
@@ -111,19 +111,19 @@ def residual_quantiles(
     levels: Sequence[float] = (0.5, 0.9, 0.99),
     chunk: int = 64,
 ) -> dict[str, Any]:
-    """Measure how far a clean patch is moved: quantiles over patches of `RMS(x - D(x, sigma)) / sigma`.
+    """Measure quantiles over clean patches of the residual `RMS(x - D(x, sigma)) / sigma`.
 
-    No noise is added: this is what a `ScoreLoss` without `perturb` sees of a perfect render.
+    No noise is added: this is the residual of a `ScoreLoss` without `perturb` for a perfect render.
 
     Args:
         prior: The prior.
-        x: Clean patches that it was not trained on.
+        x: Clean patches that the prior was not trained on.
         sigmas: Noise levels; those beyond the range of the prior's card are left out.
-        levels: Which quantiles, in (0, 1).
+        levels: The quantiles, in (0, 1).
         chunk: Patches at a time.
 
     Returns:
-        `sigma` and `levels`, lists, and `values`, a list for each sigma with a number for each level.
+        `sigma` and `levels`, lists, and `values`, a list per sigma with a number per level.
     """
     kept = _within(sigmas, prior)
     wanted = torch.tensor(list(levels), dtype=torch.float64)
@@ -135,8 +135,8 @@ def save_errors(folder: Path, errors: dict[str, list[dict[str, Any]]]) -> None:
     """Write `denoising.json`, and `denoising.png` where matplotlib is installed.
 
     Args:
-        folder: Where to; it must exist.
-        errors: What `denoising_errors` returned, by the name of the data.
+        folder: An existing folder.
+        errors: Rows of `denoising_errors`, by the name of the data.
     """
     (folder / "denoising.json").write_text(json.dumps(errors, indent=2) + "\n", encoding="utf-8")
     try:
@@ -151,7 +151,7 @@ def save_errors(folder: Path, errors: dict[str, list[dict[str, Any]]]) -> None:
 
 
 def groups_of(row: dict[str, Any]) -> list[str]:
-    """Return the names that a row of `denoising_errors` has results for."""
+    """Return the names of the channels or groups in a row of `denoising_errors`."""
     return [name.removesuffix("_ratio") for name in row if name.endswith("_ratio")]
 
 
@@ -176,7 +176,7 @@ def _within(sigmas: Sequence[float], prior: Prior) -> list[float]:
 
 
 def _groups(channels: Sequence[str], *, separate: bool) -> dict[str, list[int]]:
-    """Indices of the channels that are measured together, by name."""
+    """Return the indices of the channels that are measured together, by name."""
     together = [] if separate else [i for i, name in enumerate(channels) if name in ("r", "g", "b")]
     alone = {name: [i] for i, name in enumerate(channels) if i not in together}
     return ({"rgb": together} if together else {}) | alone

@@ -1,4 +1,4 @@
-"""Pictures of patches."""
+"""Grids of patches as pictures."""
 
 import math
 import os
@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from scorereg._io import write_beside
 
 __all__ = ["patch_grid", "save_grid"]
 
@@ -19,15 +21,15 @@ def patch_grid(
     span: tuple[float, float] = (-1.0, 1.0),
     zoom: int = 3,
 ) -> np.ndarray:
-    """Return an 8-bit picture: each patch's colour, with its other channels (near is bright) to the right of it.
+    """Return an 8-bit picture of patches: colours, and to the right of them the other channels, near being bright.
 
-    A line of one dimension is drawn as a band, a volume by its middle slice.
+    One-dimensional patches are drawn as bands, volumes by their middle slice.
 
     Args:
         x: Patches.
-        channels: Their names; r, g and b are shown together.
-        span: The values that are black and white.
-        zoom: Side of a pixel in the picture.
+        channels: Their names; r, g and b are drawn in colour.
+        span: Values of black and white.
+        zoom: Pixels of the picture along the side of a patch's pixel.
     """
     tiles, parts = [], []
     grey = (_flat(x).detach().cpu().to(torch.float32) - span[0]) / (span[1] - span[0])
@@ -56,17 +58,12 @@ def save_grid(
     *,
     span: tuple[float, float] = (-1.0, 1.0),
 ) -> None:
-    """Write `patch_grid` as a PNG, renamed into place when complete.
+    """Write `patch_grid` as a PNG.
 
     Raises:
         OSError: If it cannot be written.
     """
     from PIL import Image
 
-    path = Path(path)
-    beside = path.with_name(f".{path.name}.new")
-    try:
-        Image.fromarray(patch_grid(x, channels, span=span)).save(beside, format="PNG")
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+    picture = Image.fromarray(patch_grid(x, channels, span=span))
+    write_beside(Path(path), lambda beside: picture.save(beside, format="PNG"))

@@ -1,4 +1,4 @@
-"""Cards and measurements as tables for a terminal."""
+"""Cards and measurements as tables for the terminal."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -33,8 +33,8 @@ def error_table(rows: list[dict[str, Any]], *, title: str) -> Table:
     """Return the rows of `denoising_errors` as a table: a line for each noise level and channel.
 
     Args:
-        rows: What `denoising_errors` returned, or a card holds.
-        title: What was measured on.
+        rows: Rows of `denoising_errors`, or of a card.
+        title: Name of the data.
     """
     table = Table("sigma", "channel", "prior", "linear", "ratio", title=title, title_justify="left")
     measured = bool(rows) and any(name.endswith("_residual") for name in rows[0])
@@ -63,7 +63,8 @@ def _facts(card: PriorCard, parameters: int | None) -> dict[str, str]:
         "range": f"{card.range[0]:g} to {card.range[1]:g}",
         "depth": f"{card.depth or ''}{f', disparity = {card.d_min:g} m / depth' if card.d_min else ''}",
         "focal length": focal or "",
-        "network": _pairs(card.network),
+        "network": ", ".join(filter(None, (card.architecture, _pairs(card.network)))),
+        "prediction": card.prediction,
         "parameters": f"{parameters:,}" if parameters else "",
         "data": card.data,
         "licence": card.licence,

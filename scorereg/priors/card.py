@@ -1,4 +1,4 @@
-"""What a prior on disk is: the card that lies beside its weights, and the errors for what contradicts it.
+"""The card of a prior on disk: channels, units, noise levels, network, data and measured errors.
 
 The card is `card.json` in the prior's folder. Units: `d_min` in metres, `focal` in pixels, `sigma` in prior space.
 """
@@ -18,7 +18,7 @@ _PAIRS = ("range", "focal")
 
 @dataclass(frozen=True)
 class PriorCard:
-    """The facts that a user of a prior must match, and where the prior comes from.
+    """Facts that a user of a prior must match, and where the prior is from.
 
     Args:
         name: Short name, the folder's name by custom.
@@ -29,8 +29,11 @@ class PriorCard:
         range: Smallest and largest value of a channel.
         depth: What the depth channel is made of: `"planar"` is the camera's z; None where there is no depth.
         d_min: Metres at which disparity is 1: `disparity = d_min / max(z, d_min)`; None where there is no depth.
-        focal: Smallest and largest focal length of the training images, in pixels; None where it means nothing.
-        network: Kind and sizes of the network.
+        focal: Smallest and largest focal length of the training images, in pixels; None where there is none.
+        architecture: Library and class of the network, like `"diffusers UNet2DModel"`.
+        prediction: What the network predicts: `"edm"` (Karras et al. 2022) or `"epsilon"` (the noise); empty for a
+            network that was not trained by this library.
+        network: Sizes of the network, by name.
         data: What it was trained on, in words.
         licence: Licence of the weights.
         credits: People and works to be named with the weights.
@@ -52,6 +55,8 @@ class PriorCard:
     depth: str | None = "planar"
     d_min: float | None = None
     focal: tuple[float, float] | None = None
+    architecture: str = ""
+    prediction: str = ""
     network: dict[str, Any] = field(default_factory=dict)
     data: str = ""
     licence: str = ""
@@ -91,6 +96,7 @@ class PriorCard:
             ) from None
         if not isinstance(entries, dict):
             raise ValueError(f"{source} must hold one JSON object, not a {type(entries).__name__}. Restore the card.")
+        entries = _current(entries)
         _check_names(entries, source)
         return cls(**{name: _convert(name, value, source) for name, value in entries.items()})
 
@@ -118,6 +124,16 @@ class PriorCard:
         except UnicodeDecodeError:
             raise ValueError(f"{path} is no UTF-8 text. Restore the card that came with the prior.") from None
         return cls.from_json(text, source=path)
+
+
+def _current(entries: dict[str, Any]) -> dict[str, Any]:
+    """Replace the entry `network.kind` of older cards, "diffusers UNet2DModel, EDM preconditioning", by its parts."""
+    network = entries.get("network")
+    if not isinstance(network, dict) or not isinstance(network.get("kind"), str):
+        return entries
+    architecture, _, noise = network["kind"].partition(", ")
+    parts = {"architecture": architecture, "prediction": "epsilon" if "epsilon" in noise else "edm" if noise else ""}
+    return {**parts, **entries, "network": {name: value for name, value in network.items() if name != "kind"}}
 
 
 def _check_names(entries: dict[str, Any], source: str | Path) -> None:

@@ -1,7 +1,8 @@
-"""Training of priors: data to patches, the loop, and what is measured at its end."""
+"""Training of priors: settings and recipes, the training loop, and export of the result."""
 
-from scorereg.training.export import export_prior, push_prior
+from scorereg.training.export import export_prior, open_prior, push_prior
+from scorereg.training.report import measure_folder
 from scorereg.training.settings import RECIPES, Settings
 from scorereg.training.train import train_prior
 
-__all__ = ["RECIPES", "Settings", "export_prior", "push_prior", "train_prior"]
+__all__ = ["RECIPES", "Settings", "export_prior", "measure_folder", "open_prior", "push_prior", "train_prior"]

@@ -9,17 +9,25 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from scorereg.data.source import Source, seeded
-from scorereg.training.losses import draw_known, draw_levels
+from scorereg.training.losses import draw_known
+from scorereg.training.parametrization import PARAMETRIZATIONS
 from scorereg.training.settings import Settings
 
 __all__ = ["Batch", "BatchDataset", "RankShare", "batches"]
 
-Batch = tuple[Tensor, ...]  # patches, weights, noise, levels, and for a conditional prior what is known
+Batch = tuple[Tensor, ...]  # patches, weights, noise, levels, and for a conditional prior the mask of known values
 
 
 @dataclass(frozen=True)
 class RankShare:
-    """The part of each batch that one process takes: slots `rank * accumulate` and on, of `count` patches each."""
+    """The part of each batch that one process computes.
+
+    Args:
+        rank: Number of the process.
+        processes: Number of processes.
+        accumulate: Parts that the process computes one after the other, in slots `rank * accumulate` and on.
+        count: Patches of a part.
+    """
 
     rank: int
     processes: int
@@ -43,12 +51,12 @@ class RankShare:
 
 
 class BatchDataset(Dataset[Batch]):
-    """All the batches that one process sees, by number: part `i % accumulate` of step `i // accumulate`.
+    """All batches of one process by number: part `i % accumulate` of step `i // accumulate`.
 
     Args:
-        source: Where patches come from.
-        settings: The run's.
-        share: The process's.
+        source: Source of the patches.
+        settings: Settings of the run.
+        share: Part of the process.
     """
 
     def __init__(self, source: Source, settings: Settings, share: RankShare) -> None:
@@ -61,21 +69,21 @@ class BatchDataset(Dataset[Batch]):
         x, weight = self.source.batch(count, seed=seed, step=step, slot=slot)
         generator = seeded(seed, step, slot, 1)  # another stream than the source's
         noise = torch.randn(x.shape, generator=generator)
-        level = draw_levels(self.settings, len(x), generator)
+        level = PARAMETRIZATIONS[self.settings.prediction].draw_levels(self.settings, len(x), generator)
         batch = (x, weight, noise, level)
         if not self.settings.known:
             return batch
-        return (*batch, draw_known(self.settings, self.source.about.channels, len(x), generator))
+        return (*batch, draw_known(self.settings.known_channels, self.source.about.channels, len(x), generator))
 
 
 def batches(draws: BatchDataset, first: int, *, device: torch.device, workers: int) -> Iterator[list[Batch]]:
-    """Yield the batches of step `first` and on, each as its accumulated parts, on the device.
+    """Yield the batches from a step on, each as a list of its accumulated parts, on the device.
 
     Args:
-        draws: The process's batches.
-        first: The step to begin with.
-        device: Where to; memory is pinned for CUDA.
-        workers: Processes that prepare batches ahead; 0 prepares each when it is asked for.
+        draws: The batches of the process.
+        first: The first step.
+        device: Device of the batches; memory is pinned for CUDA.
+        workers: Processes that prepare batches ahead; 0 prepares each when it is needed.
     """
     parts = draws.share.accumulate
     loader = DataLoader(
@@ -97,4 +105,4 @@ def batches(draws: BatchDataset, first: int, *, device: torch.device, workers: i
 
 
 def _init_worker(_: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the run, which ends its workers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the main process, which ends its workers

@@ -1,10 +1,10 @@
-"""The whole state of a training run in a file, so that a resumed run continues the run it resumes.
+"""Checkpoints of a training run, with its whole state, so that a resumed run continues exactly.
 
     OUT/checkpoints/00000500.pt    one file for each checkpoint: tensors, numbers and text, no code
-    OUT/checkpoints/best.json      which of them has the smallest error on held-out data
+    OUT/checkpoints/best.json      the step with the smallest error on held-out data
 
 A file is renamed into place when it is complete and on disk. The last few are kept, and the best. A file that cannot be
-read is put aside with a warning, and the one before it counts.
+read is renamed with a warning, and the one before it is used.
 """
 
 import json
@@ -24,8 +24,8 @@ from scorereg.priors.adapters.wrapped import WrappedPrior
 from scorereg.priors.card import PriorCard
 from scorereg.priors.load import load_prior
 from scorereg.priors.networks.edm import NetworkPrior
-from scorereg.training.card import as_prior, network_for
-from scorereg.training.losses import EdmLoss, EpsLoss, make_loss
+from scorereg.training.card import as_prior, make_loss, network_for
+from scorereg.training.losses import EdmLoss, EpsLoss
 from scorereg.training.optimizer import make_optimizer
 from scorereg.training.settings import Settings, differences
 
@@ -46,16 +46,16 @@ BEST_FILE = "best.json"
 
 @dataclass
 class State:
-    """What changes while training: the only mutable thing of a run.
+    """State of a run; all that changes in training.
 
     Args:
-        loss: The network being trained, in its loss.
-        card: What it is trained for.
-        settings: The run's.
-        average: Exponential moving average of its weights.
+        loss: The loss, which holds the network that is trained.
+        card: Card of the prior.
+        settings: Settings of the run.
+        average: Exponential moving average of the weights.
         optimizer: AdamW with its moments.
         scaler: Scale of the loss in fp16.
-        step: Steps done.
+        step: Number of steps done.
         seconds: Time spent on them.
         best: Step with the smallest error on held-out data so far, and that error.
     """
@@ -71,25 +71,56 @@ class State:
     best: tuple[int, float] | None = None
 
     def prior(self) -> NetworkPrior | WrappedPrior:
-        """Return the averaged network as a prior; it shares the average's weights."""
+        """Return the averaged network as a prior that shares the average's weights."""
         return as_prior(self.average.module, self.card, steps=self.step)
 
 
 def new_state(
     card: PriorCard, settings: Settings, *, device: str | torch.device = "cpu", precision: str = "fp32"
 ) -> State:
-    """Return a run before its first step; the weights depend on the seed alone."""
+    """Return a run before its first step, with weights that depend on the seed alone."""
     loss = make_loss(settings, card, precision).to(device)
     scaler = torch.amp.GradScaler(torch.device(device).type, enabled=precision == "fp16")
     average = make_average(loss.network, settings.ema)
     return State(loss, card, settings, average, make_optimizer(loss.network, settings), scaler)
 
 
-def save_state(state: State, out: Path) -> None:
-    """Write a checkpoint, mark the best and remove those that are too old.
+def init_from_prior(state: State, init: str) -> State:
+    """Copy a prior's weights into a run before its first step, and into its moving average.
+
+    Args:
+        state: A new run; changed in place.
+        init: A shipped prior's name, a folder, or `owner/name`, as `load_prior` takes it.
+
+    Returns:
+        The run.
 
     Raises:
-        OSError: If it cannot be written; the older ones are then as they were.
+        ValueError: If the prior's channels or network are not those of the run.
+        OSError: If it cannot be read.
+    """
+    prior = load_prior(init)
+    if tuple(prior.channels) != tuple(state.card.channels):
+        raise ValueError(
+            f"--init {init} has the channels {', '.join(prior.channels)}, but the run "
+            f"{', '.join(state.card.channels)}. Choose another --channels or --init."
+        )
+    weights = cast(nn.Module, prior.network).state_dict()
+    if _shapes(weights) != _shapes(state.loss.network.state_dict()):
+        raise ValueError(
+            f"--init {init} is a network of another kind ({_kind(prior.card)}) than the run's ({_kind(state.card)}). "
+            "Choose its --network and --recipe."
+        )
+    state.loss.network.load_state_dict(weights)
+    state.average.module.load_state_dict(weights)
+    return state
+
+
+def save_state(state: State, out: Path) -> None:
+    """Write a checkpoint, record the best step, and remove old checkpoints.
+
+    Raises:
+        OSError: If it cannot be written; older checkpoints are then unchanged.
     """
     content = {
         "card": state.card.to_json(),
@@ -115,7 +146,7 @@ def save_state(state: State, out: Path) -> None:
 
 
 def checkpoints(out: Path) -> list[Path]:
-    """Return the files of a run's checkpoints, from the oldest to the newest."""
+    """Return the checkpoint files of a run, oldest first."""
     return sorted((out / CHECKPOINT_FOLDER).glob("[0-9]*.pt"), key=_step)
 
 
@@ -127,18 +158,18 @@ def resume_state(
     device: str | torch.device = "cpu",
     precision: str = "fp32",
 ) -> State | None:
-    """Return the run of the newest checkpoint that can be read, to be continued with `settings`.
+    """Restore the run of the newest checkpoint that can be read.
 
-    How long the run is and how it is computed may differ from the saved run's, and the data may have grown; the rest
-    must agree, and what was held out must still be.
+    The number of steps and how they are computed may differ from the saved run, and the data may have grown. All other
+    settings must agree, and scenes that were held out must still be.
 
     Returns:
         The run; None if there is no checkpoint.
 
     Raises:
-        ValueError: If none can be read, or it was made with other settings.
+        ValueError: If no checkpoint can be read, or it is of other settings.
     """
-    for left in (out / CHECKPOINT_FOLDER).glob(".*.new"):  # of a run that was killed while it wrote
+    for left in (out / CHECKPOINT_FOLDER).glob(".*.new"):  # of a run that was killed while writing
         left.unlink()
     if not checkpoints(out):
         return None
@@ -164,11 +195,11 @@ def resume_state(
 
 
 def ema_prior(run: Path, *, best: bool = False) -> NetworkPrior | WrappedPrior:
-    """Return the averaged network of a checkpoint as a prior, with its card at that step.
+    """Return the averaged network of a checkpoint as a prior, with the step of the checkpoint on its card.
 
     Args:
         run: Folder of a run.
-        best: Take the checkpoint with the smallest error on held-out data; the newest, if not.
+        best: Take the checkpoint with the smallest error on held-out data in place of the newest.
 
     Raises:
         FileNotFoundError: If there is no checkpoint.
@@ -183,7 +214,7 @@ def ema_prior(run: Path, *, best: bool = False) -> NetworkPrior | WrappedPrior:
         path = path.with_name(f"{content['best'][0]:08d}.pt")
         content = _read(path)
     card = PriorCard.from_json(content["card"], source=path)
-    with torch.device("meta"):  # the weights are there already: none have to be drawn
+    with torch.device("meta"):  # no random weights: they are loaded
         network = network_for(card)
     average = AveragedModel(network)
     average.load_state_dict(content["average"], assign=True)
@@ -191,7 +222,7 @@ def ema_prior(run: Path, *, best: bool = False) -> NetworkPrior | WrappedPrior:
 
 
 def _newest(out: Path) -> tuple[Path, dict[str, Any]]:
-    """The newest checkpoint that can be read; those that cannot are put aside."""
+    """Read the newest checkpoint that can be read; rename those that cannot."""
     found = checkpoints(out)
     for i, path in enumerate(reversed(found)):
         try:
@@ -206,11 +237,11 @@ def _newest(out: Path) -> tuple[Path, dict[str, Any]]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        with zipfile.ZipFile(path) as parts:  # the format of torch, which does not look at the checksums itself
+        with zipfile.ZipFile(path) as parts:  # torch's format, whose checksums torch.load does not check
             if (wrong := parts.testzip()) is not None:
                 raise ValueError(f"wrong checksum of {wrong}")
         return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch and pickle have no common error for a damaged file
+    except Exception as error:  # torch and pickle raise different types for a damaged file
         line = (str(error).splitlines() or [type(error).__name__])[0][:160]
         raise ValueError(f"{path} is no readable checkpoint ({line}).") from None
 
@@ -223,36 +254,9 @@ def _facts(card: PriorCard) -> dict[str, Any]:
     return {"channels of the data": list(card.channels), "size of a patch": list(card.size)}
 
 
-def init_from_prior(state: State, init: str) -> State:
-    """Copy a prior's weights into a run before its first step, and into its average.
-
-    Args:
-        state: A new run.
-        init: What `load_prior` reads: a shipped prior's name, a folder, or `owner/name`.
-
-    Returns:
-        The same run.
-
-    Raises:
-        ValueError: If the prior's channels or network are not those of the run.
-        OSError: If it cannot be read.
-    """
-    prior = load_prior(init)
-    if tuple(prior.channels) != tuple(state.card.channels):
-        raise ValueError(
-            f"--init {init} has the channels {', '.join(prior.channels)}, but the run "
-            f"{', '.join(state.card.channels)}. Choose another --channels or --init."
-        )
-    weights = cast(nn.Module, prior.network).state_dict()
-    if _shapes(weights) != _shapes(state.loss.network.state_dict()):
-        raise ValueError(
-            f"--init {init} is a network of another kind ({prior.card.network.get('kind', 'unknown')}, "
-            f"{prior.card.network.get('size', 'of unknown size')}) than the run's "
-            f"({state.card.network['kind']}, {state.card.network['size']}). Choose its --network and --recipe."
-        )
-    state.loss.network.load_state_dict(weights)
-    state.average.module.load_state_dict(weights)
-    return state
+def _kind(card: PriorCard) -> str:
+    network = card.architecture or "unknown architecture", f"predicts {card.prediction or 'something else'}"
+    return ", ".join((*network, card.network.get("size", "unknown size")))
 
 
 def _shapes(weights: dict[str, Tensor]) -> dict[str, torch.Size]:

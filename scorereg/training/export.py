@@ -1,4 +1,4 @@
-"""A trained prior as a folder that diffusers reads, with its card and a page for the hub."""
+"""Write a trained prior as a folder that diffusers reads, with its card and a page for the hub."""
 
 from pathlib import Path
 
@@ -10,8 +10,8 @@ from scorereg.priors.card import PriorCard
 from scorereg.priors.load import load_prior
 from scorereg.priors.networks.edm import NetworkPrior
 from scorereg.priors.networks.storage import write_folder
-from scorereg.training.card import scheduler_of
 from scorereg.training.checkpoint import CHECKPOINT_FOLDER, ema_prior
+from scorereg.training.parametrization import PARAMETRIZATIONS
 
 __all__ = ["export_prior", "open_prior", "push_prior", "save_prior"]
 
@@ -22,8 +22,8 @@ def open_prior(
     """Load the averaged prior of a run's checkpoint, or any prior that `load_prior` reads.
 
     Args:
-        source: Folder of a run, whose newest checkpoint is taken, or what `load_prior` takes.
-        device: Where the weights go.
+        source: Folder of a run, whose newest checkpoint is taken, or a source of `load_prior`.
+        device: Device of the weights.
         best: Take the run's checkpoint with the smallest error on held-out data.
 
     Raises:
@@ -40,21 +40,21 @@ def open_prior(
 def export_prior(
     source: str | Path, folder: Path, *, best: bool = False, half: bool = True
 ) -> NetworkPrior | WrappedPrior:
-    """Write a prior to a folder: that of a run, while it goes on or after it, or one that exists already.
+    """Write the prior of a run, finished or not, or another prior to a folder.
 
     Args:
-        source: Folder of a run, whose newest checkpoint is taken, or anything of `load_prior` with a card and one of
-            our networks.
-        folder: Where to.
+        source: Folder of a run, whose newest checkpoint is taken, or a source of `load_prior` with a network that was
+            trained by this library.
+        folder: The folder.
         best: Take the run's checkpoint with the smallest error on held-out data.
         half: Store the weights in half precision.
 
     Returns:
-        What was written.
+        The prior.
 
     Raises:
         FileNotFoundError: If the run has no checkpoint yet.
-        ValueError: If there is no such prior, or it is of a kind that cannot be written.
+        ValueError: If there is no such prior, or its network was not trained by this library.
         OSError: If the folder cannot be written.
     """
     prior = open_prior(source, best=best)
@@ -63,18 +63,18 @@ def export_prior(
 
 
 def save_prior(prior: NetworkPrior | WrappedPrior, folder: Path, *, half: bool = True) -> None:
-    """Write a prior's folder: weights, configuration, card, and `README.md` for people.
+    """Write a prior's folder: weights, configuration, card, and a page `README.md`.
 
     Raises:
-        ValueError: If the prior is of a kind that cannot be written.
+        ValueError: If its network was not trained by this library.
         OSError: If the folder cannot be written.
     """
     card = prior.card
-    if not hasattr(prior.network, "save_config") or "kind" not in card.network:
+    if not hasattr(prior.network, "save_config") or card.prediction not in PARAMETRIZATIONS:
         raise ValueError(
             f"prior {card.name!r} was not trained here, and its format is not written. Share it as you found it."
         )
-    write_folder(folder, prior.network, card, scheduler_of(card), half=half)
+    write_folder(folder, prior.network, card, PARAMETRIZATIONS[card.prediction].scheduler(card), half=half)
     write_beside(folder / "README.md", lambda path: path.write_text(_page(card), encoding="utf-8"))
 
 
@@ -83,41 +83,43 @@ def push_prior(source: str | Path, repository: str, *, best: bool = False, priva
 
     Args:
         source: As for `export_prior`.
-        repository: `owner/name`; made where it is not there yet.
+        repository: `owner/name`; created if it does not exist.
         best: As for `export_prior`.
-        private: Make it visible to its owner only.
+        private: Make a new repository visible to its owner only.
 
     Returns:
-        Where it can be looked at.
+        URL of the upload.
 
     Raises:
-        ValueError: If the card names no licence, or the hub does not take it.
+        ValueError: If the card names no licence, or the hub refuses the upload.
     """
     import tempfile
 
     from huggingface_hub import HfApi
 
-    with tempfile.TemporaryDirectory() as made:
-        card = export_prior(source, Path(made), best=best).card
+    with tempfile.TemporaryDirectory() as folder:
+        card = export_prior(source, Path(folder), best=best).card
         if not card.licence:
             raise ValueError(
-                f"prior {card.name!r} has no licence on its card, so nobody could use it. Write one into the card, or "
-                "train with --licence."
+                f"prior {card.name!r} has no licence on its card, so others may not use it. Write one into the card, "
+                "or train with --licence."
             )
         api = HfApi()
         try:
             api.create_repo(repository, private=private, exist_ok=True)
-            told = api.upload_folder(repo_id=repository, folder_path=made, commit_message=f"{card.name}, {card.steps}")
-        except Exception as error:  # offline, no account, refused: each has its own type
+            commit = api.upload_folder(
+                repo_id=repository, folder_path=folder, commit_message=f"{card.name}, {card.steps}"
+            )
+        except Exception as error:  # offline, no account, refused: different types
             line = " ".join(str(error).split())[:200]
             raise ValueError(
                 f"the hub does not take {repository} ({line}). Go online, log in by `hf auth login`, check the name."
             ) from None
-    return str(told.commit_url if hasattr(told, "commit_url") else told)
+    return str(commit.commit_url if hasattr(commit, "commit_url") else commit)
 
 
 def _page(card: PriorCard) -> str:
-    """A hub page: what `scorereg inspect` shows, in Markdown."""
+    """Return the hub page, in Markdown."""
     size = " x ".join(map(str, card.size))
     head = ["---", "library_name: scorereg", "tags: [diffusion, score, prior]"]
     head += [f"license_name: {card.licence}", "license: other"] if card.licence else []

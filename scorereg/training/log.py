@@ -1,4 +1,4 @@
-"""What a run tells (JSON lines, TensorBoard where it is installed, a progress line) and what it is told: to stop."""
+"""Metrics of a run as JSON lines, TensorBoard and progress; handling of interrupts."""
 
 import importlib.util
 import json
@@ -22,24 +22,24 @@ from scorereg.training.step import StepMetrics
 __all__ = ["METRICS_FILE", "Log", "interrupts"]
 
 METRICS_FILE = "metrics.jsonl"
-_SECONDS = 30  # between two lines where no progress can be drawn
+_SECONDS = 30  # between two lines of progress, without a terminal
 
 
 class Log:
-    """Writes means of the loss every few steps, and what a validation measured; a context manager.
+    """Writes the mean loss every few steps and the results of validations; a context manager.
 
-    A resumed run drops the lines that lie beyond the step it resumes from, so that each step is told once.
+    A resumed run removes the lines beyond the step that it resumes from, so that each step is logged once.
 
     Args:
-        out: The run's folder.
-        state: The run, as it starts or resumes.
-        show: Draw a progress line on standard error; where that is no terminal, write a line there now and then.
+        out: Folder of the run.
+        state: The run, at its start or resumption.
+        show: Draw a progress bar on standard error, or write a line every 30 seconds where that is no terminal.
         every: Steps between lines.
     """
 
     def __init__(self, out: Path, state: State, *, show: bool, every: int = 25) -> None:
         self.out, self.every, self.show = out, every, show
-        self.told: list[StepMetrics] = []
+        self.metrics: list[StepMetrics] = []
         self.mark = (state.step, state.seconds)
         self.settings = state.settings
         self.first = state.step
@@ -58,22 +58,22 @@ class Log:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with suppress(OSError):  # a full disk, of which was told already
+        with suppress(OSError):  # a full disk, which was warned of
             self.file.close()
         if self.board:
             self.board.close()
         if self.progress:
             self.progress.stop()
 
-    def step(self, state: State, told: StepMetrics) -> None:
-        """Note what a step told; now and then write the mean of what was noted."""
-        self.told.append(told)
+    def step(self, state: State, metrics: StepMetrics) -> None:
+        """Record the metrics of a step; every few steps write their mean."""
+        self.metrics.append(metrics)
         if state.step % self.every and state.step != self.settings.steps:
             return
-        loss, gradient = (sum(values) / len(self.told) for values in zip(*self.told, strict=True))
+        loss, gradient = (sum(values) / len(self.metrics) for values in zip(*self.metrics, strict=True))
         steps, seconds = state.step - self.mark[0], state.seconds - self.mark[1]
         rate = steps * self.settings.batch / max(seconds, 1e-9)
-        self.told, self.mark = [], (state.step, state.seconds)
+        self.metrics, self.mark = [], (state.step, state.seconds)
         line = {
             "step": state.step,
             "loss": loss,
@@ -91,12 +91,12 @@ class Log:
         elif self.show and (time.monotonic() >= self.next_line or state.step == self.settings.steps):
             self.next_line = time.monotonic() + _SECONDS
             left = (self.settings.steps - state.step) * self.settings.batch / max(rate, 1e-9) / 60
-            told_now = f"step {state.step} of {self.settings.steps}, loss {loss:.4f}, {rate:.0f} images/s"
-            sys.stderr.write(f"{told_now}, {left:.0f} min left\n")
+            line_now = f"step {state.step} of {self.settings.steps}, loss {loss:.4f}, {rate:.0f} images/s"
+            sys.stderr.write(f"{line_now}, {left:.0f} min left\n")
             sys.stderr.flush()
 
     def validation(self, state: State, errors: dict[float, float], score: float) -> None:
-        """Write what was measured on held-out data; draw samples for TensorBoard."""
+        """Write the results of a validation; draw samples for TensorBoard."""
         best = state.best is not None and state.best[0] == state.step
         self._write(
             {
@@ -123,7 +123,7 @@ class Log:
 
 @contextmanager
 def interrupts() -> Iterator[threading.Event]:
-    """An event that Ctrl-C and a polite kill set, so that the step in hand is finished and saved first."""
+    """Yield an event that SIGINT and SIGTERM set, so that the current step is finished and saved first."""
     event = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield event
@@ -145,7 +145,7 @@ def _lines_until(path: Path, step: int) -> list[str]:
         try:
             if json.loads(line)["step"] <= step:
                 kept.append(line + "\n")
-        except (ValueError, KeyError, TypeError):  # half a line, from a run that was cut off while writing
+        except (ValueError, KeyError, TypeError):  # half a line of a run that was killed while writing
             continue
     return kept
 

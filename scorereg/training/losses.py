@@ -1,39 +1,35 @@
-r"""What a run minimises: one module for each recipe, whose `forward` is the loss of a batch.
+r"""Losses of a batch, as modules that hold the network.
 
-    edm            D = c_skip x + c_out F(c_in x, ln(sigma) / 4),     ln sigma ~ N(mean, std^2)
-                   L = mean of (sigma^2 + s^2) / (sigma s)^2 (D(x + sigma n, sigma) - x)^2
-                   Karras et al. 2022 (arXiv 2206.00364), table 1 and section 5
-    diffusionerf   L = mean of |eps(sqrt(abar_t) x + sqrt(1 - abar_t) n, t) - n|,     t uniform on 0 .. 999
-                   Ho et al. 2020, cosine betas of Nichol and Dhariwal 2021; as DiffusioNeRF (arXiv 2302.12231)
+    edm       D = c_skip x + c_out F(c_in x, ln(sigma) / 4)
+              L = mean of (sigma^2 + s^2) / (sigma s)^2 (D(x + sigma n, sigma) - x)^2
+              Karras et al. 2022 (arXiv 2206.00364), table 1 and section 5
+    epsilon   L = mean of |eps(sqrt(abar_t) x + sqrt(1 - abar_t) n, t) - n|
+              Ho et al. 2020, cosine betas of Nichol and Dhariwal 2021; as DiffusioNeRF (arXiv 2302.12231)
 
-The mean is over known values only. Noise and levels come in from outside, so that they belong to a step and not to a
-process.
+The mean is over known values only. Noise and levels are arguments, as they depend on the step and not on the process.
 """
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from scorereg.data.channels import channel_names
 from scorereg.priors.adapters.conversions import cosine_betas
 from scorereg.priors.card import PriorCard
 from scorereg.priors.networks.edm import NetworkPrior
 from scorereg.priors.networks.storage import SIGMA_DATA
-from scorereg.training.card import _TABLE, network_for
-from scorereg.training.settings import Settings
 
-__all__ = ["EdmLoss", "EpsLoss", "draw_known", "draw_levels", "loss_weights", "make_loss"]
+__all__ = ["TABLE", "EdmLoss", "EpsLoss", "draw_known", "loss_weights"]
 
-AUTOCAST_DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
-_KNOWN = 0.75  # the rest keeps the joint distribution, for what no photo shows
+TABLE = 1000  # steps of the cosine betas
+_KNOWN = 0.75  # fraction of patches with known channels; the others train the joint distribution
 
 
 class EdmLoss(nn.Module):
-    """The weighted squared error of a preconditioned denoiser.
+    """Weighted squared error of a preconditioned denoiser.
 
     Args:
         network: A U-Net.
-        card: What it is trained for.
+        card: Card of the prior.
         half: Half precision of the network; None is float32.
     """
 
@@ -43,7 +39,7 @@ class EdmLoss(nn.Module):
 
     @property
     def network(self) -> nn.Module:
-        """What is trained."""
+        """The network that is trained."""
         return self.prior.network
 
     def forward(
@@ -54,31 +50,32 @@ class EdmLoss(nn.Module):
         level: Float[Tensor, " b"],
         known: Bool[Tensor, "..."] | None = None,
     ) -> Float[Tensor, ""]:
-        """Return the loss of a batch; `level` is sigma, and what is known has no noise and no part in the loss."""
-        sigma = _each(level, x)
+        """Return the loss of a batch; `level` is sigma, and known values have no noise and no part in the loss."""
+        sigma = _per_patch(level, x)
         weight = loss_weights(weight, known)
         if known is not None:
             noise = noise * ~known
         error = (self.prior(x + sigma * noise, level, known) - x).square()
         error = (sigma.square() + SIGMA_DATA**2) / (sigma * SIGMA_DATA).square() * error
-        return (error * weight).sum() / weight.sum().clamp_min(1)
+        return _mean(error, weight)
 
 
 class EpsLoss(nn.Module):
-    """The absolute error of predicted noise, under cosine betas.
+    """Absolute error of predicted noise under cosine betas.
 
     Args:
         network: A U-Net.
+        card: Not used.
         half: Half precision of the network; None is float32.
     """
 
     alphas_cumprod: Tensor
 
-    def __init__(self, network: nn.Module, half: torch.dtype | None) -> None:
+    def __init__(self, network: nn.Module, card: PriorCard, half: torch.dtype | None) -> None:
         super().__init__()
         self.network = network
-        self.kind = half
-        self.register_buffer("alphas_cumprod", (1 - cosine_betas(_TABLE)).cumprod(0), persistent=False)
+        self.half_dtype = half
+        self.register_buffer("alphas_cumprod", (1 - cosine_betas(TABLE)).cumprod(0), persistent=False)
 
     def forward(
         self,
@@ -88,47 +85,39 @@ class EpsLoss(nn.Module):
         level: Float[Tensor, " b"],
     ) -> Float[Tensor, ""]:
         """Return the loss of a batch; `level` is the index t, a whole number."""
-        alphas_cumprod = self.alphas_cumprod[level.long()]
-        a, b = (_each(part.sqrt().to(x.dtype), x) for part in (alphas_cumprod, 1 - alphas_cumprod))
+        abar = self.alphas_cumprod[level.long()]
+        a, b = (_per_patch(part.sqrt().to(x.dtype), x) for part in (abar, 1 - abar))
         z = a * x + b * noise
         if z.ndim == 4:
             z = z.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(x.device.type, self.kind or torch.bfloat16, enabled=self.kind is not None):
-            told = self.network(z, level, return_dict=False)[0]
-        return ((told.to(x.dtype) - noise).abs() * weight).sum() / weight.sum().clamp_min(1)
+        with torch.autocast(x.device.type, self.half_dtype or torch.bfloat16, enabled=self.half_dtype is not None):
+            predicted = self.network(z, level, return_dict=False)[0]
+        return _mean((predicted.to(x.dtype) - noise).abs(), weight)
 
 
 def loss_weights(weight: Float[Tensor, "b c *space"], known: Bool[Tensor, "..."] | None = None) -> Tensor:
-    """The weights that a loss's mean is over: what is given clean does not count."""
+    """Return the weights of a loss's mean: `weight`, and 0 for known values."""
     return weight if known is None else weight * ~known
 
 
-def make_loss(settings: Settings, card: PriorCard, precision: str) -> EdmLoss | EpsLoss:
-    """Return the loss of a run with an untrained network, whose weights depend on the seed alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(settings.seed)
-        network = network_for(card)
-    if settings.checkpointing:
-        network.enable_gradient_checkpointing()  # pyright: ignore[reportCallIssue]  # diffusers' and our own have it
-    half = AUTOCAST_DTYPES[precision]
-    return EpsLoss(network, half) if settings.recipe == "diffusionerf" else EdmLoss(network, card, half)
-
-
-def draw_levels(settings: Settings, count: int, generator: torch.Generator) -> Float[Tensor, " b"]:
-    """Return a noise level for each patch, as the recipe counts them: sigma, or an index."""
-    if settings.recipe == "diffusionerf":
-        return torch.randint(_TABLE, (count,), generator=generator).to(torch.float32)
-    level = settings.sigma_mean + settings.sigma_std * torch.randn(count, generator=generator)
-    return level.exp().clamp(*settings.sigma)
-
-
 def draw_known(
-    settings: Settings, channels: tuple[str, ...], count: int, generator: torch.Generator
+    known: tuple[str, ...], channels: tuple[str, ...], count: int, generator: torch.Generator
 ) -> Bool[Tensor, "b c 1 1"]:
-    """Return which channels of each patch are given clean: those of `settings.known`, in three of four."""
-    chosen = torch.tensor([name in channel_names(settings.known) for name in channels])
+    """Draw which channels of each patch are given without noise: those of `known`, in three of four patches.
+
+    Args:
+        known: Names of the channels that may be known.
+        channels: Names of all channels.
+        count: Number of patches.
+        generator: Source of the randomness.
+    """
+    chosen = torch.tensor([name in known for name in channels])
     return (torch.rand(count, 1, 1, 1, generator=generator) < _KNOWN) & chosen[:, None, None]
 
 
-def _each(level: Tensor, x: Tensor) -> Tensor:
+def _mean(error: Tensor, weight: Tensor) -> Tensor:
+    return (error * weight).sum() / weight.sum().clamp_min(1)
+
+
+def _per_patch(level: Tensor, x: Tensor) -> Tensor:
     return level.reshape(-1, *[1] * (x.ndim - 1))

@@ -1,4 +1,4 @@
-"""Optimiser and learning rate."""
+"""Optimizer and learning rate."""
 
 import math
 
@@ -23,7 +23,7 @@ def make_optimizer(network: nn.Module, settings: Settings) -> torch.optim.Optimi
 
 
 def learning_rate(step: int, settings: Settings) -> float:
-    """Learning rate of a step: a linear rise over the first 500 steps (or a tenth), then a cosine to 0; or constant."""
+    """Return the learning rate of a step: constant, or a linear warm-up over min(500, a tenth), then a cosine to 0."""
     if settings.schedule == "constant":
         return settings.lr
     warm = min(500, settings.steps // 10 + 1)

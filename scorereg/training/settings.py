@@ -1,4 +1,4 @@
-"""Arguments of a run: what they may be, what a resumed run may change, and where a run may write."""
+"""Settings of a training run, their checks, and which of them a resumed run may change."""
 
 import dataclasses
 import math
@@ -7,58 +7,61 @@ from typing import Any
 
 import torch
 
+from scorereg.data.channels import channel_names
+from scorereg.data.patch_spec import PatchSpec
 from scorereg.priors.networks.build import NETWORK_SIZES
 
-__all__ = ["RECIPES", "Settings", "differences", "has_bf16"]
+__all__ = ["FRAME_SETTINGS", "RECIPES", "Settings", "differences", "has_bf16"]
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a training run is. Two runs with the same settings and data end with the same weights on a CPU.
+    """Settings of a training run. Two runs with the same settings and data end with the same weights on a CPU.
 
     Args:
         recipe: `"edm"` (Karras et al. 2022), or `"diffusionerf"`: noise predicted under cosine betas, with an L1 loss.
-        steps: Optimiser steps in all, a resumed run's earlier ones included.
-        size: The network: tiny, small or base.
-        batch: Patches a step, over all processes.
-        accumulate: Into how many parts each process divides its share of a batch, to save memory.
-        patch: Side of a patch that is cut out of frames, in pixels; arrays come in a size of their own.
-        channels: What is cut out of frames: `"rgbd"`, `"rgb"`, `"d"`, or names like `"rgb,nx,ny,nz"`; arrays name
-            theirs.
-        known: Channels that are given clean in three of four patches, by name (`"rgb"`): the prior can then be told
-            what is known. None, if empty.
-        init: The prior whose weights the run begins with, as `load_prior` takes it; random weights, if empty.
-        seed: Seeds weights, patches and noise.
+        steps: Optimizer steps in all, those before a resumption included.
+        network_size: `"tiny"`, `"small"` or `"base"`.
+        batch: Patches per step, over all processes.
+        accumulate: Number of parts that each process divides its share of a batch into, to save memory.
+        patch_size: Side of a patch that is cut out of frames, in pixels; arrays have a size of their own.
+        channels: Channels of frames: `"rgbd"`, `"rgb"`, `"d"`, or names like `"rgb,nx,ny,nz"`; arrays name theirs.
+        known: Channels that are given without noise in three of four patches, by name (`"rgb"`), so that the prior can
+            be conditioned on them. None, if empty.
+        init: The prior that the weights are initialised from, as `load_prior` takes it; random weights, if empty.
+        seed: Seed of weights, patches and noise.
         lr: Peak learning rate.
-        schedule: `"cosine"`: a linear rise, then a cosine to 0; `"constant"`.
-        weight_decay: AdamW's; 0 is Adam.
-        clip: Largest norm of the gradient; None leaves it as it is.
-        ema: Decay of the averaged weights, reached gradually.
+        schedule: `"cosine"`: a linear warm-up, then a cosine to 0; `"constant"`.
+        weight_decay: Weight decay of AdamW; 0 makes it Adam.
+        clip: Largest norm of the gradient; None for no clipping.
+        ema: Largest decay of the moving average of the weights, in [0, 1).
         sigma: Smallest and largest noise level of `"edm"`, in prior-space units.
         sigma_mean: Mean of ln sigma in training.
         sigma_std: Standard deviation of ln sigma in training.
         precision: `"fp32"`, `"bf16"` or `"fp16"` inside the network; `"auto"` is bf16 where the processor has it.
-        compile: Compile the network by `torch.compile`.
-        checkpointing: Compute activations again on the way back instead of keeping them, and of 8 patches at a time:
-            the paper's network then takes less than half the memory.
-        workers: Processes that prepare batches; None takes none on a CPU, and up to 8 beside a GPU.
+        compile: Compile the network with `torch.compile`.
+        checkpointing: Recompute activations in the backward pass, and of 8 patches at a time; the paper's network then
+            takes less than half the memory.
+        workers: Processes that prepare batches; None is 0 on a CPU, and up to 8 beside a GPU.
         save_every: Steps between checkpoints, with a validation at each.
-        keep: Checkpoints that are kept, beside the best.
+        keep: Number of checkpoints to keep, beside the best.
         focal: Shortest and longest focal length that frames are reduced to, in pixels.
         d_min: Depth at which disparity is 1, in metres.
         depth_range: Smallest and largest factor on a patch's depth.
-        grain: Largest standard deviation of noise that is part of a patch's colours, in prior-space units; each patch
-            draws its own from 0 on. Cameras leave such in photos, and renderers do not.
-        sharpen: Largest amount by which a patch's colours are sharpened; each draws its own, from a little softer on.
+        grain: Largest standard deviation of noise that is added to the colours of training patches; see `PatchSpec`.
+        sharpen: Largest amount of sharpening of the colours of training patches; see `PatchSpec`.
         depth_factor: Multiplies the depth unit of folders of frames to train on, where that is wrong.
+
+    Raises:
+        ValueError: If one of them is out of range.
     """
 
     recipe: str = "edm"
     steps: int = 20_000
-    size: str = "small"
+    network_size: str = "small"
     batch: int = 48
     accumulate: int = 1
-    patch: int = 24
+    patch_size: int = 24
     channels: str = "rgbd"
     known: str = ""
     init: str = ""
@@ -87,28 +90,60 @@ class Settings:
     def __post_init__(self) -> None:
         _check(self)
 
+    @property
+    def patch_spec(self) -> PatchSpec:
+        """The patches that are cut out of frames."""
+        return PatchSpec(**{name: getattr(self, name) for name in _OF_PATCHES})
+
+    @property
+    def prediction(self) -> str:
+        """What the network predicts: a name of `PARAMETRIZATIONS`."""
+        return _PREDICTIONS[self.recipe]
+
+    @property
+    def known_channels(self) -> tuple[str, ...]:
+        """Names of the channels of `known`."""
+        return channel_names(self.known) if self.known else ()
+
     def to_json(self) -> dict[str, Any]:
-        """Return the settings as JSON knows them, pairs as lists."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
+        """Return the settings as JSON values under the names they have on disk."""
+        entries = {_ON_DISK.get(name, name): value for name, value in dataclasses.asdict(self).items()}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in entries.items()}
+
+    @classmethod
+    def from_json(cls, entries: dict[str, Any]) -> "Settings":
+        """Read settings from what `to_json` returned, or from a card's `training`; other entries are ignored."""
+        names = {_ON_DISK.get(field.name, field.name): field.name for field in dataclasses.fields(cls)}
+        values: dict[str, Any] = {
+            names[k]: tuple(v) if isinstance(v, list) else v for k, v in entries.items() if k in names
+        }
+        return cls(**values)
 
 
-# How a run is computed, how long it goes on and what it leaves: a resumed run may set these anew.
+_ON_DISK = {"network_size": "size", "patch_size": "patch"}  # names in cards and checkpoints, where they differ
+_PREDICTIONS = {"edm": "edm", "diffusionerf": "epsilon"}  # by recipe
+_OF_PATCHES = tuple(f.name for f in dataclasses.fields(PatchSpec) if f.name in Settings.__dataclass_fields__)
+FRAME_SETTINGS = frozenset(_ON_DISK.get(name, name) for name in (*_OF_PATCHES, "known"))  # names on disk
+# How a run is computed, how long it is and what it leaves: a resumed run may change these.
 _FREE = ("steps", "save_every", "keep", "accumulate", "precision", "compile", "checkpointing", "workers")
 _CHOICES = {
-    "recipe": ("edm", "diffusionerf"),
-    "size": tuple(NETWORK_SIZES),
+    "recipe": tuple(_PREDICTIONS),
+    "network_size": tuple(NETWORK_SIZES),
     "schedule": ("cosine", "constant"),
     "precision": ("auto", "fp32", "bf16", "fp16"),
 }
-_SHARPEST = 4.0  # beyond, edges are little else than halos
-_LARGEST_FACTOR = 2.0  # nearer than d_min / 2 depth is not kept when frames are read
 
 
-def differences(saved: dict[str, Any], asked: dict[str, Any]) -> list[str]:
-    """Return what makes `asked` another run than `saved`, one line of text for each setting, in order of name."""
-    saved = Settings().to_json() | saved  # a run of before something was a setting has its default
-    names = sorted((set(saved) | set(asked)) - set(_FREE))
-    return [f"{n} was {saved.get(n)!r}, now {asked.get(n)!r}" for n in names if saved.get(n) != asked.get(n)]
+def differences(saved: dict[str, Any], given: dict[str, Any]) -> list[str]:
+    """Return what makes `given` another run than `saved`: a line of text for each setting, in order of name.
+
+    Args:
+        saved: `Settings.to_json` of a checkpoint; settings that it lacks had their defaults.
+        given: `Settings.to_json` of the run that is to resume it.
+    """
+    saved = Settings().to_json() | saved
+    names = sorted((set(saved) | set(given)) - set(_FREE))
+    return [f"{n} was {saved.get(n)!r}, now {given.get(n)!r}" for n in names if saved.get(n) != given.get(n)]
 
 
 def _check(settings: Settings) -> None:
@@ -116,7 +151,7 @@ def _check(settings: Settings) -> None:
     for name, choices in _CHOICES.items():
         if values[name] not in choices:
             raise ValueError(f"{name} must be one of {', '.join(choices)}, but is {values[name]!r}.")
-    for name in ("steps", "batch", "accumulate", "patch", "save_every", "keep"):
+    for name in ("steps", "batch", "accumulate", "save_every", "keep"):
         if values[name] < 1:
             raise ValueError(
                 f"{name} must be at least 1, but is {values[name]}. Give --{name.replace('_', '-')} a number > 0."
@@ -124,24 +159,14 @@ def _check(settings: Settings) -> None:
     for name in ("seed", "workers"):
         if values[name] is not None and values[name] < 0:
             raise ValueError(f"{name} must be at least 0, but is {values[name]}.")
-    for name in ("focal", "depth_range", "sigma"):
-        low, high = values[name]
-        if not 0 < low <= high < math.inf:
-            raise ValueError(f"{name} must be two numbers, 0 < low <= high, but is {low:g}, {high:g}.")
-    for name in ("d_min", "lr", "sigma_std", "clip", "depth_factor"):
+    if not 0 < settings.sigma[0] <= settings.sigma[1] < math.inf:
+        raise ValueError("sigma must be two numbers, 0 < low <= high, but is {:g}, {:g}.".format(*settings.sigma))
+    for name in ("lr", "sigma_std", "clip"):
         if values[name] is not None and not 0 < values[name] < math.inf:
             raise ValueError(f"{name} must be > 0, but is {values[name]:g}.")
     if not 0 <= settings.ema < 1:
         raise ValueError(f"ema must be at least 0 and below 1, but is {settings.ema:g}.")
-    if not 0 <= settings.grain < 1:
-        raise ValueError(f"grain must be at least 0 and below 1, but is {settings.grain:g}.")
-    if not 0 <= settings.sharpen <= _SHARPEST:
-        raise ValueError(f"sharpen must be from 0 to {_SHARPEST:g}, but is {settings.sharpen:g}.")
-    if settings.depth_range[1] > _LARGEST_FACTOR:
-        raise ValueError(
-            f"depth_range may not exceed {_LARGEST_FACTOR:g}, but is {settings.depth_range[1]:g}: nearer than "
-            f"d_min / {_LARGEST_FACTOR:g} depth is not kept. Give a smaller upper factor."
-        )
+    _ = settings.patch_spec  # which checks itself
     if settings.batch % settings.accumulate:
         raise ValueError(
             f"a batch of {settings.batch} is not divided evenly into {settings.accumulate} parts. "
@@ -150,7 +175,7 @@ def _check(settings: Settings) -> None:
 
 
 def has_bf16(device: str | torch.device) -> bool:
-    """Say whether the processor has instructions for bfloat16, so that it is faster than float32."""
+    """Return whether the processor has instructions for bfloat16, so that it is faster than float32."""
     if torch.device(device).type == "cuda":
         return torch.cuda.is_bf16_supported()
     capabilities = torch.cpu.get_capabilities()
@@ -163,9 +188,9 @@ RECIPES: dict[str, Settings] = {
     "diffusionerf": Settings(
         recipe="diffusionerf",
         steps=650_000,
-        size="base",
+        network_size="base",
         batch=32,
-        patch=48,
+        patch_size=48,
         lr=1e-4,
         schedule="constant",
         weight_decay=0.0,

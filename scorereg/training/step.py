@@ -1,4 +1,4 @@
-"""One optimiser step, on one process or several, and what stops a run: a loss that is no number, too little memory."""
+"""One optimizer step, on one process or several; loss or gradient that is not finite; lack of memory."""
 
 from contextlib import nullcontext
 from typing import Any, NamedTuple
@@ -23,21 +23,23 @@ __all__ = [
     "train_step",
 ]
 
+MICRO_BATCH = 8  # patches; their activations in the paper's network are small beside its weights and moments
+
 
 class StepMetrics(NamedTuple):
-    """What a step tells: its loss, and the norm of its gradient before clipping."""
+    """Loss of a step, and norm of its gradient before clipping."""
 
     loss: float
     gradient: float
 
 
 class NotFiniteError(ValueError):
-    """A loss or gradient that is no number; the weights are those before the step.
+    """A loss or gradient is not finite; the weights are those before the step.
 
     Args:
-        message: What and where.
-        part: The first part of this process's batch whose loss is no number; the first, where only the gradient is
-            none; `None`, where it is another process's loss.
+        message: What is not finite, and where.
+        part: The first part of this process's batch whose loss is not finite; 0 if only the gradient is not, and None
+            if it is another process's loss.
     """
 
     def __init__(self, message: str, part: int | None = 0) -> None:
@@ -48,17 +50,17 @@ class NotFiniteError(ValueError):
 def train_step(state: State, model: nn.Module, parts: list[Batch], accelerator: Any) -> StepMetrics:
     """Take one step.
 
-    The gradient is the mean over the parts of a batch and over the processes, so that a batch costs the same however it
+    The gradient is the mean over the parts of a batch and over the processes, so that it does not depend on how a batch
     is divided.
 
     Args:
-        state: The run; changed.
-        model: `state.loss` as `accelerate` prepared it.
+        state: The run; changed in place.
+        model: `state.loss`, prepared by `accelerate`.
         parts: This process's share of the batch.
-        accelerator: Of `accelerate`.
+        accelerator: `accelerate.Accelerator`.
 
     Raises:
-        NotFiniteError: If the loss or the gradient is no finite number; nothing was updated then.
+        NotFiniteError: If the loss or the gradient is not finite; nothing was updated then.
     """
     settings, parameters = state.settings, list(state.loss.network.parameters())
     model.train()
@@ -79,15 +81,37 @@ def train_step(state: State, model: nn.Module, parts: list[Batch], accelerator: 
         raise NotFiniteError(message, part)
     for group in state.optimizer.param_groups:
         group["lr"] = learning_rate(state.step, settings)
-    state.scaler.step(state.optimizer)  # in fp16 it leaves a step out whose gradient overflowed
+    state.scaler.step(state.optimizer)  # skips a step whose gradient overflowed in fp16
     state.scaler.update()
     state.step += 1
     state.average.update_parameters(state.loss.network)
     return StepMetrics(loss, gradient)
 
 
+def micro_batch_size(settings: Settings) -> int:
+    """Return the most patches that go through the network at a time."""
+    return MICRO_BATCH if settings.checkpointing else settings.batch
+
+
+def micro_batches(part: Batch, size: int) -> list[tuple[Batch, Tensor | float]]:
+    """Divide a batch into micro-batches, each with its share of the loss.
+
+    A loss is sum(error weight) / sum(weight). With the share of the weights of each micro-batch, sum(share loss) is the
+    loss of the whole batch, and its gradient the whole's, up to rounding.
+
+    Args:
+        part: Patches, weights, noise, levels and, for a conditional prior, the mask of known values.
+        size: Most patches of a micro-batch.
+    """
+    if len(part[0]) <= size:
+        return [(part, 1.0)]
+    cut = list(zip(*(value.split(size) for value in part), strict=True))
+    sums = torch.stack([loss_weights(weight, *known).sum() for _, weight, _, _, *known in cut])
+    return list(zip(cut, sums.clamp_min(1) / sums.sum().clamp_min(1), strict=True))
+
+
 def _add_gradients(state: State, model: nn.Module, parts: list[Batch], accelerator: Any) -> list[Tensor]:
-    """Go forward and back through all parts, whole or in pieces; returns the loss of each part."""
+    """Run forward and backward over all parts; returns the loss of each part."""
     size = micro_batch_size(state.settings)
     cut = [(i, piece, share) for i, part in enumerate(parts) for piece, share in micro_batches(part, size)]
     losses: list[Any] = [0.0] * len(parts)
@@ -100,12 +124,12 @@ def _add_gradients(state: State, model: nn.Module, parts: list[Batch], accelerat
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Say whether an error means that memory was too small; the CPU's allocator has no type of its own for it."""
+    """Return whether an error means too little memory; torch's CPU allocator has no type of its own for it."""
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def largest_part(state: State, part: Batch) -> int:
-    """Return how many patches fit into memory on the way there and back, by halving; 0 if not even one does."""
+    """Return how many patches fit into memory, forward and backward, by halving; 0 if not even one does."""
     count = len(part[0])
     while count := count // 2:
         state.optimizer.zero_grad(set_to_none=True)
@@ -124,28 +148,3 @@ def largest_part(state: State, part: Batch) -> int:
 
 def _finite(value: float) -> bool:
     return value - value == 0
-
-
-MICRO_BATCH = 8  # patches: of the paper's network their activations are a small part of what is held anyway
-
-
-def micro_batch_size(settings: Settings) -> int:
-    """The most patches of a part that go through the network at a time."""
-    return MICRO_BATCH if settings.checkpointing else settings.batch
-
-
-def micro_batches(part: Batch, size: int) -> list[tuple[Batch, Tensor | float]]:
-    """Cut a batch into pieces, each with its share of the loss.
-
-    A loss is a mean over the values that count, sum(error weight) / sum(weight). So with the piece's share of those
-    weights, sum(share loss(piece)) is the loss of the whole, and its gradient the whole's, up to rounding.
-
-    Args:
-        part: Patches, weights, noise, levels and, for a conditional prior, what is known.
-        size: Most patches of a piece.
-    """
-    if len(part[0]) <= size:
-        return [(part, 1.0)]
-    cut = list(zip(*(value.split(size) for value in part), strict=True))
-    sums = torch.stack([loss_weights(weight, *known).sum() for _, weight, _, _, *known in cut])
-    return list(zip(cut, sums.clamp_min(1) / sums.sum().clamp_min(1), strict=True))

@@ -1,4 +1,4 @@
-"""Train a prior on images, frames, rays or volumes: `train_prior` is the whole of it."""
+"""`train_prior`: train a prior on images, frames, rays or volumes."""
 
 import dataclasses
 import math
@@ -43,42 +43,42 @@ def train_prior(
     show: bool = False,
     reading: ReadOptions | None = None,
 ) -> Path | None:
-    """Train a prior; write checkpoints, metrics, and at the end the prior's folder with pictures of what it can.
+    """Train a prior; write checkpoints, metrics, and at the end the prior's folder, samples and denoising errors.
 
-    On several GPUs or machines start it by `accelerate launch -m scorereg.cli train-prior ...`: each process takes its
-    share of every batch, and the first one writes.
+    On several GPUs or machines start it with `accelerate launch -m scorereg.cli train-prior ...`: each process computes
+    its share of every batch, and the first one writes.
 
     Args:
-        data: Folders of frames, of shards (`manifest.json`) or of arrays (`arrays.json`), or any `Source`.
+        data: Folders of frames or arrays (`arrays.json`), folders or URLs of shards (`manifest.json`), or a `Source`.
         out: The run's folder: `checkpoints/`, `metrics.jsonl`, and at the end `prior/`, `samples.png`,
             `denoising.json` and, with matplotlib, `denoising.png`.
-        settings: What the run is; `RECIPES` has some to begin with.
-        resume: Go on with the run in `out`, where there is one; without it, a folder that holds a run is refused.
+        settings: Settings of the run; `RECIPES` has two to start from.
+        resume: Continue the run in `out`, if there is one; without it, a folder that holds a run is an error.
         name: The prior's name on its card.
-        evaluate: Further folders, to measure the denoising error on; not trained on.
+        evaluate: Further data to measure the denoising error on, without training on them.
         licence: Licence of the weights, for the card; that of the data, if not given.
-        credits: Names of those whose work the data is, for the card.
-        device: `"cpu"` or `"cuda"`; None takes CUDA where it is there.
-        show: Draw a progress line on standard error.
-        reading: How folders of frames are read: what is left out.
+        credits: Names to be credited, for the card; those of the data, if not given.
+        device: `"cpu"` or `"cuda"`; CUDA if available, if not given.
+        show: Show progress on standard error.
+        reading: Which frames may be left out; none, if not given.
 
     Returns:
-        The folder of the trained prior; None if the run was interrupted, its state then being saved.
+        The folder of the trained prior; None if the run was interrupted and saved.
 
     Raises:
-        ValueError: If the data or the run to be resumed are not usable, the loss is no number (the weights before that
-            step are saved), memory is too small (it says what fits), or `accelerate` is not installed.
+        ValueError: If the data or the run to be resumed are not usable, the loss is not finite (the weights before that
+            step are saved), memory is too small (the error says what fits), or `accelerate` is not installed.
         OSError: If a file cannot be read or `out` cannot be written.
     """
     accelerator = _accelerator(device)
     check_folder(out)
     if checkpoints(out) and not resume:
         raise ValueError(f"{out} holds a run already. Go on with it by --resume, or choose another --out.")
-    source = open_source(data, settings, evaluate, reading) if isinstance(data, list) else data
+    source = open_source(data, settings.patch_spec, evaluate, reading) if isinstance(data, list) else data
     card = make_card(name, settings, source.about)
     card = dataclasses.replace(card, licence=licence or card.licence, credits=credits or card.credits)
     how: dict[str, Any] = {"device": accelerator.device, "precision": _precision(settings, accelerator.device)}
-    with accelerator.main_process_first():  # it puts a damaged checkpoint aside
+    with accelerator.main_process_first():  # which renames damaged checkpoints
         state = resume_state(card, settings, out, **how) if resume else None
         if state is None:
             state = new_state(card, settings, **how)
@@ -93,7 +93,7 @@ def train_prior(
 
 
 def _loop(state: State, draws: BatchDataset, accelerator: Any, out: Path, show: bool) -> bool:
-    """Take the steps that are left; return whether all were taken."""
+    """Take the remaining steps; returns whether all were taken."""
     settings, main = state.settings, accelerator.is_main_process
     if settings.compile:
         state.loss.network.compile()
@@ -103,11 +103,11 @@ def _loop(state: State, draws: BatchDataset, accelerator: Any, out: Path, show: 
     with interrupts() as interrupted, Log(out, state, show=show) if main else nullcontext() as log:
         began = time.perf_counter()
         for parts in batches(draws, state.step, device=accelerator.device, workers=workers):
-            told = _step(state, model, parts, accelerator, out)
+            metrics = _step(state, model, parts, accelerator, out)
             now = time.perf_counter()
             state.seconds, began = state.seconds + now - began, now
             if log:
-                log.step(state, told)
+                log.step(state, metrics)
             stop = _anyone(interrupted.is_set(), accelerator)
             if stop or state.step % settings.save_every == 0 or state.step == settings.steps:
                 if log and validation:
@@ -119,7 +119,7 @@ def _loop(state: State, draws: BatchDataset, accelerator: Any, out: Path, show: 
 
 
 def _step(state: State, model: torch.nn.Module, parts: list[Batch], accelerator: Any, out: Path) -> Any:
-    """Take a step, and say what to do where that is not possible."""
+    """Take a step; an error says what to do if the loss is not finite or memory is too small."""
     try:
         return train_step(state, model, parts, accelerator)
     except NotFiniteError as error:
@@ -140,14 +140,14 @@ def _step(state: State, model: torch.nn.Module, parts: list[Batch], accelerator:
 
 
 def _saved(error: NotFiniteError, state: State, parts: list[Batch], accelerator: Any, out: Path) -> NotFiniteError:
-    """Save the weights, and the batch where it is this process's; return the error that says where they are."""
+    """Save the weights and, if it is this process's, the batch; returns an error that names the files."""
     if accelerator.is_main_process:
         save_state(state, out)
     bad = out / (BAD_BATCH if accelerator.num_processes == 1 else f"bad-batch-{accelerator.process_index}.pt")
     if error.part is not None:
         batch = [each.cpu() for each in parts[error.part]]
         write_beside(bad, lambda path: torch.save(batch, path))
-    accelerator.wait_for_everyone()  # the first process to end ends the others
+    accelerator.wait_for_everyone()  # the first process that exits ends the others
     where = f"the batch in {bad}" if error.part is not None else "the batch by that process"
     best = "" if state.best is None else f"; the best on held-out data were those of step {state.best[0]}"
     return NotFiniteError(
@@ -158,7 +158,7 @@ def _saved(error: NotFiniteError, state: State, parts: list[Batch], accelerator:
 
 
 def _save(state: State, validation: Validation, log: Log, out: Path, *, last: bool) -> None:
-    """Measure, then write a checkpoint; a disk that is full ends the run at its end only."""
+    """Validate and write a checkpoint; a write error is a warning, except at the end of the run."""
     errors, score = validation(state.prior(), next(state.loss.parameters()).device)
     if math.isfinite(score) and (state.best is None or score < state.best[1]):
         state.best = (state.step, score)
@@ -198,7 +198,7 @@ def _workers(settings: Settings, device: torch.device) -> int:
 
 
 def _anyone(flag: bool, accelerator: Any) -> bool:
-    """Whether any process was interrupted, so that all stop after the same step."""
+    """Return whether any process was interrupted, so that all stop after the same step."""
     if accelerator.num_processes == 1:
         return flag
     return bool(accelerator.reduce(torch.tensor(float(flag), device=accelerator.device), "sum").item())

@@ -1,4 +1,4 @@
-"""The denoising error of a run's averaged network on held-out patches, with the same noise each time."""
+"""Denoising error of a run's averaged network on held-out patches, with the same noise at every checkpoint."""
 
 import torch
 
@@ -8,15 +8,15 @@ from scorereg.priors.base import Prior
 __all__ = ["Validation"]
 
 SIGMAS = (0.02, 0.1, 0.5)
-_VALUES = 2**21  # in all patches together: a check should cost little beside the steps between two
+_VALUES = 2**21  # most values of all patches, so that a validation costs little beside the steps between two
 
 
 class Validation:
-    """Measures a prior; a call returns the mean squared error by sigma, and one number to compare by.
+    """Mean squared denoising error of a prior on the set `"held-out"`.
 
     Args:
-        source: Of which the set `"held-out"` is measured on.
-        count: Patches, at most.
+        source: Source of the patches.
+        count: Most patches.
         chunk: Patches at a time.
     """
 
@@ -28,7 +28,7 @@ class Validation:
 
     @torch.no_grad()
     def __call__(self, prior: Prior, device: torch.device) -> tuple[dict[float, float], float]:
-        """Return the error at each sigma, and the mean over sigmas of error / sigma^2, which is 1 for doing nothing."""
+        """Return the error by sigma, and the mean of error / sigma^2 over sigmas, which is 1 for the identity."""
         x, weight, noise = (each.to(device) for each in (self.x, self.weight, self.noise))
         errors = {}
         for sigma in SIGMAS:

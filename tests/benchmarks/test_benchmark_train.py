@@ -12,7 +12,7 @@ from scorereg.data.frames.discover import find_frames
 from scorereg.data.open import open_source
 from scorereg.training.settings import Settings
 
-SETTINGS = Settings(size="tiny", batch=2, patch=8, steps=100, focal=(60.0, 130.0), workers=0)
+SETTINGS = Settings(network_size="tiny", batch=2, patch_size=8, steps=100, focal=(60.0, 130.0), workers=0)
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def drawn(tmp_path_factory):
 
 def test_all_loops_take_steps(drawn):
     pytest.importorskip("accelerate")
-    source = open_source([drawn], SETTINGS)
+    source = open_source([drawn], SETTINGS.patch_spec)
     loops = {
         "ours": our_loop(source, SETTINGS, "fp32"),
         "plain": plain_loop([drawn], source, SETTINGS, "fp32"),

@@ -8,14 +8,15 @@ from PIL import Image
 from rgbd_folders import FOCAL, HEIGHT, WIDTH, kinect, pairs, picture, rooms, transforms, write_frame
 from torch.testing import assert_close
 
-from scorereg.data.bad_frames import BadFrames
+from scorereg.data.bad_frames import BadFrames, ReadOptions
 from scorereg.data.channels import channel_names
 from scorereg.data.frames.augment import to_prior_space
-from scorereg.data.frames.build import load_pyramid
 from scorereg.data.frames.discover import find_frames
 from scorereg.data.frames.frame import Frame
+from scorereg.data.frames.load import load_pyramid
 from scorereg.data.frames.normals import normals_of
 from scorereg.data.frames.read import read_frame
+from scorereg.data.patch_spec import PatchSpec
 
 
 def tum(folder, times, *, shift=0.004):
@@ -88,7 +89,7 @@ def test_scannet_refuses_a_photo_of_other_proportions(tmp_path):
     Image.fromarray(picture(0, 80, 80)[0]).save(tmp_path / "color" / "0.png")
     (tmp_path / "intrinsics_depth.txt").write_text("30 0 20\n0 30 16\n0 0 1\n")
     with pytest.raises(ValueError, match="the photo must be the larger, and of the same proportions"):
-        load_pyramid(find_frames([tmp_path]), size=8, focal=(10.0, 30.0), d_min=0.5)
+        load_pyramid(find_frames([tmp_path]), PatchSpec(8, focal=(10.0, 30.0)))
 
 
 def test_seven_scenes_has_a_known_camera(tmp_path):
@@ -120,7 +121,7 @@ def test_named_maps_are_read_beside_the_photo(tmp_path):
         np.save(folder / "flow" / f"{i}.npy", flow)
     channels = ("roughness", "flow.1", "r")
     frames = find_frames([folder], channels=channels)
-    pyramid = load_pyramid(frames, size=8, focal=(FOCAL, FOCAL), d_min=0.5, channels=channels)
+    pyramid = load_pyramid(frames, PatchSpec(8, focal=(FOCAL, FOCAL), channels=channels))
     x, weight = to_prior_space(pyramid.crop(50, 8, _generator()), channels)
     assert x.shape == (50, 3, 8, 8)
     assert {round(v, 2) for v in x[:, 0].unique().tolist()} == {-0.6, -0.2}
@@ -136,7 +137,7 @@ def test_photos_alone_will_do_for_colour(tmp_path):
     text = (folder / "transforms.json").read_text()
     (folder / "transforms.json").write_text(text.replace('"depth_file_path"', '"no_depth"'))
     pyramid = load_pyramid(
-        find_frames([folder], channels=("r", "g", "b")), size=8, focal=(20.0, 30.0), d_min=0.5, channels=("r", "g", "b")
+        find_frames([folder], channels=("r", "g", "b")), PatchSpec(8, focal=(20.0, 30.0), channels="rgb")
     )
     x, weight = to_prior_space(pyramid.crop(4, 8, _generator()), "rgb")
     assert x.shape == (4, 3, 8, 8)
@@ -159,7 +160,7 @@ def test_mirrored_normals_face_the_other_way(tmp_path):
     """Walls that face right: half of the crops are mirrored, and their normals' x is negated, y and z are not."""
     folder = transforms(tmp_path / "s", 1)
     channels = ("disparity", "nx", "ny", "nz")
-    pyramid = load_pyramid(find_frames([folder]), size=8, focal=(FOCAL, FOCAL), d_min=0.5, channels=channels)
+    pyramid = load_pyramid(find_frames([folder]), PatchSpec(8, focal=(FOCAL, FOCAL), channels=channels))
     x, _ = to_prior_space(pyramid.crop(64, 8, _generator()), channels)
     slope = x[:, 0, :, -1].mean(-1) - x[:, 0, :, 0].mean(-1)  # of disparity, to the right
     nx, ny, nz = x[:, 1:].mean((2, 3)).unbind(1)
@@ -175,18 +176,18 @@ def test_bad_frames_are_counted_and_skipped_up_to_one_in_a_hundred(tmp_path):
     (tmp_path / "007" / "frame-000000.color.jpg").write_bytes(b"hello")
     frames = find_frames([tmp_path])
     with pytest.raises(OSError, match="007/frame-000000.color.jpg cannot be read"):
-        load_pyramid(frames, size=8, focal=(FOCAL, FOCAL), d_min=0.5)
-    faults = BadFrames(skip=True)
-    assert len(load_pyramid(frames, size=8, focal=(FOCAL, FOCAL), d_min=0.5, faults=faults).start) == 99
-    assert len(faults.bad) == 1
-    faults.check(len(frames))
+        load_pyramid(frames, PatchSpec(8, focal=(FOCAL, FOCAL)))
+    bad = BadFrames(ReadOptions(skip_bad=True))
+    assert len(load_pyramid(frames, PatchSpec(8, focal=(FOCAL, FOCAL)), bad=bad).start) == 99
+    assert len(bad.messages) == 1
+    bad.check(len(frames))
     (tmp_path / "008" / "frame-000000.depth.png").unlink()
     (tmp_path / "009" / "frame-000000.depth.png").write_bytes(b"")
-    faults = BadFrames(skip=True)
-    frames = find_frames([tmp_path], faults=faults)
-    load_pyramid(frames, size=8, focal=(FOCAL, FOCAL), d_min=0.5, faults=faults)
+    bad = BadFrames(ReadOptions(skip_bad=True))
+    frames = find_frames([tmp_path], bad=bad)
+    load_pyramid(frames, PatchSpec(8, focal=(FOCAL, FOCAL)), bad=bad)
     with pytest.raises(ValueError, match=r"3 of 100 frames cannot be used, and only 1 % may.*008/.*no depth map"):
-        faults.check(100)
+        bad.check(100)
 
 
 def test_one_camera_means_one_size(tmp_path):
@@ -194,9 +195,9 @@ def test_one_camera_means_one_size(tmp_path):
     write_frame(folder / "rgb" / "2.jpg", folder / "depth" / "2.png", width=20, height=16)
     with pytest.raises(ValueError, match=r"rgb/2.jpg has 20x16 pixels, but the others of its folder have 40x32"):
         find_frames([folder])
-    faults = BadFrames(skip=True)
-    assert [f.color.stem for f in find_frames([folder], faults=faults)] == ["0", "1", "3"]
-    assert len(faults.bad) == 1
+    bad = BadFrames(ReadOptions(skip_bad=True))
+    assert [f.color.stem for f in find_frames([folder], bad=bad)] == ["0", "1", "3"]
+    assert len(bad.messages) == 1
 
 
 def test_a_focal_length_for_all_frames_means_one_size(tmp_path):
@@ -218,9 +219,9 @@ def test_a_frame_that_names_no_depth_is_a_fault_where_others_do(tmp_path):
     (folder / "transforms.json").write_text(json.dumps(meta))
     with pytest.raises(ValueError, match=r"1.png has no depth map, which other frames of its folder have"):
         find_frames([folder])
-    faults = BadFrames(skip=True)
-    assert [f.color.stem for f in find_frames([folder], faults=faults)] == ["0", "2", "3"]
-    assert len(faults.bad) == 1
+    bad = BadFrames(ReadOptions(skip_bad=True))
+    assert [f.color.stem for f in find_frames([folder], bad=bad)] == ["0", "2", "3"]
+    assert len(bad.messages) == 1
     assert len(find_frames([folder], channels=("r", "g", "b"))) == 4
 
 
@@ -236,7 +237,7 @@ def test_depth_in_the_wrong_unit_is_seen(tmp_path, unit, says):
     text = (folder / "frames.json").read_text()
     (folder / "frames.json").write_text(text.replace('"depth_unit_m": 0.001', f'"depth_unit_m": {unit}'))
     with pytest.raises(ValueError, match=says):
-        load_pyramid(find_frames([folder]), size=8, focal=(FOCAL, FOCAL), d_min=0.5)
+        load_pyramid(find_frames([folder]), PatchSpec(8, focal=(FOCAL, FOCAL)))
 
 
 def test_depth_that_is_rare_in_rooms_is_warned_of(tmp_path):
@@ -245,13 +246,15 @@ def test_depth_that_is_rare_in_rooms_is_warned_of(tmp_path):
     text = (folder / "frames.json").read_text()
     (folder / "frames.json").write_text(text.replace('"depth_unit_m": 0.001', '"depth_unit_m": 0.005'))
     with pytest.warns(UserWarning, match=r"median of [78]\.\d+ m .*1/5000 m \(TUM RGB-D\) read as mill.*-factor 0.2"):
-        load_pyramid(find_frames([folder]), size=8, focal=(FOCAL, FOCAL), d_min=0.5)
+        load_pyramid(find_frames([folder]), PatchSpec(8, focal=(FOCAL, FOCAL)))
 
 
 def test_scenes_are_excluded_by_pattern(tmp_path):
     for name in ("a1", "a2", "b1"):
         kinect(tmp_path / name, 1)
-    assert [f.scene for f in find_frames([tmp_path], exclude=("a*",))] == [f"{tmp_path.name}/b1"]
+    assert [f.scene for f in find_frames([tmp_path], bad=BadFrames(ReadOptions(exclude=("a*",))))] == [
+        f"{tmp_path.name}/b1"
+    ]
 
 
 def test_a_map_that_is_no_map(tmp_path):

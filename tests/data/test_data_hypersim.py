@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 from torch.testing import assert_close
 
-from scorereg.data.bad_frames import BadFrames
-from scorereg.data.frames.build import load_pyramid
+from scorereg.data.bad_frames import BadFrames, ReadOptions
 from scorereg.data.frames.discover import find_frames
 from scorereg.data.frames.formats.hypersim import CAMERAS, SPLIT, is_tilted, planar_depth, tone_map
+from scorereg.data.frames.load import load_pyramid
 from scorereg.data.frames.read import read_frame
 from scorereg.data.frames.split import split_scenes
+from scorereg.data.patch_spec import PatchSpec
 
 h5py = pytest.importorskip("h5py")
 
@@ -92,13 +93,13 @@ def test_tilted_lenses_are_left_out_and_said_so(tmp_path):
     for name in ("ai_001_001", "ai_038_002"):
         scene(tmp_path, name)
     cameras(tmp_path, {"ai_001_001": USUAL, "ai_038_002": TILTED})
-    faults = BadFrames()
-    assert {f.scene.split("/")[1] for f in find_frames([tmp_path], faults=faults)} == {"ai_001_001"}
-    assert faults.left_out == [f"{tmp_path.name}/ai_038_002: its lens is tilted"]
+    bad = BadFrames()
+    assert {f.scene.split("/")[1] for f in find_frames([tmp_path], bad=bad)} == {"ai_001_001"}
+    assert bad.left_out == [f"{tmp_path.name}/ai_038_002: its lens is tilted"]
     with pytest.raises(ValueError, match=r"no RGB-D frames \(.*ai_038_002: its lens is tilted\)"):
         find_frames([tmp_path / "ai_038_002"])
     with pytest.raises(ValueError, match="holds no RGB-D frames"):
-        find_frames([tmp_path], exclude=("ai_001*", "ai_038*"))
+        find_frames([tmp_path], bad=BadFrames(ReadOptions(exclude=("ai_001*", "ai_038*"))))
 
 
 def test_the_table_of_cameras_is_asked_for(tmp_path):
@@ -184,4 +185,4 @@ def test_invalid_frames_are_named(tmp_path, what, value, says):
     path = images / f"scene_cam_00_{'final' if what == 'color' else 'geometry'}_hdf5" / f"frame.0000.{what}.hdf5"
     path.write_bytes(b"hello") if value is None else spoil(path, value)
     with pytest.raises((OSError, ValueError), match=says):
-        load_pyramid(find_frames([tmp_path]), size=8, focal=(100.0, 800.0), d_min=0.5)
+        load_pyramid(find_frames([tmp_path]), PatchSpec(8, focal=(100.0, 800.0)))

@@ -13,13 +13,14 @@ from PIL import Image
 from rgbd_folders import FOCAL, HEIGHT, WIDTH, kinect, pairs, picture, transforms
 from torch.testing import assert_close
 
+from scorereg.data.bad_frames import ReadOptions
 from scorereg.data.frames.discover import find_frames
 from scorereg.data.frames.frame import Frame, Planes
 from scorereg.data.frames.split import split_scenes
 from scorereg.data.shards.codec import decode, encode
 from scorereg.data.shards.manifest import MANIFEST, Manifest, read_shard
-from scorereg.data.shards.prepare import prepare
 from scorereg.data.shards.remote import Location, checksum
+from scorereg.data.shards.write import prepare
 
 BOTH = ("color", "depth")
 
@@ -169,13 +170,13 @@ def test_bad_frames_are_skipped_and_named(tmp_path):
     (tmp_path / "raw" / "007" / "frame-000000.color.jpg").write_bytes(b"hello")
     with pytest.raises(OSError, match="007/frame-000000.color.jpg cannot be read"):
         prepare([tmp_path / "raw"], tmp_path / "out", focal=30.0)
-    manifest = prepare([tmp_path / "raw"], tmp_path / "out", focal=30.0, skip_bad=True)
+    manifest = prepare([tmp_path / "raw"], tmp_path / "out", focal=30.0, reading=ReadOptions(skip_bad=True))
     assert manifest.frames == 100
     (skipped,) = [line for shard in manifest.shards for line in shard.skipped]
     assert "007/frame-000000.color.jpg" in skipped
     (tmp_path / "raw" / "008" / "frame-000000.color.jpg").unlink()
     with pytest.raises(ValueError, match="2 of 101 frames cannot be used, and only 1 %"):
-        prepare([tmp_path / "raw"], tmp_path / "other", focal=30.0, skip_bad=True)
+        prepare([tmp_path / "raw"], tmp_path / "other", focal=30.0, reading=ReadOptions(skip_bad=True))
     assert not (tmp_path / "other" / MANIFEST).exists()
 
 

@@ -14,14 +14,14 @@ from torch.testing import assert_close
 from typer.testing import CliRunner
 
 from scorereg.data.open import open_source
+from scorereg.data.patch_spec import PatchSpec
 from scorereg.data.shards.manifest import MANIFEST, Manifest, read_shard
-from scorereg.data.shards.prepare import prepare
 from scorereg.data.shards.remote import Location
 from scorereg.data.shards.source import open_shards
-from scorereg.training.settings import Settings
+from scorereg.data.shards.write import prepare
 
 BOTH = ("color", "depth")
-SETTINGS = Settings(patch=8, focal=(15.0, 30.0), d_min=0.5, batch=6, steps=10)
+SPEC = PatchSpec(8, focal=(15.0, 30.0))
 
 
 @pytest.fixture
@@ -67,13 +67,13 @@ def served(shards):
 
 def test_a_url_gives_what_the_folder_gives(shards, served, tmp_path, monkeypatch):
     monkeypatch.setenv("SCOREREG_CACHE", str(tmp_path / "cache"))
-    here, there = (open_shards(where, SETTINGS) for where in (shards, served))
+    here, there = (open_shards(where, SPEC) for where in (shards, served))
     for one, two in zip(here.batch(6, seed=1, step=3, slot=0), there.batch(6, seed=1, step=3, slot=0), strict=True):
         assert_close(one, two, rtol=0.0, atol=0.0)
     tars = [path for path in Quiet.asked if path.endswith(".tar")]
     assert tars
     assert len(tars) == len(set(tars)), "each is fetched once"
-    again = open_shards(served, SETTINGS)
+    again = open_shards(served, SPEC)
     again.batch(6, seed=1, step=3, slot=0)
     again._ahead[1].shutdown()
     assert len([path for path in Quiet.asked if path.endswith(".tar")]) <= len(Manifest.read(Location(shards)).shards)
@@ -104,7 +104,7 @@ def test_damage_is_found(shards, served, tmp_path, monkeypatch):
 
 def test_a_step_is_a_function_of_its_number(shards):
     """Asked in order, backwards, from a copy in a pickle, or from the middle on: the same patches."""
-    source = open_shards(shards, SETTINGS)
+    source = open_shards(shards, SPEC)
     forwards = [source.batch(6, seed=1, step=step, slot=0) for step in range(60)]
     copy = pickle.loads(pickle.dumps(source))
     for step in (59, 30, 31, 7, 0):
@@ -130,7 +130,7 @@ def test_every_training_frame_is_seen_and_no_other(shards, monkeypatch, lanes):
 
     monkeypatch.setattr(module, "read_shard", spy)
     monkeypatch.setattr(module, "LANES", lanes)
-    source = open_shards(shards, SETTINGS)
+    source = open_shards(shards, SPEC)
     train = [frame.depth.name for frame, _ in all_frames(shards, "train")]
     for step in range(2000):
         source.batch(6, seed=1, step=step, slot=0)
@@ -145,7 +145,7 @@ def test_every_training_frame_is_seen_and_no_other(shards, monkeypatch, lanes):
 
 def test_held_out_patches_are_of_held_out_scenes(scenes, shards):
     """The green of a picture is a ramp, its third colour depends on the seed: patches are found in held-out frames."""
-    source = open_source([shards], SETTINGS, [scenes / "s03", shards])
+    source = open_source([shards], SPEC, [scenes / "s03", shards])
     assert source.measured == ("held-out", "s03", "shards")
     assert source.about.held_out == Manifest.read(Location(shards)).scenes["val"]
     assert (source.about.licence, source.about.credits, source.about.d_min) == ("CC0", ("me",), 0.5)
@@ -165,16 +165,16 @@ def test_held_out_patches_are_of_held_out_scenes(scenes, shards):
 )
 def test_runs_that_want_something_else_are_refused(shards, change, says):
     with pytest.raises(ValueError, match=says):
-        open_shards(shards, dataclasses.replace(SETTINGS, **change))
+        open_shards(shards, dataclasses.replace(SPEC, **change))
 
 
 def test_shards_without_depth_say_so(scenes, tmp_path):
     prepare([scenes], tmp_path / "rgb", channels=("r", "g", "b"))
     with pytest.raises(ValueError, match="holds r, g, b, but not disparity. Prepare the data again with --channels"):
-        open_shards(tmp_path / "rgb", SETTINGS)
+        open_shards(tmp_path / "rgb", SPEC)
     (tmp_path / "rgb" / MANIFEST).write_text("{}")
     with pytest.raises(ValueError, match="is no manifest of shards"):
-        open_shards(tmp_path / "rgb", SETTINGS)
+        open_shards(tmp_path / "rgb", SPEC)
 
 
 def test_command(scenes, tmp_path):
@@ -194,6 +194,6 @@ def test_command(scenes, tmp_path):
 def test_the_trainer_takes_shards_by_folder_or_url(shards, served, tmp_path, monkeypatch):
     monkeypatch.setenv("SCOREREG_CACHE", str(tmp_path / "cache"))
     for where in (shards, Path(served)):  # a path has lost a slash of the URL
-        source = open_source([where], SETTINGS)
+        source = open_source([where], SPEC)
         assert source.about.data.startswith("36 frames of 18 scenes")
         assert source.batch(2, seed=0, step=0, slot=0)[0].shape == (2, 4, 8, 8)

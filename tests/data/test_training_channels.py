@@ -10,13 +10,14 @@ from torch.testing import assert_close
 
 from scorereg.data.bad_frames import ReadOptions
 from scorereg.data.open import open_source
+from scorereg.data.patch_spec import PatchSpec
 from scorereg.training.settings import Settings, differences
 
-SETTINGS = {"patch": 8, "focal": (15.0, 30.0), "batch": 4, "steps": 2}
+SPEC = {"patch_size": 8, "focal": (15.0, 30.0)}
 
 
 def source_of(folder, channels="rgbd", reading=None, **change):
-    return open_source([folder], Settings(channels=channels, **SETTINGS, **change), reading=reading)
+    return open_source([folder], PatchSpec(channels=channels, **SPEC, **change), reading=reading)
 
 
 @pytest.mark.parametrize(
@@ -112,15 +113,15 @@ def test_a_factor_mends_the_unit_of_what_is_trained_on(tmp_path):
     (wrong / "frames.json").write_text(text.replace('"depth_unit_m": 0.001', '"depth_unit_m": 1.0'))
     with pytest.raises(ValueError, match=r"millimetres read as metres.*--depth-factor 0.001"):
         source_of(wrong)
-    settings = Settings(**SETTINGS, depth_factor=0.001)
-    mended = open_source([wrong], settings, [other])
+    spec = PatchSpec(**SPEC, depth_factor=0.001)
+    mended = open_source([wrong], spec, [other])
     x = source_of(right).batch(5, seed=1, step=2, slot=0)[0]
     assert_close(mended.batch(5, seed=1, step=2, slot=0)[0], x, rtol=0.0, atol=2e-4)
     assert mended.plain("other", 4, seed=0)[0][:, 3].max() < 0.1, "what is only measured on keeps its unit"
     (tmp_path / "lines").mkdir()
     (tmp_path / "lines" / "arrays.json").write_text(json.dumps({"channels": ["weight"]}))
     with pytest.raises(ValueError, match="--depth-factor is for folders of frames"):
-        open_source([tmp_path / "lines"], settings)
+        open_source([tmp_path / "lines"], spec)
 
 
 def test_runs_of_before_the_factor_go_on():

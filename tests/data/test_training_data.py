@@ -10,12 +10,15 @@ from rgbd_folders import FOCAL, HEIGHT, WIDTH, kinect, pairs, picture, rooms, tr
 from torch.testing import assert_close
 
 from scorereg.data.frames.augment import depth_scale, fill_holes, jitter, to_prior_space
-from scorereg.data.frames.build import RAW_MAX, Crops, Pyramid, load_pyramid
-from scorereg.data.frames.discover import Frame, find_frames
+from scorereg.data.frames.discover import find_frames
+from scorereg.data.frames.frame import Frame
+from scorereg.data.frames.load import load_pyramid
+from scorereg.data.frames.pyramid import RAW_MAX, Crops, Pyramid
 from scorereg.data.frames.split import split_scenes
+from scorereg.data.patch_spec import PatchSpec
 
 LAYOUTS = {"transforms": transforms, "rooms": rooms, "pairs": pairs, "kinect": kinect}
-SETTINGS = {"size": 8, "focal": (10.0, 30.0), "d_min": 0.5}
+SPEC = PatchSpec(8, focal=(10.0, 30.0))
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -37,7 +40,7 @@ def test_layout_is_read(tmp_path, layout):
     assert [f.scene for f in frames] == ["a/scene"] * 3
     assert all(f.focal == (FOCAL, FOCAL) and f.unit == 0.001 for f in frames)
     assert frames == find_frames([folder]), "a scene and the root above it give the same"
-    pyramid = load_pyramid(frames, **SETTINGS)
+    pyramid = load_pyramid(frames, SPEC)
     assert len(pyramid.start) == 18
 
 
@@ -52,7 +55,7 @@ def test_a_root_may_mix_layouts_and_nothing_is_read_twice(tmp_path):
 
 def test_unreduced_frame_is_kept_exactly(tmp_path):
     (frame, _) = find_frames([transforms(tmp_path / "s", 2)])
-    color, disparity = stored(load_pyramid([frame], size=8, focal=(FOCAL, FOCAL), d_min=0.5), 0)
+    color, disparity = stored(load_pyramid([frame], PatchSpec(8, focal=(FOCAL, FOCAL))), 0)
     rgb, z = picture(0)
     assert_close(color, torch.from_numpy(rgb))
     assert_close(disparity, torch.from_numpy(500.0 / z), rtol=0.0, atol=0.6 / 16383)
@@ -61,7 +64,7 @@ def test_unreduced_frame_is_kept_exactly(tmp_path):
 def test_reduction_is_an_area_average(tmp_path):
     """By a whole factor it is the mean of blocks; disparity is averaged, not depth."""
     (frame, _) = find_frames([transforms(tmp_path / "s", 2)])
-    color, disparity = stored(load_pyramid([frame], size=8, focal=(FOCAL / 2, FOCAL / 2), d_min=0.5), 0)
+    color, disparity = stored(load_pyramid([frame], PatchSpec(8, focal=(FOCAL / 2, FOCAL / 2))), 0)
     rgb, z = picture(0)
     blocks = rgb.reshape(HEIGHT // 2, 2, WIDTH // 2, 2, 3).mean((1, 3))
     assert np.abs(color.numpy() - blocks).max() <= 0.5
@@ -74,7 +77,7 @@ def test_reduction_by_a_fraction_keeps_a_linear_ramp_linear(tmp_path):
     write_frame(tmp_path / "0.png", tmp_path / "0.depth.png")
     Image.fromarray(color).save(tmp_path / "0.png")
     frame = Frame("s", tmp_path / "0.png", tmp_path / "0.depth.png", (FOCAL, FOCAL), 0.001)
-    small, _ = stored(load_pyramid([frame], size=8, focal=(21.0, 21.0), d_min=0.5), 0)
+    small, _ = stored(load_pyramid([frame], PatchSpec(8, focal=(21.0, 21.0))), 0)
     assert small.shape == (22, 28, 3)
     centres = (torch.arange(28) + 0.5) * 30 / 21 - 0.5
     assert_close(small[5, :, 0].float(), 5.0 * centres, rtol=0.0, atol=1.0)
@@ -89,7 +92,7 @@ def test_missing_depth_takes_no_part_in_the_average(tmp_path):
     z[4, 1] = z[5, 0] = 0  # three quarters of one
     Image.fromarray(z).save(tmp_path / "0.depth.png")
     frame = Frame("s", tmp_path / "0.png", tmp_path / "0.depth.png", (FOCAL, FOCAL), 0.001)
-    _, disparity = stored(load_pyramid([frame], size=8, focal=(15.0, 15.0), d_min=0.5), 0)
+    _, disparity = stored(load_pyramid([frame], PatchSpec(8, focal=(15.0, 15.0))), 0)
     known = disparity >= 0
     assert (~known).nonzero().tolist() == [[0, 1], [2, 0]]
     assert_close(disparity[known], torch.full((int(known.sum()),), 0.25).double(), rtol=0.0, atol=1e-4)
@@ -97,7 +100,7 @@ def test_missing_depth_takes_no_part_in_the_average(tmp_path):
 
 def test_never_enlarged(tmp_path):
     frames = find_frames([transforms(tmp_path / "s", 2)])
-    pyramid = load_pyramid(frames, size=8, focal=(20.0, 100.0), d_min=0.5)
+    pyramid = load_pyramid(frames, PatchSpec(8, focal=(20.0, 100.0)))
     assert int(pyramid.width.max()) <= WIDTH
     assert len(pyramid.start) == 2 * 2  # 20 and 27.6 of six goals; the rest lie above 30
 
@@ -105,7 +108,7 @@ def test_never_enlarged(tmp_path):
 def test_crops_are_windows_of_the_stored_images(tmp_path):
     """Each crop is found again in the image that it is from, mirrored or not."""
     frames = find_frames([transforms(tmp_path / "s", 1)])
-    pyramid = load_pyramid(frames, size=8, focal=(FOCAL, FOCAL), d_min=0.5)
+    pyramid = load_pyramid(frames, PatchSpec(8, focal=(FOCAL, FOCAL)))
     color, disparity = stored(pyramid, 0)
     windows = color.unfold(0, 8, 1).unfold(1, 8, 1).reshape(-1, 3, 8, 8)
     near = disparity.unfold(0, 8, 1).unfold(1, 8, 1).reshape(-1, 8, 8)
@@ -126,7 +129,7 @@ def test_crops_are_windows_of_the_stored_images(tmp_path):
 
 def test_crops_reach_every_corner_and_repeat_with_the_seed(tmp_path):
     frames = find_frames([transforms(tmp_path / "s", 1)])
-    pyramid = load_pyramid(frames, size=8, focal=(FOCAL, FOCAL), d_min=0.5)
+    pyramid = load_pyramid(frames, PatchSpec(8, focal=(FOCAL, FOCAL)))
     index, _ = pyramid._pixels(5000, 8, generator(), flip=False)
     assert int(index.min()) == 0
     assert int(index.max()) == WIDTH * HEIGHT - 1
@@ -338,7 +341,7 @@ def test_bad_input_is_named(tmp_path, name):
     folder.mkdir()
     spoil(folder)
     with pytest.raises(kind, match=says) as caught:
-        load_pyramid(find_frames([folder]), **SETTINGS)
+        load_pyramid(find_frames([folder]), SPEC)
     assert "\n" not in str(caught.value)
 
 
@@ -346,7 +349,7 @@ def test_bad_input_is_named(tmp_path, name):
 def test_real_folders(data, name, focal):
     frames = find_frames([data(name)])[:3]
     assert focal[0] <= frames[0].focal[0] <= focal[1]
-    pyramid = load_pyramid(frames, size=24, focal=(80.0, 180.0), d_min=0.5)
+    pyramid = load_pyramid(frames, PatchSpec(24, focal=(80.0, 180.0)))
     crops = pyramid.crop(64, 24, generator())
     metres = 0.5 / crops.disparity[crops.valid]
     assert 0.3 < metres.min()

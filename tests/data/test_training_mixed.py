@@ -14,13 +14,13 @@ from training_runs import Waves
 from scorereg import GaussianFieldPrior
 from scorereg.data.mixed import MixedSource, mixed
 from scorereg.data.open import open_source
-from scorereg.data.shards.prepare import prepare
+from scorereg.data.patch_spec import PatchSpec
 from scorereg.data.shards.source import open_shards
+from scorereg.data.shards.write import prepare
 from scorereg.data.source import SourceInfo
 from scorereg.evaluation.datasets import evaluate_prior
-from scorereg.training.settings import Settings
 
-SETTINGS = Settings(patch=8, focal=(15.0, 30.0), d_min=0.5, batch=6, steps=10)
+SPEC = PatchSpec(8, focal=(15.0, 30.0))
 
 
 @pytest.fixture
@@ -73,10 +73,10 @@ def test_one_alone_stays_as_it_is():
 
 def test_shards_and_folders_together(scenes):
     raw = packed(scenes, "raw", licence="CC0", credits=("me",))
-    source = open_source([raw, scenes / "more"], SETTINGS, [raw])
+    source = open_source([raw, scenes / "more"], SPEC, [raw])
     x, weight = source.batch(6, seed=3, step=5, slot=1)
     assert x.shape == weight.shape == (6, 4, 8, 8)
-    again = open_source([raw, scenes / "more"], SETTINGS)
+    again = open_source([raw, scenes / "more"], SPEC)
     again.batch(6, seed=3, step=0, slot=1)
     assert_close(again.batch(6, seed=3, step=5, slot=1)[0], x, rtol=0.0, atol=0.0)
     assert source.measured == ("held-out", "raw-shards")
@@ -85,23 +85,23 @@ def test_shards_and_folders_together(scenes):
     assert (source.about.licence, source.about.credits) == ("CC0", ("me",))
     for name in ("train", *source.measured):
         assert len(source.plain(name, 5, seed=0)[0]) == 5
-    raw_only = open_shards(raw, SETTINGS)
+    raw_only = open_shards(raw, SPEC)
     assert_close(source.plain("raw-shards", 4, seed=0), raw_only.plain("held-out", 4, seed=0), rtol=0.0, atol=0.0)
 
 
 def test_several_sets_of_shards(scenes):
-    source = open_source([packed(scenes, "raw", licence="A"), packed(scenes, "more", licence="B")], SETTINGS)
+    source = open_source([packed(scenes, "raw", licence="A"), packed(scenes, "more", licence="B")], SPEC)
     assert source.about.licence == "A and B"
     assert source.batch(6, seed=0, step=0, slot=0)[0].shape == (6, 4, 8, 8)
 
 
 def test_shards_serve_to_measure_on_beside_folders(scenes):
     raw = packed(scenes, "raw")
-    source = open_source([scenes / "more"], SETTINGS, [raw])
+    source = open_source([scenes / "more"], SPEC, [raw])
     assert source.measured == ("held-out", "raw-shards")
     assert source.plain("raw-shards", 5, seed=0)[0].shape == (5, 4, 8, 8)
     with pytest.raises(ValueError, match="keeps depth for d_min from 0.5 m on"):
-        open_source([scenes / "more"], dataclasses.replace(SETTINGS, d_min=0.3), [raw])
+        open_source([scenes / "more"], dataclasses.replace(SPEC, d_min=0.3), [raw])
 
 
 def test_data_of_different_kinds_are_not_mixed(scenes, tmp_path):
@@ -114,9 +114,9 @@ def test_data_of_different_kinds_are_not_mixed(scenes, tmp_path):
     facts = {"channels": ["r", "g", "b", "disparity"], "d_min": 0.2, "depth": "planar"}
     (folder / "arrays.json").write_text(json.dumps(facts))
     with pytest.raises(ValueError, match=r"d_min is 0.2 of 4 patches of arrays, but 0.5 of"):
-        open_source([folder, scenes / "raw"], SETTINGS)
+        open_source([folder, scenes / "raw"], SPEC)
     (folder / "arrays.json").write_text(json.dumps({**facts, "d_min": 0.5}))
-    assert open_source([folder, scenes / "raw"], SETTINGS).batch(6, seed=0, step=0, slot=0)[0].shape == (6, 4, 8, 8)
+    assert open_source([folder, scenes / "raw"], SPEC).batch(6, seed=0, step=0, slot=0)[0].shape == (6, 4, 8, 8)
 
 
 def test_photos_without_a_camera_leave_no_focal_length():

@@ -13,6 +13,7 @@ from torch.testing import assert_close
 from scorereg import RayWeights
 from scorereg.cli import main
 from scorereg.data.arrays.write import check_new, write_arrays
+from scorereg.data.bad_frames import ReadOptions
 from scorereg.data.frames.discover import find_frames
 from scorereg.data.rays.make import RayMix, make_rays, rays_of_depth
 from scorereg.data.rays.spread import KINDS, Spread, bin_surfaces, draw_spread
@@ -180,14 +181,28 @@ def test_bad_depth_is_left_out_and_named_where_asked(tmp_path):
     (folder / "depth" / "7.png").write_bytes(b"nope")
     with pytest.raises((OSError, ValueError), match=r"depth/7.png"):
         make_rays([folder], tmp_path / "out", count=150)
-    with pytest.warns(UserWarning, match=r"left out: .*depth/7.png"):
-        counts = make_rays([folder], tmp_path / "out", count=150, skip_bad=True)
+    with pytest.warns(UserWarning, match="left out") as warned:
+        counts = make_rays([folder], tmp_path / "out", count=150, reading=ReadOptions(skip_bad=True))
+    first, second = (str(each.message) for each in warned)
+    assert first.startswith(f"left out: {folder}/depth/7.png cannot be read")
+    assert second == "1 of 150 frames were left out."
     assert sum(counts.values()) == 149
     facts = json.loads((tmp_path / "out" / "arrays.json").read_text())
     assert facts["data"] == "weights along rays of 149 depth maps, 1 of each"
     (folder / "depth" / "8.png").write_bytes(b"nope")
     with pytest.raises(ValueError, match="2 of 150 frames cannot be used, and only 1 % may be skipped"):
-        make_rays([folder], tmp_path / "other", count=150, skip_bad=True)
+        make_rays([folder], tmp_path / "other", count=150, reading=ReadOptions(skip_bad=True))
+
+
+def test_missing_depth_and_excluded_folders_are_left_out(tmp_path):
+    folder = transforms(tmp_path / "data" / "s", 150)
+    transforms(tmp_path / "data" / "other", 10)
+    (folder / "7.depth.png").unlink()
+    reading = ReadOptions(skip_bad=True, exclude=("oth*",))
+    with pytest.warns(UserWarning, match=r"left out: .*7.depth.png is missing|1 of 150 frames were left out"):
+        counts = make_rays([tmp_path / "data"], tmp_path / "out", count=149, reading=reading)
+    assert sum(counts.values()) == 149
+    assert json.loads((tmp_path / "out" / "arrays.json").read_text())["data"].startswith("weights along rays of 149 d")
 
 
 def test_command(scenes, tmp_path, monkeypatch, capsys):

@@ -99,7 +99,8 @@ def test_the_model_of_diffusionerf(tmp_path):
     card = prior.card
     assert prior.channels == ("r", "g", "b", "disparity")
     assert (card.name, card.depth, card.d_min, card.steps) == ("released", "planar", 0.2, 7)
-    assert card.network == {"kind": "Unet of denoising-diffusion-pytorch", "dim": 16, "mults": [1, 2, 4, 8]}
+    assert card.architecture == "Unet of denoising-diffusion-pytorch"
+    assert card.network == {"dim": 16, "mults": [1, 2, 4, 8]}
     assert 0.006 < card.sigma_min < 0.007  # of the cosine schedule's first step
     x, sigma = torch.randn(1, 4, 16, 16), torch.tensor([0.17])
     assert torch.isfinite(prior.denoise(x, sigma)).all()

@@ -159,4 +159,4 @@ def test_a_trained_prior_of_the_papers_recipe(tmp_path, monkeypatch):
     prior = load_prior(folder)
     assert isinstance(prior, WrappedPrior)
     assert prior.card.denoising["held-out"][0]["sigma"] == 0.01
-    assert prior.card.network["kind"] == "diffusers UNet2DModel, epsilon under cosine betas"
+    assert (prior.card.architecture, prior.card.prediction) == ("diffusers UNet2DModel", "epsilon")

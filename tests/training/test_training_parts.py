@@ -15,8 +15,8 @@ from scorereg.priors import cosine_betas
 from scorereg.training.batches import BatchDataset, RankShare
 from scorereg.training.card import make_card
 from scorereg.training.checkpoint import new_state
-from scorereg.training.losses import draw_levels
 from scorereg.training.optimizer import learning_rate
+from scorereg.training.parametrization import PARAMETRIZATIONS
 from scorereg.training.settings import RECIPES, Settings, differences
 
 
@@ -66,11 +66,11 @@ def test_the_loss_of_the_paper_by_hand():
 
 def test_levels():
     settings = small(sigma=(0.1, 0.3))
-    sigma = draw_levels(settings, 4000, seeded(0))
+    sigma = PARAMETRIZATIONS["edm"].draw_levels(settings, 4000, seeded(0))
     assert (sigma.min().item(), sigma.max().item()) == (pytest.approx(0.1), pytest.approx(0.3))
-    log = draw_levels(small(sigma=(1e-9, 1e9)), 40_000, seeded(0)).log()
+    log = PARAMETRIZATIONS["edm"].draw_levels(small(sigma=(1e-9, 1e9)), 40_000, seeded(0)).log()
     assert (log.mean().item(), log.std().item()) == (pytest.approx(-2.0, abs=0.03), pytest.approx(1.3, abs=0.03))
-    index = draw_levels(small(recipe="diffusionerf"), 40_000, seeded(0))
+    index = PARAMETRIZATIONS["epsilon"].draw_levels(small(recipe="diffusionerf"), 40_000, seeded(0))
     assert (index.min().item(), index.max().item()) == (0, 999)
     assert torch.equal(index, index.round())
 
@@ -120,8 +120,8 @@ def test_learning_rate_rises_and_falls():
 
 def test_the_recipe_of_the_paper():
     paper = RECIPES["diffusionerf"]
-    found = (paper.steps, paper.batch, paper.lr, paper.ema, paper.weight_decay, paper.size, paper.patch, paper.d_min)
-    assert found == (650_000, 32, 1e-4, 0.995, 0.0, "base", 48, 0.2)
+    found = (paper.steps, paper.batch, paper.lr, paper.ema, paper.weight_decay, paper.network_size, paper.patch_size)
+    assert (*found, paper.d_min) == (650_000, 32, 1e-4, 0.995, 0.0, "base", 48, 0.2)
 
 
 def test_differences_are_listed_in_order_and_some_are_free():
@@ -146,7 +146,7 @@ def test_differences_are_listed_in_order_and_some_are_free():
         ({"d_min": 0.0}, "d_min must be > 0"),
         ({"lr": math.nan}, "lr must be > 0, but is nan"),
         ({"ema": 1.0}, "ema must be at least 0 and below 1"),
-        ({"size": "large"}, "size must be one of tiny, small, base, but is 'large'"),
+        ({"network_size": "large"}, "network_size must be one of tiny, small, base, but is 'large'"),
         ({"precision": "fp8"}, "precision must be one of auto, fp32, bf16, fp16, but is 'fp8'"),
         ({"recipe": "magic"}, "recipe must be one of edm, diffusionerf"),
         ({"accumulate": 5}, "a batch of 4 is not divided evenly into 5 parts"),

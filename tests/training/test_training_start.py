@@ -10,6 +10,7 @@ from training_runs import Waves, quick, small
 from scorereg import NetworkPrior, load_prior
 from scorereg.data.frames.augment import augmented, sharpened
 from scorereg.data.frames.pyramid import Crops
+from scorereg.data.patch_spec import PatchSpec
 from scorereg.training import train_prior
 from scorereg.training.card import make_card
 from scorereg.training.checkpoint import checkpoints, ema_prior, init_from_prior, new_state
@@ -60,7 +61,7 @@ def test_a_prior_of_another_kind_is_refused(first, tmp_path):
     with pytest.raises(ValueError, match=r"--init .* has the channels disparity, but the run r, g, b"):
         train_prior(colours, tmp_path / "a", small(init=str(first)))
     with pytest.raises(ValueError, match=r"--init .*another kind \(.*tiny\) than the run's \(.*small\)"):
-        train_prior(Waves(), tmp_path / "b", small(init=str(first), size="small"))
+        train_prior(Waves(), tmp_path / "b", small(init=str(first), network_size="small"))
     assert not checkpoints(tmp_path / "b")
 
 
@@ -68,7 +69,7 @@ def test_grain_is_in_colours_alone_and_differs_from_patch_to_patch():
     grey, flat = torch.full((400, 3, 8, 8), 0.5), torch.full((400, 8, 8), 0.4)
     crops = Crops(grey, flat, torch.ones(400, 8, 8, dtype=torch.bool))
     draw = lambda grain: augmented(  # noqa: E731
-        crops, torch.Generator().manual_seed(0), channels="rgbd", depth_range=(1.0, 1.0), grain=grain
+        crops, torch.Generator().manual_seed(0), PatchSpec(depth_range=(1.0, 1.0), grain=grain)
     )[0]
     smooth, grained = draw(0.0), draw(0.2)
     assert smooth[:, :3].flatten(2).std(-1).max() < 1e-6

@@ -1,17 +1,15 @@
-"""Folders of ready-made patches of any rank as the source of a run: weights along rays, voxel blocks, images.
+"""Folders of ready-made patches of any rank as the source of a run: ray weights, voxel blocks, images.
 
     arrays.json        {"channels": ["weight"], "range": [-1, 1], "licence": "...", "credits": ["..."], ...}
     train-*.npy        patches to train on, of shape [N, C, *size]
     held-*.npy         patches to measure on
 
-Values are float16 or float32 in prior space, or uint8, of which 0 to 255 are the two ends of `range`. Any other mapping
-is `value = stored * scale + offset` with both in the JSON. Further entries, all optional: `transform` (how raw values
+Values are float16 or float32 in prior space, or uint8, with 0 and 255 at the ends of `range`. Any other mapping is
+`value = stored * scale + offset` with both in the JSON. Further entries, all optional: `transform` (how raw values
 became prior space, for the card), `data` (in words), `mirror` (spatial axes that may be mirrored, from 0), `held_out`
-(names), `d_min` and `depth`; others are ignored. The files are mapped into memory, not read: they may be larger than
-it.
+(names), `d_min` and `depth`; others are ignored. The files are memory-mapped, so they may be larger than memory.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from scorereg._io import read_json
 from scorereg.data.source import SourceInfo, seeded
 
 __all__ = ["ARRAYS_FILE", "ArraySource", "open_arrays"]
@@ -29,7 +28,7 @@ ARRAYS_FILE = "arrays.json"
 
 @dataclass(frozen=True)
 class Arrays:
-    """Mapped files that together are one long array, with the mapping of their values to prior space."""
+    """Memory-mapped files that form one long array, with the mapping of stored values to prior space."""
 
     files: tuple[np.ndarray, ...]
     scale: float
@@ -39,7 +38,7 @@ class Arrays:
         return sum(len(file) for file in self.files)
 
     def take(self, index: np.ndarray) -> Tensor:
-        """Return the patches of these numbers, in prior space, as float32."""
+        """Return the patches with these numbers, in prior space, as float32."""
         ends = np.cumsum([len(file) for file in self.files])
         which = np.searchsorted(ends, index, side="right")
         out = np.empty((len(index), *self.files[0].shape[1:]), np.float32)
@@ -51,11 +50,11 @@ class Arrays:
 
 @dataclass(frozen=True)
 class ArraySource:
-    """Patches out of arrays, each drawn with equal chance, some of their axes mirrored at random.
+    """Patches of arrays, drawn with equal probability, some of their axes mirrored at random.
 
     Args:
-        about: What is on the card.
-        sets: Arrays by name: `"train"`, and what is measured on.
+        about: Description of the data.
+        sets: Arrays by the name of their set: `"train"`, and the sets to measure on.
         mirror: Spatial axes that may be mirrored.
     """
 
@@ -65,7 +64,7 @@ class ArraySource:
 
     @property
     def measured(self) -> tuple[str, ...]:
-        """Names of the sets to be measured on."""
+        """Names of the sets to measure on."""
         return tuple(name for name in self.sets if name != "train")
 
     def batch(self, count: int, *, seed: int, step: int, slot: int) -> tuple[Tensor, Tensor]:
@@ -74,19 +73,19 @@ class ArraySource:
         train = self.sets["train"]
         x = train.take(torch.randint(len(train), (count,), generator=generator).numpy())
         for axis in self.mirror:
-            turned = torch.rand(count, generator=generator) < 0.5
-            x[turned] = x[turned].flip(axis + 2)
+            mirrored = torch.rand(count, generator=generator) < 0.5
+            x[mirrored] = x[mirrored].flip(axis + 2)
         return x, torch.ones_like(x)
 
     def plain(self, name: str, count: int, *, seed: int) -> tuple[Tensor, Tensor]:
-        """Return patches as they are, each at most once: fewer than `count` where there are not as many."""
+        """Return patches without augmentation, each at most once; fewer than `count` where there are no more."""
         chosen = torch.randperm(len(self.sets[name]), generator=seeded(seed))[:count]
         x = self.sets[name].take(chosen.numpy())
         return x, torch.ones_like(x)
 
 
-def open_arrays(folder: Path, evaluate: list[Path]) -> ArraySource:
-    """Map the arrays of a folder, and the held-out ones of further folders.
+def open_arrays(folder: Path, evaluate: list[Path] | None = None) -> ArraySource:
+    """Map the arrays of a folder, and the held-out arrays of further folders to measure on.
 
     Raises:
         OSError: If a file cannot be read.
@@ -95,7 +94,7 @@ def open_arrays(folder: Path, evaluate: list[Path]) -> ArraySource:
     facts = _facts(folder)
     channels = len(facts["channels"])
     sets = {"train": _read(folder, "train", facts), "held-out": _read(folder, "held", facts)}
-    sets |= {other.resolve().name: _read(other, "held", _facts(other)) for other in evaluate}
+    sets |= {other.resolve().name: _read(other, "held", _facts(other)) for other in evaluate or []}
     shape = sets["train"].files[0].shape[1:]
     for name, arrays in sets.items():
         if arrays.files[0].shape[1:] != shape:
@@ -126,11 +125,8 @@ def open_arrays(folder: Path, evaluate: list[Path]) -> ArraySource:
 
 def _facts(folder: Path) -> dict[str, Any]:
     path = folder / ARRAYS_FILE
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is no valid JSON ({error}). Make the arrays anew.") from None
-    if not isinstance(facts, dict) or not facts.get("channels"):
+    facts = read_json(path, "Make the arrays again.")
+    if not facts.get("channels"):
         raise ValueError(f'{path} names no channels. It needs at least {{"channels": ["NAME", ...]}}.')
     return {"range": [-1.0, 1.0], **facts}
 
@@ -156,7 +152,7 @@ def _map(path: Path) -> np.ndarray:
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except ValueError as error:
-        raise ValueError(f"{path} is no array that can be read ({error}). Make it anew.") from None
+        raise ValueError(f"{path} is no array that can be read ({error}). Make it again.") from None
     if array.dtype not in (np.uint8, np.float16, np.float32) or array.ndim < 3:
         raise ValueError(
             f"{path} holds {array.dtype} with {array.ndim} axes; expected are uint8, float16 or float32, [N, C, *size]."

@@ -1,7 +1,6 @@
-"""Write a folder of arrays that a prior can be trained on: `arrays.json`, `train-*.npy` and `held-*.npy`.
+"""Write a folder of arrays to train a prior on: `arrays.json`, `train-*.npy` and `held-*.npy`.
 
-Every file is written beside its name and renamed into place, `arrays.json` as the last: where it is, the folder is
-whole.
+Each file is written under a temporary name and renamed, `arrays.json` as the last, so a folder that has it is complete.
 """
 
 import json
@@ -17,11 +16,11 @@ _PER_FILE = 64 * 2**20  # bytes
 
 
 def check_new(out: Path) -> None:
-    """Make the folder, unless it holds finished arrays already; remove what an interrupted run left.
+    """Create a folder for arrays; remove files that an interrupted run left there.
 
     Raises:
         OSError: If it cannot be made.
-        ValueError: If there are arrays in it.
+        ValueError: If it holds finished arrays.
     """
     if (out / "arrays.json").exists():
         raise ValueError(f"{out} holds arrays already. Choose another --out, or remove it.")
@@ -35,12 +34,12 @@ def check_new(out: Path) -> None:
 
 
 def write_arrays(out: Path, arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> None:
-    """Write arrays [N, ...] in files of some 64 MiB each, and then the facts about them.
+    """Write arrays [N, ...] in files of about 64 MiB each, and then `arrays.json`.
 
     Args:
-        out: The folder, as `check_new` left it.
-        arrays: By name, `"train"` and `"held"`, and what belongs to them, row for row, like `"known-train"`.
-        facts: The content of `arrays.json`; `counts` is added.
+        out: A folder of `check_new`.
+        arrays: Arrays by name: `"train"` and `"held"`, and others with a row for each of theirs, like `"known-train"`.
+        facts: Content of `arrays.json`; `counts` is added.
 
     Raises:
         OSError: If a file cannot be written.

@@ -1,8 +1,8 @@
-"""Free and occupied space out of posed depth maps: what the cameras looked through, what they saw, what is unknown.
+"""Fusion of posed depth maps to a grid of free, occupied and unknown voxels.
 
 depth   planar z in metres, 0 unknown
 pose    world from camera, OpenCV axes
-gap     how far before the surface, as the camera sees it, the middle of a voxel lies, metres
+gap     distance along z from the centre of a voxel to the surface behind it, metres
 """
 
 import json
@@ -24,10 +24,10 @@ class View:
     """A depth map and its camera.
 
     Args:
-        depth: In metres, 0 where unknown.
+        depth: Planar depth in metres, 0 where unknown.
         focal: fx, fy in pixels.
         center: cx, cy in pixels.
-        pose: World from camera.
+        pose: World from camera, OpenCV axes.
     """
 
     depth: Float[np.ndarray, "h w"]
@@ -62,23 +62,25 @@ def read_views(folder: Path) -> list[View]:
             center = float(facts.get("cx", raw.shape[1] / 2)), float(facts.get("cy", raw.shape[0] / 2))
             views.append(View(depth, focal, center, pose))
     except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise ValueError(f"{path} has no depth maps with poses that can be read ({error!r}). Mend the file.") from None
+        raise ValueError(
+            f"{path} has no depth maps with poses that can be read ({error!r}). Correct the file."
+        ) from None
     if not views:
         raise ValueError(f"{path} names no depth (`depth_file_path`), so there is nothing to fuse. Leave it out.")
     return views
 
 
 def fuse_depth(name: str, views: list[View], voxel: float) -> Grid:
-    """Fuse depth maps on a grid around all that they see.
+    """Fuse depth maps on a grid around all visible surfaces.
 
-    A voxel is free where the views that it is not hidden from see, on average, more than half a voxel behind it; solid
-    where they do not; unknown, and solid too, where it is hidden from all or seen by none (space carving with the
-    truncated distance of Curless and Levoy, 1996).
+    A voxel is free where the mean gap over the views that it is not hidden from is above half a voxel, and solid where
+    it is not. Where it is hidden from all views or outside them it is unknown, and marked solid too. This is space
+    carving with the truncated distance of Curless and Levoy, 1996.
 
     Args:
-        name: Of the scene.
-        views: At least one.
-        voxel: Edge of a voxel, metres; also the distance at which gaps are truncated.
+        name: Name of the scene.
+        views: At least one view.
+        voxel: Edge of a voxel, in metres; also the distance at which gaps are truncated.
     """
     points = np.concatenate([_points(view) for view in views])
     low, high = np.percentile(points, [0.5, 99.5], axis=0)
@@ -99,7 +101,7 @@ def fuse_depth(name: str, views: list[View], voxel: float) -> Grid:
 
 
 def _gap(view: View, world: np.ndarray) -> np.ndarray:
-    """Of points [y, z, 3]; minus infinity where the view does not see or know."""
+    """Return the gaps of points [y, z, 3]; minus infinity where a point is outside the view or its depth unknown."""
     camera = (world - view.pose[:, 3]) @ view.pose[:, :3]
     z = np.maximum(camera[..., 2], 1e-6)
     column = np.floor(view.focal[0] * camera[..., 0] / z + view.center[0])
@@ -111,7 +113,7 @@ def _gap(view: View, world: np.ndarray) -> np.ndarray:
 
 
 def _points(view: View) -> np.ndarray:
-    """World coordinates of every seventh pixel whose depth is known."""
+    """Return world coordinates of every seventh pixel with known depth."""
     row, column = (index[::7] for index in (view.depth > 0).nonzero())
     z = view.depth[row, column]
     x = (column + 0.5 - view.center[0]) / view.focal[0] * z

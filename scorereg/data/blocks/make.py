@@ -1,8 +1,8 @@
-"""Blocks of voxels as training data, cut out of meshes, grids and fused depth: `scorereg make-blocks`.
+"""Blocks of voxels as training data, cut out of meshes, grids and fused depth maps: `scorereg make-blocks`.
 
 A block's axes are the scene's x, y and z. Most blocks are cut at a random place near a surface, some anywhere in free
-space: a prior has to know what nothing looks like. Several voxels of the grid make one of the block, with their mean as
-its value, so blocks come in several voxel sizes and their surfaces are not jagged.
+space, so that a prior learns empty space too. A voxel of the block is the mean of several voxels of the grid, so blocks
+have several voxel sizes and smooth surfaces.
 """
 
 import zlib
@@ -17,29 +17,30 @@ from jaxtyping import Float, UInt8
 from scorereg.data.arrays.write import check_new, write_arrays
 from scorereg.data.blocks.sources import BlockSource, find_sources, load_grid
 from scorereg.data.blocks.voxels import Grid
+from scorereg.data.frames.split import held_out_names
 from scorereg.transforms.density import Density
 
 __all__ = ["BlockMix", "cut_blocks", "make_blocks"]
 
 _AXES = {"x": 0, "y": 1, "z": 2}
 _TRIES = 20
-REACH = 4.0  # voxels of a block; what is farther from a surface is as far as this
+REACH = 4.0  # largest distance to a surface that is stored, in voxels of the block
 
 
 @dataclass(frozen=True)
 class BlockMix:
-    """What blocks are cut.
+    """Size, places and content of blocks.
 
     Args:
         size: Voxels along an edge of a block.
-        factors: How many voxels of a grid make one of the block, along an edge; each block draws one of them.
-        anywhere: Share of the blocks whose middle is anywhere in free space, not near a surface.
-        open: Blocks less free than this are drawn again, four times in five: behind walls all is solid and alike.
-        known: Share of a block that must be known, where a grid is not known everywhere.
-        kind: `"occupancy"`, the occupied share, or `"sdf"`, the distance to the surface, negative within, in units of
-            `REACH` voxels of the block, and cut there.
-        up: The axis that gravity acts along, `"x"`, `"y"` or `"z"`: blocks are turned about it at random; `"any"` turns
-            them in any of the 24 ways.
+        factors: Grid voxels along an edge of a block's voxel; each block draws one of these numbers.
+        anywhere: Fraction of the blocks with their middle anywhere in free space, not near a surface.
+        open: Free fraction below which a block is drawn again, four times in five: the inside of walls is all alike.
+        known: Fraction of a block that must be known, where a grid is not known everywhere.
+        kind: `"occupancy"`, the occupied fraction, or `"sdf"`, the distance to the surface, negative inside, in units
+            of `REACH` voxels of the block, clipped to [-1, 1].
+        up: Vertical axis, `"x"`, `"y"` or `"z"`: blocks are rotated about it at random; `"any"` rotates them in any of
+            the 24 ways.
     """
 
     size: int = 32
@@ -54,13 +55,13 @@ class BlockMix:
 def cut_blocks(
     grid: Grid, count: int, generator: np.random.Generator, *, mix: BlockMix | None = None
 ) -> UInt8[np.ndarray, "n s s s"]:
-    """Cut blocks, 8 bits a voxel: 0 to 255 is from -1 to 1 in prior space. Fewer where too little is known.
+    """Cut blocks of 8 bits a voxel, 0 to 255 standing for -1 to 1 in prior space.
 
     Args:
-        grid: What to cut from.
-        count: How many.
-        generator: Draws places, factors and turns.
-        mix: Sizes and places.
+        grid: Space to cut from.
+        count: Number of blocks; fewer are returned where too little is known.
+        generator: Draws places, factors and rotations.
+        mix: Size, places and content; the defaults of `BlockMix`, if not given.
     """
     mix = mix or BlockMix()
     surface = _surface(grid)
@@ -77,7 +78,7 @@ def cut_blocks(
             solid = _piece(grid.solid, start, edge, grid.outside)
             closed = solid.mean() > 255 * (1 - mix.open) and generator.random() < 0.8
             if not closed and (grid.known is None or _piece(grid.known, start, edge, False).mean() >= mix.known):
-                blocks.append(_turned(_block(grid, solid, start, mix), mix, generator))
+                blocks.append(_rotated(_block(grid, solid, start, mix), mix, generator))
                 break
     return np.stack(blocks) if blocks else np.empty((0, *[mix.size] * 3), np.uint8)
 
@@ -94,28 +95,28 @@ def make_blocks(
     credits: tuple[str, ...] = (),
     show: bool = False,
 ) -> dict[str, int]:
-    """Make a folder of arrays from meshes, grids and posed depth maps, one source in sixteen held out.
+    """Write a folder of arrays of blocks from meshes, grids and posed depth maps; one source in sixteen is held out.
 
     The blocks of a source depend on its name and the seed alone.
 
     Args:
         data: Files (meshes, `.npy`, `.binvox`), or folders of them, or of RGB-D frames with `transforms.json`.
-        out: A folder, new or without arrays.
-        count: Blocks in all, spread evenly over the sources.
-        seed: Seeds all that is random.
-        voxel: Smallest and largest edge of a grid's voxel, metres; each source draws one. A grid in a file has the
+        out: A new folder, or one without arrays.
+        count: Number of blocks in all, spread evenly over the sources.
+        seed: Seed of all random numbers.
+        voxel: Smallest and largest edge of a grid's voxel, in metres; each source draws one. A grid in a file has the
             smallest.
-        mix: What blocks are cut.
-        licence: Of the data, for the cards of what is trained on it.
-        credits: Whom to name there.
+        mix: Size, places and content of blocks; the defaults of `BlockMix`, if not given.
+        licence: Licence of the data, for the cards of priors that are trained on it.
+        credits: Names to be credited there.
         show: Show progress on standard error.
 
     Returns:
-        The number of blocks in each part.
+        The number of blocks of `"train"` and of `"held"`.
 
     Raises:
         OSError: If a file cannot be read or written.
-        ValueError: If there is nothing to cut from, a file is not what it should be, or `out` holds arrays already.
+        ValueError: If there is nothing to cut from, a file has the wrong content, or `out` holds arrays already.
     """
     mix = mix or BlockMix()
     _check(count, voxel, mix)
@@ -166,12 +167,10 @@ def _transform(mix: BlockMix, voxel: tuple[float, float]) -> dict[str, Any]:
 
 
 def _held(sources: list[BlockSource]) -> set[str]:
-    """One source in sixteen, by its name alone; at least one, and never all."""
+    """Return the names of the sources that are held out."""
     if len(sources) < 2:
         raise ValueError(f"{sources[0].path} is all there is; at least two sources are needed, one to be held out.")
-    order = {source.name: zlib.crc32(source.name.encode()) for source in sources}
-    held = {name for name, value in order.items() if value % 16 == 0}
-    return held if 0 < len(held) < len(order) else {min(order, key=lambda name: order[name])}
+    return held_out_names(source.name for source in sources)
 
 
 def _progress(sources: list[BlockSource], show: bool) -> Iterator[BlockSource]:
@@ -183,7 +182,7 @@ def _progress(sources: list[BlockSource], show: bool) -> Iterator[BlockSource]:
 
 
 def _free(grid: Grid, generator: np.random.Generator) -> np.ndarray:
-    """A free voxel; after many tries, any."""
+    """Return the index of a random free voxel; of any voxel, if 1000 tries find none."""
     place = np.zeros(3, int)
     for _ in range(1000):
         place = generator.integers(grid.solid.shape)
@@ -193,7 +192,7 @@ def _free(grid: Grid, generator: np.random.Generator) -> np.ndarray:
 
 
 def _surface(grid: Grid) -> np.ndarray:
-    """Numbers [n, 3] of the free voxels that have a solid neighbour, known both."""
+    """Return indices [n, 3] of the free voxels with a known solid neighbour."""
     solid = grid.solid >= 128
     if grid.known is not None:
         solid &= grid.known
@@ -207,7 +206,7 @@ def _surface(grid: Grid) -> np.ndarray:
 
 
 def _piece(array: np.ndarray, start: np.ndarray, edge: int, outside: int) -> np.ndarray:
-    """A cube out of an array; what lies beyond it has the value `outside`."""
+    """Return a cube out of an array, with the value `outside` beyond it."""
     out = np.full((edge,) * 3, outside, array.dtype)
     low, high = np.maximum(start, 0), np.minimum(start + edge, array.shape)
     if (low < high).all():
@@ -217,19 +216,19 @@ def _piece(array: np.ndarray, start: np.ndarray, edge: int, outside: int) -> np.
 
 
 def _block(grid: Grid, solid: np.ndarray, start: np.ndarray, mix: BlockMix) -> np.ndarray:
-    """What is stored of a piece of a grid; a distance looks beyond the piece."""
+    """Return the stored values of a piece of a grid; distances take surfaces just beyond the piece into account."""
     if mix.kind == "occupancy":
         return _pooled(solid, mix.size)
     from scipy import ndimage
 
     edge = len(solid)
     factor = edge // mix.size
-    margin = int(np.ceil(REACH)) * factor  # what lies just beyond the block counts
+    margin = int(np.ceil(REACH)) * factor
     solid = _piece(grid.solid, start - margin, edge + 2 * margin, grid.outside) >= 128
     inner = (slice(margin, -margin),) * 3
-    if solid.all() or not solid.any():  # there is no surface to be far from
+    if solid.all() or not solid.any():  # no surface
         distance = np.full((edge,) * 3, -np.inf if solid.all() else np.inf)
-    else:  # half a voxel less, as the surface is where the two sides meet
+    else:  # half a voxel less, as the surface lies between two voxels
         outside, within = (np.asarray(ndimage.distance_transform_edt(side)) for side in (~solid, solid))
         distance = np.where(solid, 0.5 - within, outside - 0.5)[inner]
     cut = np.clip(distance / factor / REACH, -1, 1)
@@ -242,8 +241,8 @@ def _pooled(piece: UInt8[np.ndarray, "e e e"], size: int) -> UInt8[np.ndarray, "
     return np.rint(mean).astype(np.uint8)
 
 
-def _turned(block: np.ndarray, mix: BlockMix, generator: np.random.Generator) -> np.ndarray:
-    """Turn a block about the axis that points up, or any way at all."""
+def _rotated(block: np.ndarray, mix: BlockMix, generator: np.random.Generator) -> np.ndarray:
+    """Rotate a block by quarter turns about the vertical axis, or in any of the 24 ways."""
     flat = [axis for name, axis in _AXES.items() if name != mix.up]
     if mix.up == "any":
         block = block.transpose(generator.permutation(3))

@@ -1,11 +1,11 @@
-"""What blocks are cut out of: files and folders, and how each becomes a grid.
+"""Sources of blocks: meshes, grids and posed depth maps, each loaded as a `Grid`.
 
     mesh     .ply .obj .stl .off .glb .gltf, in metres, read by trimesh
     grid     .npy, .binvox
     depth    a folder with `transforms.json` that names depth maps
 
-A mesh beside a `transforms.json` is a room seen from within: its cameras stand in free space, and the mesh is used, not
-the depth maps.
+A mesh beside a `transforms.json` is a room seen from inside: the cameras are points in free space, and the mesh is used
+in place of the depth maps.
 """
 # pyright: reportMissingImports=false
 
@@ -28,10 +28,10 @@ _GRIDS = (".npy", ".binvox")
 
 @dataclass(frozen=True)
 class BlockSource:
-    """One thing to cut from.
+    """A mesh, a grid or a folder of depth maps.
 
     Args:
-        name: Folder and file, as they decide on which side of the split it is.
+        name: Name of folder and file, by which it is held out or not.
         path: The file, or the folder of depth maps.
         kind: Which of the three.
     """
@@ -42,11 +42,11 @@ class BlockSource:
 
 
 def find_sources(data: list[Path]) -> list[BlockSource]:
-    """Return everything at or below some paths that blocks can be cut from, in order of names.
+    """Return all sources at or below some paths, in order of their names.
 
     Raises:
-        FileNotFoundError: If a path is not there.
-        ValueError: If there is nothing at one.
+        FileNotFoundError: If a path does not exist.
+        ValueError: If there is no source at one.
     """
     sources = []
     for path in data:
@@ -63,11 +63,17 @@ def find_sources(data: list[Path]) -> list[BlockSource]:
 
 
 def load_grid(source: BlockSource, voxel: float, up: str, generator: np.random.Generator) -> Grid:
-    """Make the grid of a source. Meshes are turned about the axis that points up, half of them, by any angle.
+    """Load a source as a grid; half of the meshes are rotated about the vertical axis by a random angle.
+
+    Args:
+        source: The source.
+        voxel: Edge of a voxel, in metres.
+        up: Vertical axis, `"x"`, `"y"` or `"z"`; else nothing is rotated.
+        generator: Draws rotations.
 
     Raises:
         OSError: If a file cannot be read.
-        ValueError: If it holds something else than its name says.
+        ValueError: If its content is not of the kind that its name says.
     """
     if source.kind == "depth":
         return fuse_depth(source.name, read_views(source.path), voxel)
@@ -106,7 +112,7 @@ def _read_mesh(path: Path) -> tuple[np.ndarray, np.ndarray]:
         ) from None
     try:
         mesh = trimesh.load_mesh(path, process=False)
-    except Exception as error:  # whatever a reader of a dozen formats raises
+    except Exception as error:  # the readers of a dozen formats raise anything
         raise ValueError(f"{path} cannot be read as a mesh ({error}). Restore it or leave it out.") from None
     vertices, faces = np.asarray(mesh.vertices, np.float64), np.asarray(mesh.faces, np.int64)
     if not len(faces) or not np.isfinite(vertices).all():
@@ -119,11 +125,11 @@ def _cameras(path: Path) -> np.ndarray:
         frames = json.loads(path.read_text(encoding="utf-8"))["frames"]
         return np.array([frame["transform_matrix"] for frame in frames], np.float64)[:, :3, 3]
     except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise ValueError(f"{path} has no poses that can be read ({error!r}). Mend or remove the file.") from None
+        raise ValueError(f"{path} has no poses that can be read ({error!r}). Correct or remove the file.") from None
 
 
 def _turn(angle: float, axis: int) -> np.ndarray:
-    """A rotation about an axis; about none (-1) it is the identity."""
+    """Return the rotation matrix about an axis; the identity for axis -1."""
     turn = np.eye(3)
     if axis >= 0:
         a, b = (axis + 1) % 3, (axis + 2) % 3

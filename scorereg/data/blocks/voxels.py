@@ -1,12 +1,12 @@
-"""Occupied and free space on a grid: from meshes, from `.npy` and from `.binvox`.
+"""Occupied and free space on a grid, from meshes, `.npy` and `.binvox`.
 
-    solid     x y z    uint8, the occupied share of a voxel in steps of 1/255
+    solid     x y z    uint8, the occupied fraction of a voxel in steps of 1/255
     voxel     edge of a voxel, metres
     vertices  v 3      world coordinates, metres
     faces     f 3      triangles
 
-What a mesh encloses is solid: free is what can be reached, through faces of voxels that no triangle touches, from given
-points or, without these, from outside. So closed furniture is filled, and beyond the walls of a room all is solid.
+The inside of a mesh is solid: a voxel is free if it can be reached, through faces of voxels that no triangle touches,
+from given points or, without these, from outside. So closed furniture is filled, and all behind walls is solid.
 """
 
 from dataclasses import dataclass
@@ -23,14 +23,14 @@ FEWEST_VOXELS = 4  # along the longest side of a mesh
 
 @dataclass(frozen=True)
 class Grid:
-    """Space of one scene.
+    """Occupancy of a scene.
 
     Args:
-        name: Of the scene.
-        solid: Occupied share of each voxel, 255 is all of it.
-        voxel: In metres.
-        outside: What lies beyond the grid, 0 or 255.
-        known: Where it is known; everywhere if None. Unknown voxels are solid, as what hides them is.
+        name: Name of the scene.
+        solid: Occupied fraction of each voxel, 255 for all of it.
+        voxel: Edge of a voxel, in metres.
+        outside: Value beyond the grid, 0 or 255.
+        known: Where the occupancy is known; everywhere if None. Unknown voxels are marked solid.
     """
 
     name: str
@@ -48,14 +48,15 @@ def grid_of_mesh(
     *,
     inside: Float[np.ndarray, "n 3"] | None = None,
 ) -> Grid:
-    """Fill a mesh on a grid of its own size.
+    """Voxelise a mesh on a grid around it, its inside filled.
 
     Args:
-        name: Of the scene.
+        name: Name of the scene.
         vertices: In metres.
-        faces: Triangles; they need not be closed or consistently turned.
-        voxel: Edge of a voxel, metres.
-        inside: Points in free space, for a room seen from within. Free is else what is reached from outside.
+        faces: Triangles; they need not be closed or consistently oriented.
+        voxel: Edge of a voxel, in metres.
+        inside: Points in free space, for a room seen from inside; without them, space is free that can be reached from
+            outside.
 
     Raises:
         ValueError: If the grid would be too large or too small, or no point of `inside` is in free space.
@@ -75,7 +76,7 @@ def grid_of_mesh(
     parts = np.empty(shape, np.int32)
     count = int(ndimage.label(~shell, output=parts))  # pyright: ignore[reportArgumentType]
     if inside is None:
-        free = parts == parts[0, 0, 0]  # two voxels of margin: never touched, and all of one part
+        free = parts == parts[0, 0, 0]  # the margin of two voxels, which no triangle touches
     else:
         at = np.floor((inside - origin) / voxel).astype(int)
         at = at[((at >= 0) & (at < shape)).all(-1)]
@@ -92,11 +93,11 @@ def grid_of_mesh(
 def touched(
     vertices: Float[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"], shape: tuple[int, int, int]
 ) -> Bool[np.ndarray, "x y z"]:
-    """Mark the voxels that triangles pass through, without gaps through which free space could leak.
+    """Mark the voxels that triangles pass through, without gaps that a flood fill could leak through.
 
-    Coordinates are in voxels. Each triangle is covered by a lattice of points at most half a voxel apart. A line
-    between the centres of two free neighbours that met the triangle would have a point of the lattice within 0.29
-    voxels, so in one of the two.
+    Coordinates are in voxels. Each triangle is covered by a lattice of points at most half a voxel apart. If the line
+    between the centres of two neighbouring voxels meets the triangle, a point of the lattice is within 0.29 voxels, so
+    in one of the two.
     """
     out = np.zeros(shape, bool)
     corners = vertices[faces]
@@ -115,30 +116,30 @@ def touched(
 
 
 def read_grid(path: Path, voxel: float) -> Grid:
-    """Read a `.npy` of three dimensions, or a `.binvox`.
+    """Read a `.npy` with three axes, or a `.binvox`.
 
-    A boolean or uint8 array is occupancy (0 is free, 255 or True solid), a float one is density in 1 / m, of which a
-    voxel stops the share 1 - exp(-density voxel). A file called `NAME.sdf.npy` holds signed distances in metres,
-    negative within; a voxel at distance d is solid to the share 1 / 2 - d / voxel, cut to 0 to 1.
+    A boolean or uint8 array is occupancy (0 free, 255 or True solid). A float array is density in 1 / m, with occupancy
+    1 - exp(-density voxel). A file `NAME.sdf.npy` holds signed distances in metres, negative inside, with occupancy
+    1 / 2 - distance / voxel, clipped to [0, 1].
 
     Args:
         path: The file.
-        voxel: Edge of a voxel in metres.
+        voxel: Edge of a voxel, in metres.
 
     Raises:
         OSError: If it cannot be read.
-        ValueError: If it holds something else.
+        ValueError: If its content is of another kind.
     """
     if path.suffix == ".binvox":
         return Grid(path.stem, np.where(read_binvox(path), 255, 0).astype(np.uint8), voxel)
     try:
         array = np.load(path, allow_pickle=False)
     except ValueError:
-        raise ValueError(f"{path} is no array that can be read. Save it anew, with numpy.save.") from None
+        raise ValueError(f"{path} is no array that can be read. Save it again, with numpy.save.") from None
     if path.name.endswith(".sdf.npy"):
         if array.ndim != 3 or array.dtype.kind != "f" or not np.isfinite(array).all():
             raise ValueError(
-                f"{path} must hold three axes of finite floats: signed distances in metres. Mend the file."
+                f"{path} must hold three axes of finite floats: signed distances in metres. Correct the file."
             )
         share = np.clip(0.5 - array.astype(np.float64) / voxel, 0, 1)
         return Grid(path.stem, np.rint(share * 255).astype(np.uint8), voxel)
@@ -150,7 +151,7 @@ def read_grid(path: Path, voxel: float) -> Grid:
     if array.dtype.kind == "f":
         if not np.isfinite(array).all() or (array < 0).any():
             raise ValueError(
-                f"{path} has densities that are negative or not finite. Mend the file, or, "
+                f"{path} has densities that are negative or not finite. Correct the file, or, "
                 "if these are signed distances in metres, call it NAME.sdf.npy."
             )
         array = np.rint(-np.expm1(-array.astype(np.float64) * voxel) * 255).astype(np.uint8)
@@ -158,15 +159,15 @@ def read_grid(path: Path, voxel: float) -> Grid:
 
 
 def read_binvox(path: Path) -> Bool[np.ndarray, "x y z"]:
-    """Read a `.binvox` file (Min, 2004): a header, then runs of equal voxels; y runs fastest, then z, then x.
+    """Read a `.binvox` file (Min, 2004): a header, then run lengths, with y the fastest axis, then z, then x.
 
     Raises:
-        ValueError: If it is none.
+        ValueError: If it is not a binvox file.
     """
     head, found, body = path.read_bytes().partition(b"\ndata\n")
     sizes = [line.split()[1:] for line in head.splitlines() if line.startswith(b"dim")]
     if not head.startswith(b"#binvox") or not found or len(sizes) != 1 or len(sizes[0]) != 3:
-        raise ValueError(f"{path} is no binvox file: its header lacks #binvox, dim or data. Make it anew.")
+        raise ValueError(f"{path} is no binvox file: its header lacks #binvox, dim or data. Make it again.")
     x, z, y = (int(word) for word in sizes[0])
     runs = np.frombuffer(body[: len(body) // 2 * 2], np.uint8).reshape(-1, 2)
     values = np.repeat(runs[:, 0], runs[:, 1])

@@ -1,4 +1,4 @@
-"""From raw crops to what the network sees: depth scale, colour jitter, filled holes, prior space."""
+"""From raw crops to training patches: depth scale, colour jitter, filled holes, prior space."""
 
 import dataclasses
 import math
@@ -8,53 +8,54 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from scorereg.data.channels import channel_names
-from scorereg.data.frames.pyramid import Crops
+from scorereg.data.channels import RGBD, channel_names
+from scorereg.data.frames.pyramid import Crops, Pyramid
+from scorereg.data.patch_spec import PatchSpec
 
-__all__ = ["augmented", "depth_scale", "fill_holes", "grained", "jitter", "sharpened", "to_prior_space"]
+__all__ = [
+    "augmented", "depth_scale", "fill_holes", "grained", "jitter", "plain_patches", "sharpened", "to_prior_space",
+]  # fmt: skip
 
-_COLORS = ("r", "g", "b")
+_COLORS = RGBD[:3]
 
 
-def augmented(
-    crops: Crops,
-    generator: torch.Generator,
-    *,
-    channels: str | tuple[str, ...],
-    depth_range: tuple[float, float],
-    grain: float = 0.0,
-    sharpen: float = 0.0,
-) -> tuple[Tensor, Tensor]:
-    """Return what a training step sees of raw crops: patches in prior space, and weights, 0 where unknown.
+def augmented(crops: Crops, generator: torch.Generator, spec: PatchSpec) -> tuple[Tensor, Tensor]:
+    """Vary raw crops at random as a spec says.
 
-    Args:
-        crops: Colour, raw disparity and further channels.
-        generator: Source of the randomness.
-        channels: What a patch holds; see `channel_names`.
-        depth_range: Smallest and largest factor on a patch's depth.
-        grain: Largest standard deviation of the noise in a patch's colours, in prior space.
-        sharpen: Largest amount by which colours are sharpened.
+    Returns:
+        Patches in prior space, and weights, 0 where a value is unknown.
     """
-    names = channel_names(channels)
+    names = spec.names
     if "disparity" in names:
-        crops = depth_scale(crops, generator, low=depth_range[0], high=depth_range[1])
+        crops = depth_scale(crops, generator, low=spec.depth_range[0], high=spec.depth_range[1])
     if set(_COLORS) & set(names):
         color = jitter(crops.color, generator)
-        if sharpen > 0:
-            color = sharpened(color, generator, most=sharpen)
-        crops = dataclasses.replace(crops, color=grained(color, generator, most=grain) if grain > 0 else color)
+        if spec.sharpen > 0:
+            color = sharpened(color, generator, most=spec.sharpen)
+        if spec.grain > 0:
+            color = grained(color, generator, most=spec.grain)
+        crops = dataclasses.replace(crops, color=color)
     return to_prior_space(crops, names)
 
 
+def plain_patches(pyramid: Pyramid, count: int, spec: PatchSpec, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Draw patches without augmentation.
+
+    Returns:
+        Patches in prior space, and weights, 0 where a value is unknown.
+    """
+    return to_prior_space(pyramid.crop(count, spec.patch_size, generator, flip=False), spec.names)
+
+
 def depth_scale(crops: Crops, generator: torch.Generator, *, low: float, high: float) -> Crops:
-    """Multiply each patch's depth by a log-uniform factor, so that a scene's estimated scale may be off by as much."""
+    """Multiply each patch's depth by a log-uniform factor, as the scale of a scene at hand is estimated."""
     draw = torch.rand(len(crops.color), 1, 1, generator=generator)
     factor = torch.exp(math.log(low) + draw * (math.log(high) - math.log(low)))
     return dataclasses.replace(crops, disparity=crops.disparity / factor)
 
 
 def jitter(color: Float[Tensor, "b 3 p p"], generator: torch.Generator) -> Float[Tensor, "b 3 p p"]:
-    """Vary gain per channel, gamma, saturation and brightness of each patch a little; stays in [0, 1]."""
+    """Vary gain per channel, gamma, saturation and brightness of each patch a little; the result is in [0, 1]."""
     gain, gamma, saturation, offset = torch.rand(4, len(color), 3, 1, 1, generator=generator) * 2 - 1
     color = color.clamp_min(1e-4).pow(torch.exp(0.25 * gamma[:, :1]))
     grey = color.mean(1, keepdim=True)
@@ -63,19 +64,20 @@ def jitter(color: Float[Tensor, "b 3 p p"], generator: torch.Generator) -> Float
 
 
 def sharpened(color: Float[Tensor, "b 3 p p"], generator: torch.Generator, *, most: float) -> Float[Tensor, "b 3 p p"]:
-    """Sharpen each patch as cameras do, by an amount between -`most` / 4, which softens, and `most`; stays in [0, 1].
+    """Sharpen each patch by unsharp masking, as cameras do; the result is in [0, 1].
 
-    The amount times what is finer than a mean over 3 x 3 pixels is added (unsharp masking).
+    Adds a times the difference to the mean over 3 x 3 pixels, with a uniform in [-`most` / 4, `most`] for each patch.
     """
     amount = most * (1.25 * torch.rand(len(color), 1, 1, 1, generator=generator) - 0.25)
     return (color + amount * (color - avg_pool2d(color, 3, 1, 1, count_include_pad=False))).clamp(0, 1)
 
 
 def grained(color: Float[Tensor, "b 3 p p"], generator: torch.Generator, *, most: float) -> Float[Tensor, "b 3 p p"]:
-    """Add the noise of a camera, as strong in each patch as it happens to be; stays in [0, 1], as photos do.
+    """Add noise like that of cameras, of random strength; the result is in [0, 1].
 
-    A patch draws its noise's strength, up to `most` in prior space; how much of its variance the channels share, as
-    cameras keep colours coarser than brightness; and how far it is smoothed over 3 x 3 pixels.
+    Each patch draws the noise's standard deviation, up to `most` in prior space; the share of its variance that the
+    channels have in common, as cameras keep colour coarser than brightness; and how far it is smoothed over 3 x 3
+    pixels.
     """
     strength, shared, soft = torch.rand(3, len(color), 1, 1, 1, generator=generator)
     shared = shared.sqrt()
@@ -86,7 +88,7 @@ def grained(color: Float[Tensor, "b 3 p p"], generator: torch.Generator, *, most
 
 
 def fill_holes(value: Float[Tensor, "b p p"], valid: Bool[Tensor, "b p p"]) -> Float[Tensor, "b p p"]:
-    """Grow known values into the unknown, each new pixel the mean of its known neighbours."""
+    """Fill unknown pixels from the known ones around, step by step, each with the mean of its known neighbours."""
     known = valid.to(value.dtype)[:, None]
     filled = value[:, None] * known
     for _ in range(2 * value.shape[-1]):
@@ -105,11 +107,11 @@ def to_prior_space(
     """Return patches in [-1, 1] and weights that are 0 where a value is unknown.
 
     Args:
-        crops: Colour, raw disparity and further channels.
-        channels: What is wanted, in its order; see `channel_names`.
+        crops: Raw crops.
+        channels: Channels of the result, in order, as `channel_names` takes them.
 
     Raises:
-        ValueError: If the crops do not hold one of them.
+        ValueError: If the crops lack one of them.
     """
     values: list[Tensor] = []
     weights: list[Tensor] = []

@@ -1,47 +1,44 @@
-"""From frames on disk to a `Pyramid`: read, checked, reduced to several focal lengths, quantised."""
+"""Reduce frames to several focal lengths and collect them in a `Pyramid`."""
 
 import numpy as np
 import torch
 
-from scorereg.data.bad_frames import BadFrames
-from scorereg.data.channels import DEPTH, maps_of
-from scorereg.data.frames.depth_unit import DepthRange
+from scorereg.data.channels import DEPTH, further, maps_of
 from scorereg.data.frames.frame import Frame, Planes
 from scorereg.data.frames.normals import normals_of
-from scorereg.data.frames.pyramid import EXTRA_STEPS, RAW_MAX, RGBD, STEPS, Crops, Pyramid, further
-from scorereg.data.frames.read import read_frame
+from scorereg.data.frames.pyramid import EXTRA_STEPS, RAW_MAX, STEPS, Pyramid
 from scorereg.data.frames.resample import reduce_known, reduce_plane
+from scorereg.data.patch_spec import PatchSpec
 
-__all__ = ["RAW_MAX", "Crops", "Pyramid", "PyramidBuilder", "load_pyramid"]
+__all__ = ["PyramidBuilder", "maps_to_read"]
 
 
 class PyramidBuilder:
-    """Collects frames, one after the other, and makes them a `Pyramid`.
+    """Collects frames, one after the other, for a `Pyramid`.
 
     Args:
-        size: Smallest side of a level, in pixels.
-        focal: Shortest and longest focal length of a level, in pixels.
-        d_min: Depth at which disparity is 1, in metres.
+        spec: Patch size, channels, focal lengths and `d_min`.
         levels: Number of focal lengths, evenly spaced in their logarithm.
-        channels: What to keep.
     """
 
-    def __init__(
-        self, *, size: int, focal: tuple[float, float], d_min: float, levels: int = 6, channels: tuple[str, ...] = RGBD
-    ) -> None:
-        self.size, self.focal, self.d_min, self.channels = size, focal, d_min, channels
-        self.goals = np.geomspace(*focal, levels if focal[1] > focal[0] else 1).tolist()
-        self.maps = maps_of(channels)
+    def __init__(self, spec: PatchSpec, *, levels: int = 6) -> None:
+        if spec.focal is None:
+            raise ValueError("frames are reduced to focal lengths, but focal is None. Give two numbers, in pixels.")
+        self.size, self.focal, self.d_min, self.channels = spec.patch_size, spec.focal, spec.d_min, spec.names
+        self.goals = np.geomspace(*spec.focal, levels if spec.focal[1] > spec.focal[0] else 1).tolist()
         self._parts: dict[str, list[np.ndarray]] = {"color": [], "disparity": [], "extra": []}
         self._shapes: list[tuple[int, int]] = []
 
     def add(self, frame: Frame, planes: Planes, goals: list[float] | None = None) -> None:
-        """Add a frame at every focal length, or at those of `goals`, that does not enlarge it.
+        """Add a frame at every focal length that does not enlarge it; one of unknown focal length as it is.
 
-        One whose focal length nobody knows is added as it is.
+        Args:
+            frame: The frame.
+            planes: Its maps.
+            goals: Focal lengths, in pixels; those of the spec, if not given.
 
         Raises:
-            ValueError: If it is too small for a patch at each of them.
+            ValueError: If the frame is too small for a patch at each of them.
         """
         found = False
         raw = None if planes.metres is None else np.minimum(self.d_min / planes.metres, np.float32(RAW_MAX))
@@ -82,7 +79,7 @@ class PyramidBuilder:
     ) -> np.ndarray:
         (which,) = maps_of((name,))
         if which not in planes.maps:
-            assert near is not None, "only normals can be made, and of depth"
+            assert near is not None, "only normals can be computed, from depth"
             return normals_of(near, (goal, goal))[..., "xyz".index(name[1])]
         value = planes.maps[which]
         part = "xyz".index(name[1]) if which == "normal" else int(name.partition(".")[2] or 0)
@@ -96,13 +93,13 @@ class PyramidBuilder:
         return not self._shapes
 
     def build(self) -> Pyramid:
-        """Return the pyramid of all frames so far.
+        """Return the pyramid of all frames that were added.
 
         Raises:
             ValueError: If there are none.
         """
         if not self._shapes:
-            raise ValueError("no frame could be used. Mend the data.")
+            raise ValueError("no frame could be used. Name other folders of frames.")
         height, width = torch.tensor(self._shapes).unbind(1)
         sizes = height * width
         start = torch.cat([torch.zeros(1, dtype=torch.long), sizes.cumsum(0)[:-1]])
@@ -118,55 +115,8 @@ class PyramidBuilder:
         return torch.from_numpy(np.concatenate(parts)) if parts else None
 
 
-def load_pyramid(
-    frames: list[Frame],
-    *,
-    size: int,
-    focal: tuple[float, float],
-    d_min: float,
-    levels: int = 6,
-    channels: tuple[str, ...] = RGBD,
-    faults: BadFrames | None = None,
-) -> Pyramid:
-    """Read frames and reduce each to focal lengths between `focal[0]` and `focal[1]` pixels.
-
-    Focal lengths are spaced evenly in their logarithm; a frame is never enlarged, so one with a short focal length
-    gives fewer levels.
-
-    Args:
-        frames: The frames.
-        size: Side of the patches to come, in pixels.
-        focal: Shortest and longest focal length, in pixels.
-        d_min: Depth at which disparity is 1, in metres.
-        levels: Number of focal lengths.
-        channels: What to keep: `r`, `g`, `b`, `disparity`, `nx`, `ny`, `nz`, or names of further maps.
-        faults: Counts bad frames, where these are to be skipped; without it they are an error.
-
-    Raises:
-        OSError: If an image cannot be read.
-        ValueError: If a photo and its depth map differ in size, a depth map is empty, a frame is too small, or depth
-            cannot be in metres.
-    """
-    faults = faults or BadFrames()
-    builder = PyramidBuilder(size=size, focal=focal, d_min=d_min, levels=levels, channels=channels)
-    ranges = DepthRange()
-    for frame in frames:
-        try:
-            planes = read_frame(frame, maps_to_read(frame, channels))
-            builder.add(frame, planes)
-        except (OSError, ValueError) as error:
-            faults.add(error)
-            continue
-        if planes.metres is not None:
-            ranges.see(frame.scene, float(np.nanmedian(planes.metres)))
-    ranges.check()
-    if builder.empty:
-        faults.check(len(frames))
-    return builder.build()
-
-
 def maps_to_read(frame: Frame, channels: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the maps of a frame that some channels need: depth as well, where normals are to be made of it."""
+    """Return the maps of a frame that channels need; depth among them where normals have to be computed from it."""
     names = maps_of(channels)
-    made = "normal" in names and "normal" not in dict(frame.maps)
-    return tuple(dict.fromkeys((*names, DEPTH))) if made else names
+    computed = "normal" in names and "normal" not in dict(frame.maps)
+    return tuple(dict.fromkeys((*names, DEPTH))) if computed else names

@@ -1,14 +1,16 @@
-"""Depth in the wrong unit, seen by its range."""
+"""Detection of depth in the wrong unit, by the median depth of a scene."""
 
 import math
 import warnings
 from collections import defaultdict
 
+import numpy as np
+
 __all__ = ["DepthRange", "check_unit"]
 
-_NEAREST, _FARTHEST = 0.05, 100.0  # metres; the median of no scene lies outside
+_NEAREST, _FARTHEST = 0.05, 100.0  # metres; no scene has its median outside
 _USUAL = 2.5
-_RARE = (0.4, 8.0)  # metres; a room's median lies within, and that of a street does not
+_RARE = (0.4, 8.0)  # metres; a room's median lies within, a street's does not
 _FACTORS = {
     1e-3: "millimetres read as metres",
     1e3: "metres read as millimetres",
@@ -24,20 +26,21 @@ _FACTORS = {
 
 
 class DepthRange:
-    """Medians of the depth of frames, scene by scene."""
+    """Collects the median depth of frames, by scene."""
 
     def __init__(self) -> None:
         self._medians: dict[str, list[float]] = defaultdict(list)
 
-    def see(self, scene: str, median: float) -> None:
-        """Add the median depth of a frame, in metres."""
-        self._medians[scene].append(median)
+    def add(self, scene: str, metres: np.ndarray | None) -> None:
+        """Add a frame's depth map, in metres, NaN where unknown; nothing if it has none."""
+        if metres is not None:
+            self._medians[scene].append(float(np.nanmedian(metres)))
 
     def check(self) -> None:
-        """Refuse a scene whose depth cannot be in metres; warn where it could be, but no room's.
+        """Raise if the depth of a scene cannot be in metres; warn if it is unusual for a room.
 
         Raises:
-            ValueError: If there is one; it names the factor that depth should be multiplied by.
+            ValueError: If there is such a scene; the error proposes a factor for the depth unit.
         """
         middle = {scene: sorted(medians)[len(medians) // 2] for scene, medians in self._medians.items()}
         for scene, median in middle.items():
@@ -54,10 +57,10 @@ class DepthRange:
 
 
 def check_unit(median: float, scene: str) -> None:
-    """Refuse a median depth that cannot be in metres, with the factor that would mend it.
+    """Raise if a median depth, in metres, is outside 0.05 to 100.
 
     Raises:
-        ValueError: If it lies outside 0.05 to 100.
+        ValueError: With the factor that would bring it to that of a room.
     """
     if _NEAREST <= median <= _FARTHEST:
         return
@@ -69,5 +72,5 @@ def check_unit(median: float, scene: str) -> None:
 
 
 def _factor(median: float) -> float:
-    """The factor that brings a median nearest to that of a room."""
+    """Return the factor that brings a median nearest to that of a room."""
     return min(_FACTORS, key=lambda f: abs(math.log(median * f / _USUAL)))

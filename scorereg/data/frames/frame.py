@@ -1,13 +1,9 @@
-"""One frame of a data set: its files, its camera, and reading it.
+"""One frame of a data set: its files and its camera, and the arrays that are read from them.
 
-A frame is of
-
-    color     8 bits a channel
-    depth     planar z in integer units of `unit` metres; 0 and 65535 mean that nothing was measured
-    maps      anything else that has a value at each pixel: PNG of 8 or 16 bits, [0, max] meaning [-1, 1], or .npy
-              in [-1, 1] as it is, NaN where unknown
-
-and is read as float32, with NaN for what is unknown.
+color     photo, 8 bits per channel
+depth     planar z in integer units of `unit` metres; 0 and 65535 mean no measurement
+maps      any further map with values at each pixel: PNG of 8 or 16 bits, [0, max] standing for [-1, 1], or .npy
+with values in [-1, 1], NaN where unknown
 """
 
 from collections.abc import Callable
@@ -21,21 +17,21 @@ __all__ = ["Frame", "Planes"]
 
 @dataclass(frozen=True)
 class Frame:
-    """Files of one view.
+    """Files and camera of one view.
 
     Args:
-        scene: Name of the folder that it is from, with its parent's.
+        scene: Name of the folder that it is in, with the parent folder's.
         color: The photo; None where there is none.
         depth: The depth map, of the photo's size; None where there is none.
-        focal: Horizontal and vertical focal length, in pixels; None where nobody knows it.
+        focal: Horizontal and vertical focal length, in pixels; None where unknown.
         unit: Metres per unit of the depth map.
         maps: Names and files of further maps.
-        lens: Hypersim's `M_cam_from_uv`, row by row: depth is then the distance along rays.
-        split: `"train"`, `"val"` or `"test"` where the data's authors say so.
-        resize: Reduce the photo to the depth map's size, where the two were stored at different ones.
+        lens: Hypersim's `M_cam_from_uv`, row by row; depth is then the distance along rays.
+        split: `"train"`, `"val"` or `"test"`, if the data were published with a split.
+        resize: Reduce the photo to the depth map's size, where the two are stored at different ones.
         shared: The focal length is that of the whole folder, so all its photos must have one size.
-        reader: Reads the frame, where its files are of a format of their own. Not in the representation, which is part
-            of the plan of a shard.
+        reader: Reads the frame's maps, where its files need a reader of their own. Left out of the representation,
+            which is part of the plan of a shard.
     """
 
     scene: str
@@ -52,20 +48,20 @@ class Frame:
 
     @property
     def file(self) -> Path:
-        """The file that a frame is named by: its photo, or else its depth map."""
+        """The file that errors name: the photo, or else the depth map."""
         path = self.color or self.depth
         assert path is not None, "a frame has a photo or a depth map"
         return path
 
     def factors(self, focal: float) -> tuple[float, float]:
-        """How much rows and columns shrink to reach a focal length in pixels; 1 where that would enlarge them."""
+        """Scale factors of rows and columns that give a focal length in pixels; at most 1, so nothing is enlarged."""
         across, down = self.focal or (focal, focal)
         return min(focal / down, 1.0), min(focal / across, 1.0)
 
 
 @dataclass(frozen=True)
 class Planes:
-    """What was read, at one size.
+    """Maps of a frame as float32 arrays of one size.
 
     Args:
         color: `[h, w, 3]`, 0 to 255.

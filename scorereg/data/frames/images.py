@@ -1,5 +1,6 @@
-"""Patches out of a folder of plain images, for priors that know no depth."""
+"""Patches of a folder of plain images, cut at the images' own resolution, for priors without depth."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +8,60 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["find_images", "image_patches"]
+from scorereg.data.frames.read import read_image
+from scorereg.data.patch_spec import PatchSpec
+from scorereg.data.source import SourceInfo, seeded
+
+__all__ = ["ImageSource", "find_images", "image_patches", "open_images"]
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+
+
+@dataclass(frozen=True)
+class ImageSource:
+    """Random patches of images, without augmentation.
+
+    Args:
+        about: Description of the data.
+        sets: Files by the name of their set: `"train"` and `"held-out"`.
+        spec: Patch size, channels and range.
+    """
+
+    about: SourceInfo
+    sets: dict[str, list[Path]]
+    spec: PatchSpec
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """Names of the sets to measure on."""
+        return ("held-out",)
+
+    def batch(self, count: int, *, seed: int, step: int, slot: int) -> tuple[Tensor, Tensor]:
+        """Return patches, and weights of 1."""
+        x = image_patches(self.sets["train"], count, self.spec, seeded(seed, step, slot))
+        return x, torch.ones_like(x)
+
+    def plain(self, name: str, count: int, *, seed: int) -> tuple[Tensor, Tensor]:
+        """Return patches, and weights of 1."""
+        x = image_patches(self.sets[name], count, self.spec, torch.Generator().manual_seed(seed))
+        return x, torch.ones_like(x)
+
+
+def open_images(folder: Path, spec: PatchSpec) -> ImageSource:
+    """Find the images of a folder; the last quarter, in order of their names, is held out.
+
+    Raises:
+        FileNotFoundError: If there is no such folder.
+        ValueError: If it holds fewer than two images.
+    """
+    images = find_images(folder)
+    kept = max(len(images) // 4, 1)
+    sets = {"train": images[:-kept], "held-out": images[-kept:]}
+    about = SourceInfo(
+        spec.names, (spec.patch_size,) * 2, f"{len(images) - kept} images of {folder.resolve().name}", range=spec.range,
+        held_out=(f"the last {kept} images",),
+    )  # fmt: skip
+    return ImageSource(about, sets, spec)
 
 
 def find_images(folder: Path) -> list[Path]:
@@ -31,46 +83,34 @@ def find_images(folder: Path) -> list[Path]:
 
 
 def image_patches(
-    paths: list[Path], count: int, *, size: int, channels: tuple[str, ...], span: tuple[float, float], seed: int
+    paths: list[Path], count: int, spec: PatchSpec, generator: torch.Generator
 ) -> Float[Tensor, "b c h w"]:
     """Cut random patches out of images at their own resolution.
 
     Args:
-        paths: The images; each is read once, and not all of them where there are more than patches.
+        paths: The images; each is read once at most.
         count: Number of patches.
-        size: Side of a patch, in pixels.
-        channels: `("r", "g", "b")`, or a single name for grey.
-        span: What black and white become.
-        seed: Seeds which images, and where.
+        spec: Patch size; channels: r, g, b, or a single name for grey; range: the values of black and white.
+        generator: Draws images and positions.
 
     Raises:
         ValueError: If the channels are others, or an image is smaller than a patch.
         OSError: If an image cannot be read.
     """
-    if tuple(channels) != ("r", "g", "b") and len(channels) != 1:
-        raise ValueError(f"images give r, g, b or one grey channel, but the prior knows {', '.join(channels)}.")
-    generator = torch.Generator().manual_seed(seed)
+    names, size, (low, high) = spec.names, spec.patch_size, spec.range
+    if names != ("r", "g", "b") and len(names) != 1:
+        raise ValueError(f"images give r, g, b or one grey channel, but the prior knows {', '.join(names)}.")
     order = torch.randperm(len(paths), generator=generator)[torch.arange(count) % len(paths)].sort().values
     patches, last, pixels = [], -1, np.empty((0, 0, 0))
     for index in order.tolist():
         if index != last:
-            last, pixels = index, _read(paths[index], "RGB" if len(channels) == 3 else "L")
-        height, width, _ = pixels.shape
+            last, pixels = index, read_image(paths[index], "RGB" if len(names) == 3 else "L")
+        height, width = pixels.shape[:2]
         if min(height, width) < size:
             raise ValueError(
                 f"{paths[index]} has {width}x{height} pixels, fewer than a patch of {size}. "
                 "Leave it out, or give a smaller --patch."
             )
         top, left = (int(torch.randint(side - size + 1, (), generator=generator)) for side in (height, width))
-        patches.append(pixels[top : top + size, left : left + size].transpose(2, 0, 1))
-    return torch.from_numpy(np.stack(patches)).to(torch.float32) / 255 * (span[1] - span[0]) + span[0]
-
-
-def _read(path: Path, mode: str) -> np.ndarray:
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert(mode)).reshape(image.height, image.width, -1)
-    except (OSError, SyntaxError) as error:  # Pillow reports some damage as a SyntaxError
-        raise OSError(f"{path} cannot be read as an image ({error}). Restore the file or leave it out.") from None
+        patches.append(np.atleast_3d(pixels)[top : top + size, left : left + size].transpose(2, 0, 1))
+    return torch.from_numpy(np.stack(patches)).to(torch.float32) / 255 * (high - low) + low

@@ -1,51 +1,61 @@
-"""Frames in memory of whatever a run is given to read or to measure on: folders of frames, or shards."""
+"""Read frames into memory: a `Pyramid` for each set."""
 
-import dataclasses
-import warnings
-from pathlib import Path
-
-from scorereg.data.bad_frames import BadFrames, ReadOptions
-from scorereg.data.channels import channel_names
-from scorereg.data.frames.build import load_pyramid
-from scorereg.data.frames.discover import find_frames
+from scorereg.data.bad_frames import BadFrames
+from scorereg.data.frames.build import PyramidBuilder, maps_to_read
+from scorereg.data.frames.depth_unit import DepthRange
 from scorereg.data.frames.frame import Frame
 from scorereg.data.frames.pyramid import Pyramid
-from scorereg.training.settings import Settings
+from scorereg.data.frames.read import read_frame
+from scorereg.data.patch_spec import PatchSpec
 
-__all__ = ["frames_of", "pyramids_of_frames"]
-
-
-def frames_of(data: list[Path], settings: Settings, reading: ReadOptions) -> tuple[list[Frame], BadFrames]:
-    """Find the frames of a run; those that lack a file are among the faults.
-
-    Raises:
-        OSError: If a path or a file is not there.
-        ValueError: If a folder holds no frames with the channels of the run.
-    """
-    faults = BadFrames(skip=reading.skip_bad)
-    frames = find_frames(data, channels=channel_names(settings.channels), faults=faults, exclude=reading.exclude)
-    return [dataclasses.replace(frame, unit=frame.unit * settings.depth_factor) for frame in frames], faults
+__all__ = ["load_pyramid", "load_pyramids"]
 
 
-def pyramids_of_frames(parts: dict[str, list[Frame]], settings: Settings, faults: BadFrames) -> dict[str, Pyramid]:
-    """Read the frames of some sets; name all that were left out, in a warning each.
+def load_pyramid(frames: list[Frame], spec: PatchSpec, *, levels: int = 6, bad: BadFrames | None = None) -> Pyramid:
+    """Read frames and reduce each to several focal lengths, evenly spaced in their logarithm.
+
+    No frame is enlarged, so one with a short focal length has fewer levels.
 
     Args:
-        parts: The sets by name.
-        settings: The run's.
-        faults: What `frames_of` found.
+        frames: The frames.
+        spec: Patch size, channels, focal lengths and `d_min`.
+        levels: Number of focal lengths.
+        bad: Collects bad frames; an error is raised for the first, if not given.
+
+    Raises:
+        OSError: If an image cannot be read.
+        ValueError: If a photo and its depth map differ in size, a depth map is empty, a frame is too small, or depth
+            cannot be in metres.
+    """
+    bad = bad or BadFrames()
+    builder, ranges = PyramidBuilder(spec, levels=levels), DepthRange()
+    for frame in frames:
+        try:
+            planes = read_frame(frame, maps_to_read(frame, spec.names))
+            builder.add(frame, planes)
+        except (OSError, ValueError) as error:
+            bad.add(error)
+            continue
+        ranges.add(frame.scene, planes.metres)
+    ranges.check()
+    if builder.empty:
+        bad.check(len(frames))
+    return builder.build()
+
+
+def load_pyramids(parts: dict[str, list[Frame]], spec: PatchSpec, bad: BadFrames) -> dict[str, Pyramid]:
+    """Read the frames of several sets, and warn of all that were left out.
+
+    Args:
+        parts: Frames of the sets, by name.
+        spec: As for `load_pyramid`.
+        bad: Bad frames found so far.
 
     Raises:
         OSError: If a file cannot be read.
         ValueError: If frames are not usable, or more than 1 % are bad.
     """
-    total = sum(len(part) for part in parts.values()) + len(faults.bad)
-    channels = channel_names(settings.channels)
-    how = {"size": settings.patch, "focal": settings.focal, "d_min": settings.d_min, "channels": channels}
-    sets = {name: load_pyramid(part, **how, faults=faults) for name, part in parts.items()}
-    faults.check(total)
-    for line in (*faults.left_out, *faults.bad):
-        warnings.warn(f"left out: {line}", stacklevel=3)
-    if faults.bad:
-        warnings.warn(f"{len(faults.bad)} of {total} frames were left out.", stacklevel=3)
+    total = sum(len(part) for part in parts.values()) + len(bad.messages)
+    sets = {name: load_pyramid(part, spec, bad=bad) for name, part in parts.items()}
+    bad.report(total, stacklevel=4)
     return sets

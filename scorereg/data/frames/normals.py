@@ -1,4 +1,4 @@
-"""Surface normals out of disparity, for data that has depth and no normals."""
+"""Surface normals from disparity, for data with depth and without normals."""
 
 import numpy as np
 
@@ -6,13 +6,13 @@ __all__ = ["normals_of"]
 
 
 def normals_of(disparity: np.ndarray, focal: tuple[float, float]) -> np.ndarray:
-    r"""Return normals in camera axes (x right, y down, z forwards), pointing to the camera.
+    r"""Return unit normals in camera axes (x right, y down, z forwards), pointing to the camera.
 
     On a plane inverse depth is affine in the pixel, w = (n_x x + n_y y + n_z) / c with x = (i - i_0) / f, so that
 
         n is proportional to (f w_i, f w_j, w - (i - i_0) w_i - (j - j_0) w_j)
 
-    exactly, also at any multiple of w and after area averages; derivatives are central differences, one-sided at the
+    exactly, also for a multiple of w and after area averages. Derivatives are central differences, one-sided at the
     edges. The principal point is taken to be the middle of the image.
 
     Args:
@@ -20,7 +20,7 @@ def normals_of(disparity: np.ndarray, focal: tuple[float, float]) -> np.ndarray:
         focal: Horizontal and vertical focal length, in pixels.
 
     Returns:
-        `[h, w, 3]` of length 1, NaN where disparity is unknown there or beside.
+        `[h, w, 3]`, NaN where the disparity of a pixel or of its neighbours is unknown.
     """
     down, across = np.gradient(disparity)
     rows, columns = disparity.shape

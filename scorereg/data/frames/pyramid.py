@@ -1,10 +1,10 @@
 """Frames in memory, reduced to several focal lengths, and random patches out of them.
 
-    focal       pixels; a patch's field of view is set by it
-    disparity   d_min / depth, raw: not yet limited to 1, so that a depth scale can still be applied
+    focal       pixels; it sets the field of view of a patch
+    disparity   d_min / depth, not yet limited to 1, so that depth can still be scaled
     level       a frame reduced to one focal length; all levels of all frames lie in one flat buffer
 
-Reduction is by exact area averages, of colour as stored and of everything else over known pixels only.
+Reduction is by exact area averages, of colour over all pixels, of everything else over known ones.
 """
 
 from dataclasses import dataclass
@@ -13,21 +13,22 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-__all__ = ["EXTRA_STEPS", "RAW_MAX", "RGBD", "STEPS", "Crops", "Pyramid", "further"]
+from scorereg.data.channels import RGBD, further
 
-RGBD = ("r", "g", "b", "disparity")
-RAW_MAX = 2.0  # raw disparity is kept up to here: depth scales down to one half still reach 1
+__all__ = ["EXTRA_STEPS", "RAW_MAX", "STEPS", "Crops", "Pyramid"]
+
+RAW_MAX = 2.0  # largest raw disparity that is kept: depth scaled by one half still reaches 1
 STEPS = 16383  # stored steps per unit of raw disparity; -1 marks a pixel without depth
-EXTRA_STEPS = 32767  # of a further channel; -32768 marks a pixel where it is unknown
+EXTRA_STEPS = 32767  # stored steps per unit of a further channel; -32768 marks an unknown pixel
 
 
 @dataclass(frozen=True)
 class Crops:
-    """Random patches: colour in [0, 1], raw disparity, where depth was measured, and further channels.
+    """Random patches before augmentation.
 
     Args:
-        color: Zeros where colour was not read.
-        disparity: 0 where unknown.
+        color: In [0, 1]; zeros where colour was not read.
+        disparity: Raw disparity, 0 where unknown.
         valid: Where disparity is known.
         extra: Further channels in [-1, 1], NaN where unknown; None where there are none.
         names: Names of the further channels.
@@ -50,7 +51,7 @@ class Pyramid:
         start: First pixel of each level.
         height: Rows of each level.
         width: Columns of each level.
-        channels: What is held; the others are blank.
+        channels: Channels that are held; the others are blank.
         extra: Further channels in steps of 1/32767, -32768 where unknown.
     """
 
@@ -80,7 +81,13 @@ class Pyramid:
         )
 
     def crop(self, count: int, size: int, generator: torch.Generator, *, flip: bool = True) -> Crops:
-        """Draw patches: level, position and mirror image at random; at least half of each is known.
+        """Draw patches of random level and position, each known in at least half of its pixels.
+
+        Args:
+            count: Number of patches.
+            size: Side of a patch, in pixels.
+            generator: Source of the randomness.
+            flip: Mirror half of the patches.
 
         Raises:
             ValueError: If too few patches with depth are found.
@@ -108,7 +115,7 @@ class Pyramid:
         return (self.start[level, None] + down * self.width[level, None])[:, :, None] + across[:, None, :], mirror
 
     def _known(self, index: Tensor) -> Tensor:
-        """Which patches are known in half of their pixels, in all that is not colour."""
+        """Whether half of a patch's pixels are known, in every channel but colour."""
         good = torch.ones(len(index), dtype=torch.bool)
         if "disparity" in self.channels:
             good &= (self.disparity[index] >= 0).flatten(1).float().mean(1) >= 0.5
@@ -127,11 +134,6 @@ class Pyramid:
         extra = torch.where(stored > -EXTRA_STEPS - 1, extra, torch.nan)
         names = further(self.channels)
         sign = torch.ones(len(index), len(names), 1, 1)
-        if "nx" in names:  # a mirrored wall on the left faces the other way
+        if "nx" in names:  # the normals of a mirrored patch have the opposite x
             sign[mirror, names.index("nx")] = -1
         return Crops(color, near, disparity >= 0, extra * sign, names)
-
-
-def further(channels: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the channels that are neither colour nor disparity."""
-    return tuple(name for name in channels if name not in RGBD)

@@ -1,4 +1,4 @@
-"""Reduction by exact area averages: each old pixel counts by the share of it that a new pixel covers."""
+"""Reduction of images by exact area averages: an old pixel counts by the share of a new pixel that it covers."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ __all__ = ["area_weights", "reduce_known", "reduce_plane"]
 
 
 def area_weights(count: int, factor: float) -> np.ndarray:
-    """Matrix from `count` pixels to `floor(count * factor)`: each old pixel's share of a new one; rows sum to 1."""
+    """Return the matrix of area averages from `count` pixels to `floor(count * factor)`; its rows sum to 1."""
     edges = np.arange(int(count * factor + 1e-6) + 1) / factor
     left, right = edges[:-1, None], edges[1:, None]
     old = np.arange(count)
@@ -15,7 +15,7 @@ def area_weights(count: int, factor: float) -> np.ndarray:
 
 
 def reduce_plane(value: np.ndarray, down: float, across: float) -> np.ndarray:
-    """Reduce `[h, w]` or `[h, w, k]` float32 by two factors <= 1."""
+    """Reduce `[h, w]` or `[h, w, k]` float32 by factors <= 1 of rows and of columns."""
     rows, columns = area_weights(value.shape[0], down), area_weights(value.shape[1], across)
     flat = value.reshape(value.shape[0], -1)
     half = (rows @ flat).reshape(len(rows), value.shape[1], -1)
@@ -23,7 +23,7 @@ def reduce_plane(value: np.ndarray, down: float, across: float) -> np.ndarray:
 
 
 def reduce_known(value: np.ndarray, down: float, across: float) -> np.ndarray:
-    """Reduce `[h, w]` over its known pixels only; NaN where less than half of a new pixel is known."""
+    """Reduce `[h, w]` by averages over finite pixels; NaN where less than half of a new pixel is finite."""
     known = np.isfinite(value)
     if known.all():
         return reduce_plane(value, down, across)

@@ -8,101 +8,106 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from scorereg.data.bad_frames import ReadOptions
-from scorereg.data.channels import channel_names
-from scorereg.data.frames.augment import augmented, to_prior_space
-from scorereg.data.frames.load import frames_of, pyramids_of_frames
+from scorereg.data.bad_frames import BadFrames, ReadOptions
+from scorereg.data.channels import CHANNELS
+from scorereg.data.frames.augment import augmented, plain_patches
+from scorereg.data.frames.discover import find_frames
+from scorereg.data.frames.load import load_pyramids
 from scorereg.data.frames.pyramid import Pyramid
 from scorereg.data.frames.split import split_scenes
+from scorereg.data.patch_spec import PatchSpec
 from scorereg.data.source import SourceInfo, seeded
-from scorereg.training.settings import Settings
 
-__all__ = ["FrameSource", "about_frames", "open_frames", "plain_patches"]
+__all__ = ["FrameSource", "frames_info", "open_frames"]
+
+_KINDS = {CHANNELS["rgbd"]: "RGB-D ", CHANNELS["rgb"]: "RGB ", CHANNELS["d"]: "depth "}
 
 
 @dataclass(frozen=True)
 class FrameSource:
-    """Random patches of RGB-D frames: level, position, mirror image, depth scale and colour vary.
+    """Random patches of frames: level, position, mirror image, depth scale and colour vary.
 
     Args:
-        about: What is on the card.
-        sets: Frames by name: `"train"`, and what is measured on.
-        settings: The run's: `patch`, `channels`, `depth_range`, `grain` and `sharpen` are used.
-        count: Frames to train on.
+        about: Description of the data.
+        sets: Frames by the name of their set: `"train"`, and the sets to measure on.
+        spec: Patches and their augmentation.
+        count: Number of frames to train on.
     """
 
     about: SourceInfo
     sets: dict[str, Pyramid]
-    settings: Settings
+    spec: PatchSpec
     count: int = 1
 
     @property
     def measured(self) -> tuple[str, ...]:
-        """Names of the sets to be measured on."""
+        """Names of the sets to measure on."""
         return tuple(name for name in self.sets if name != "train")
 
     def batch(self, count: int, *, seed: int, step: int, slot: int) -> tuple[Tensor, Tensor]:
-        """Return augmented patches in prior space, and weights that are 0 where a value is unknown."""
-        generator, how = seeded(seed, step, slot), self.settings
-        crops = self.sets["train"].crop(count, how.patch, generator)
-        return augmented(
-            crops, generator, channels=how.channels, depth_range=how.depth_range, grain=how.grain, sharpen=how.sharpen
-        )
+        """Return augmented patches in prior space, and weights, 0 where a value is unknown."""
+        generator = seeded(seed, step, slot)
+        return augmented(self.sets["train"].crop(count, self.spec.patch_size, generator), generator, self.spec)
 
     def plain(self, name: str, count: int, *, seed: int) -> tuple[Tensor, Tensor]:
-        """Return patches without jitter or change of depth scale."""
-        how = self.settings
-        return plain_patches(self.sets[name], count, size=how.patch, channels=how.channels, seed=seed)
-
-
-def plain_patches(
-    pyramid: Pyramid, count: int, *, size: int, channels: str | tuple[str, ...], seed: int
-) -> tuple[Tensor, Tensor]:
-    """Return patches in prior space without jitter or change of depth scale, and weights, 0 where unknown."""
-    return to_prior_space(pyramid.crop(count, size, torch.Generator().manual_seed(seed), flip=False), channels)
+        """Return patches without augmentation, and weights, 0 where a value is unknown."""
+        return plain_patches(self.sets[name], count, self.spec, torch.Generator().manual_seed(seed))
 
 
 def open_frames(
-    data: list[Path], settings: Settings, reading: ReadOptions, others: dict[str, Callable[[], Pyramid]]
+    data: list[Path],
+    spec: PatchSpec,
+    reading: ReadOptions,
+    others: dict[str, Callable[[], Pyramid]] | None = None,
+    *,
+    most: int | None = None,
 ) -> FrameSource:
-    """Read the frames of a run, one scene in sixteen being held out; `others` are more sets to measure on, by name.
+    """Read folders of frames; one scene in sixteen is held out.
+
+    Args:
+        data: The folders.
+        spec: Patches; without focal lengths, frames are reduced to the shortest of any.
+        reading: Which frames may be left out.
+        others: Loaders of further sets to measure on, by name.
+        most: Most frames to train on, evenly spaced among all; all, if not given.
 
     Raises:
         OSError: If a file cannot be read.
         ValueError: If the frames are not usable, or more than 1 % are bad.
     """
-    frames, faults = frames_of(data, settings, reading)
+    bad = BadFrames(reading)
+    frames = find_frames(data, channels=spec.names, depth_factor=spec.depth_factor, bad=bad)
     train, held, names = split_scenes(frames)
-    sets = pyramids_of_frames({"train": train, "held-out": held}, settings, faults)
-    sets |= {name: load() for name, load in others.items()}
+    train = train[:: -(-len(train) // most)] if most else train
+    spec = spec.with_focal(min((min(frame.focal) for frame in frames if frame.focal), default=1.0))
+    sets = load_pyramids({"train": train, "held-out": held}, spec, bad)
+    sets |= {name: load() for name, load in (others or {}).items()}
     scenes = {frame.scene for frame in train}
     folders = ", ".join(sorted({scene.split("/")[0] for scene in scenes}))
-    kind = {"rgbd": "RGB-D ", "rgb": "RGB ", "d": "depth "}.get(settings.channels, "")
-    words = f"{len(train)} {kind}frames of {len(scenes)} scenes ({folders})"
-    if faults.bad:
-        words += f"; {len(faults.bad)} bad frames were left out"
-    about = about_frames(settings, words, names)
+    words = f"{len(train)} {_KINDS.get(spec.names, '')}frames of {len(scenes)} scenes ({folders})"
+    if bad.messages:
+        words += f"; {len(bad.messages)} bad frames were left out"
+    about = frames_info(spec, words, names)
     if any(frame.focal is None for frame in frames):
         about = dataclasses.replace(about, focal=None)
-    return FrameSource(about, sets, settings, len(train))
+    return FrameSource(about, sets, spec, len(train))
 
 
-def about_frames(settings: Settings, data: str, held_out: tuple[str, ...]) -> SourceInfo:
-    """Return what patches of frames put on a card.
+def frames_info(spec: PatchSpec, data: str, held_out: tuple[str, ...]) -> SourceInfo:
+    """Return the description of patches of frames.
 
     Args:
-        settings: The run's.
+        spec: The patches.
         data: The frames in words.
-        held_out: Scenes that were kept out of training.
+        held_out: Names of the scenes that are held out.
     """
-    channels = channel_names(settings.channels)
-    depth = "disparity" in channels
+    depth = "disparity" in spec.names
     return SourceInfo(
-        channels=channels,
-        size=(settings.patch, settings.patch),
+        channels=spec.names,
+        size=(spec.patch_size, spec.patch_size),
         data=data,
         depth="planar" if depth else None,
-        d_min=settings.d_min if depth else None,
-        focal=settings.focal,
+        d_min=spec.d_min if depth else None,
+        focal=spec.focal,
         held_out=held_out,
     )

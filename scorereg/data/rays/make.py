@@ -1,12 +1,11 @@
-"""The weights along rays as training data, made from depth maps: `scorereg make-rays`.
+"""Weights along rays as training data, from depth maps: `scorereg make-rays`.
 
-A ray of a renderer sees a footprint, not a point. Sixteen sub-rays are drawn around a pixel, normal in the image plane,
-and each meets the surface that the depth map has at its pixel: one surface in the middle of things, several at
-silhouettes. Around each surface the weight lies as one of the distributions of `ray_spreads`. Some rays meet nothing,
-some go on behind a translucent surface, and depth is scaled a little, as nobody knows the next scene's scale exactly.
+A ray of a renderer has a footprint. Sixteen sub-rays are drawn around a pixel, normally distributed in the image plane,
+and each meets the surface that the depth map has at its pixel: a single surface inside objects, several at silhouettes.
+The weight around each surface follows a distribution of `Spread`. Some rays meet nothing, some continue behind a
+translucent surface, and depth is scaled at random, as the scale of a scene at hand is not known exactly.
 """
 
-import warnings
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from scorereg.data.arrays.write import check_new, write_arrays
-from scorereg.data.bad_frames import BadFrames
+from scorereg.data.bad_frames import BadFrames, ReadOptions
 from scorereg.data.channels import DEPTH
 from scorereg.data.frames.depth_unit import DepthRange
 from scorereg.data.frames.discover import find_frames
@@ -25,23 +24,24 @@ from scorereg.data.frames.frame import Frame
 from scorereg.data.frames.read import read_frame
 from scorereg.data.frames.split import split_scenes
 from scorereg.data.rays.spread import bin_surfaces, draw_spread
+from scorereg.data.source import seeded
 from scorereg.transforms.ray_weights import RayWeights
 
 __all__ = ["RayMix", "make_rays", "rays_of_depth"]
 
 SUB_RAYS = 16
-_JUMP = 1.05  # ratio of neighbouring depths from which a pixel counts as a silhouette
+_JUMP = 1.05  # ratio of neighbouring depths above which a pixel is at a silhouette
 
 
 @dataclass(frozen=True)
 class RayMix:
-    """How often something is the case, and within what range.
+    """Frequencies of kinds of rays, and ranges of random numbers.
 
     Args:
-        silhouette: Share of the rays that are aimed at jumps of the depth.
-        empty: Share of the rays that meet nothing.
-        translucent: Share whose first surface lets some light through.
-        open: Share whose background is empty, where they see more than one surface: a silhouette before the sky.
+        silhouette: Fraction of rays through pixels where the depth jumps.
+        empty: Fraction of rays that meet nothing.
+        translucent: Fraction of rays whose first surface transmits some light.
+        open: Fraction of rays without background, of those that meet several surfaces: silhouettes before the sky.
         footprint: Smallest and largest radius (standard deviation) of a footprint, in pixels of the depth map.
         scale: Smallest and largest factor on a ray's depth.
     """
@@ -62,14 +62,14 @@ def rays_of_depth(
     *,
     mix: RayMix | None = None,
 ) -> Float[Tensor, "{count} k-1"]:
-    """Draw rays through a depth map and return the weights in bins. Each ray's sum, its opacity, is at most 1.
+    """Draw rays through a depth map and return their weights in bins; the sum of a ray, its opacity, is at most 1.
 
     Args:
-        depth: Planar, in metres; 0 is unknown. At least one pixel is known.
+        depth: Planar depth in metres, 0 where unknown; at least one pixel is known.
         count: Number of rays.
-        edges: Planar depths of the bins' ends, in metres.
-        generator: Draws everything.
-        mix: What kinds of rays.
+        edges: Planar depths of the bin edges, in metres, increasing.
+        generator: Source of the randomness.
+        mix: Frequencies of kinds of rays; the defaults of `RayMix`, if not given.
     """
     mix = mix or RayMix()
     surfaces, known = _footprints(depth, _aim(depth, count, mix.silhouette, generator), mix.footprint, generator)
@@ -93,25 +93,25 @@ def make_rays(
     mix: RayMix | None = None,
     licence: str = "",
     credits: tuple[str, ...] = (),
-    skip_bad: bool = False,
+    reading: ReadOptions | None = None,
 ) -> dict[str, int]:
-    """Make a folder of arrays from RGB-D frames, one scene in sixteen held out.
+    """Write a folder of arrays of ray weights from RGB-D frames; one scene in sixteen is held out.
 
-    A frame's rays depend on its scene's name, its number there and the seed alone.
+    The rays of a frame depend on the scene's name, the frame's number in it and the seed alone.
 
     Args:
         data: Folders with RGB-D frames, or folders of such folders.
-        out: A folder, new or without arrays.
-        count: Rays in all, spread evenly over the frames.
-        seed: Seeds all that is random.
-        transform: Bins and what their weights become in prior space.
-        mix: What kinds of rays.
-        licence: Of the data, for the cards of what is trained on it.
-        credits: Whom to name there.
-        skip_bad: Leave frames out that cannot be read, up to one in a hundred; each is warned of.
+        out: A new folder, or one without arrays.
+        count: Number of rays in all, spread evenly over the frames.
+        seed: Seed of all random numbers.
+        transform: Bins, and the map of their weights to prior space; the defaults of `RayWeights`, if not given.
+        mix: Frequencies of kinds of rays; the defaults of `RayMix`, if not given.
+        licence: Licence of the data, for the cards of priors that are trained on it.
+        credits: Names to be credited there.
+        reading: Which frames may be left out, with a warning for each; none, if not given.
 
     Returns:
-        The number of rays in each part.
+        The number of rays of `"train"` and of `"held"`.
 
     Raises:
         OSError: If a file cannot be read or written.
@@ -120,22 +120,21 @@ def make_rays(
     transform = transform or RayWeights()
     if count < 1:
         raise ValueError(f"count must be at least 1, but is {count}.")
-    frames = find_frames(data, channels=("disparity",))
+    bad, ranges = BadFrames(reading or ReadOptions()), DepthRange()
+    frames = find_frames(data, channels=("disparity",), bad=bad)
+    total = len(frames) + len(bad.messages)
     train, held, held_names = split_scenes(frames)
     check_new(out)
     each = -(-count // len(frames))
-    faults, ranges = BadFrames(skip_bad), DepthRange()
     parts = (("train", train), ("held", held))
-    arrays = {name: _all(some, each, seed, transform, mix, faults, ranges) for name, some in parts}
+    arrays = {name: _all(some, each, seed, transform, mix, bad, ranges) for name, some in parts}
     ranges.check()
-    faults.check(len(frames))
-    for line in faults.bad:
-        warnings.warn(f"left out: {line}", stacklevel=2)
+    bad.report(total)
     facts = {
         "channels": ["weight"],
         "range": [-1.0, 1.0],
         "transform": transform.to_json(),
-        "data": f"weights along rays of {len(frames) - len(faults.bad)} depth maps, {each} of each",
+        "data": f"weights along rays of {total - len(bad.messages)} depth maps, {each} of each",
         "licence": licence,
         "credits": list(credits),
         "seed": seed,
@@ -151,22 +150,21 @@ def _all(
     seed: int,
     transform: RayWeights,
     mix: RayMix | None,
-    faults: BadFrames,
+    bad: BadFrames,
     ranges: DepthRange,
 ) -> np.ndarray:
     numbers: dict[str, int] = {}
     parts = []
     for frame in frames:
         number = numbers[frame.scene] = numbers.get(frame.scene, -1) + 1
-        state = np.random.SeedSequence((seed, zlib.crc32(frame.scene.encode()), number)).generate_state(1, np.uint64)
-        generator = torch.Generator().manual_seed(int(state[0]) >> 1)
+        generator = seeded(seed, zlib.crc32(frame.scene.encode()), number)
         try:
             metres = read_frame(frame, (DEPTH,)).metres
         except (OSError, ValueError) as error:
-            faults.add(error)
+            bad.add(error)
             continue
-        assert metres is not None, "find_frames gives frames with depth only"
-        ranges.see(frame.scene, float(np.nanmedian(metres)))
+        assert metres is not None, "find_frames returns frames with depth only"
+        ranges.add(frame.scene, metres)
         depth = torch.from_numpy(np.nan_to_num(metres, nan=0.0))
         weights = rays_of_depth(depth, each, transform.edges, generator, mix=mix)
         parts.append(transform.encode(weights)[:, None].numpy().astype(np.float16))
@@ -176,7 +174,7 @@ def _all(
 
 
 def _aim(depth: Tensor, count: int, silhouette: float, generator: torch.Generator) -> Tensor:
-    """Flat numbers of the pixels that rays go through: known ones, a share of them at jumps of the depth."""
+    """Return flat indices of the pixels that rays go through: known ones, some of them where the depth jumps."""
     known = depth > 0
     logs = torch.where(known, depth, 1).log()
     jump = torch.zeros_like(known)
@@ -194,7 +192,7 @@ def _aim(depth: Tensor, count: int, silhouette: float, generator: torch.Generato
 def _footprints(
     depth: Tensor, pixels: Tensor, radii: tuple[float, float], generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Depths [n, s] that the sub-rays meet, and whether they are known, as 0 or 1. The first is the pixel's own."""
+    """Return depths [n, s] that sub-rays meet, and 1 where they are known, else 0; the first is the pixel's own."""
     height, width = depth.shape
     count = len(pixels)
     offset = torch.randn(2, count, SUB_RAYS, generator=generator) * _between(radii, count, generator)[:, None]
@@ -206,7 +204,7 @@ def _footprints(
 
 
 def _see_through(surfaces: Tensor, shares: Tensor, chance: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Let a share of the rays pass in part: what is left goes on to a second surface, or to nothing."""
+    """Let some rays pass in part; the rest of their weight lies at a second surface, or nowhere."""
     count = len(surfaces)
     stopped = torch.where(_chance(chance, count, generator), 0.3 + 0.7 * torch.rand(count, generator=generator), 1)
     goes_on = _chance(0.7, count, generator).to(shares)
@@ -216,7 +214,7 @@ def _see_through(surfaces: Tensor, shares: Tensor, chance: float, generator: tor
 
 
 def _between(limits: tuple[float, float], count: int, generator: torch.Generator) -> Tensor:
-    """Numbers between two limits, even in their logarithm."""
+    """Draw log-uniform numbers."""
     low, high = np.log(limits[0]), np.log(limits[1])
     return (low + (high - low) * torch.rand(count, generator=generator)).exp()
 

@@ -1,9 +1,9 @@
-r"""How the weight of one ray lies around the surfaces that it meets, in closed form.
+r"""Distribution of a ray's weight around the surfaces that it meets, integrated over bins in closed form.
 
 surfaces   n s      planar depths that the sub-rays of a ray's footprint meet, metres
-shares     n s      of the sub-rays, >= 0; their sum is the ray's opacity
-edges      k+1      planar depths of the bins' ends
-weights    n k      of the bins: differences of the cumulative distribution, so exact for any bins
+shares     n s      weights of the sub-rays, >= 0; their sum is the ray's opacity
+edges      k+1      planar depths of the bin edges, metres
+weights    n k      weights of the bins: differences of the cumulative distribution, exact for any bins
 """
 
 from dataclasses import dataclass
@@ -16,26 +16,26 @@ __all__ = ["KINDS", "Spread", "bin_surfaces", "draw_spread"]
 
 KINDS = ("sharp", "sensor", "rendered")
 _CHANCE = (0.25, 0.3, 0.45)
-_WIDTH = ((1e-4, 1e-4), (0.001, 0.02), (0.002, 0.1))  # from, to; drawn evenly in the logarithm
+_WIDTH = ((1e-4, 1e-4), (0.001, 0.02), (0.002, 0.1))  # from, to; log-uniform
 _CUT = (2.0, 6.0)
 
 
 @dataclass(frozen=True)
 class Spread:
-    r"""The distribution around a surface at depth z, one for each ray.
+    r"""Distributions of weight around a surface at depth z, one for each ray.
 
-    | kind | density of the weight at depth t | of what |
+    | kind | density of the weight at depth t | models |
     |---|---|---|
     | sharp | all at z | exact depth |
-    | sensor | normal around z, standard deviation width z^2 | a triangulating sensor: its disparity is noisy |
-    | rendered | exponential from z on, mean width z, cut after `cut` means | a trained density, even behind a surface |
+    | sensor | normal around z, standard deviation width z^2 | a triangulating sensor with noisy disparity |
+    | rendered | exponential from z on, mean width z, cut after `cut` means | a fitted density behind a surface |
 
     Each integrates to 1.
 
     Args:
         kind: Index into `KINDS`.
-        width: Of a sensor in 1 / m, of a rendered surface dimensionless.
-        cut: Thickness of a rendered surface, in mean lengths.
+        width: In 1 / m for `sensor`, dimensionless for `rendered`, unused for `sharp`.
+        cut: Thickness of a `rendered` surface, in mean lengths.
     """
 
     kind: Int[Tensor, " n"]
@@ -43,7 +43,7 @@ class Spread:
     cut: Float[Tensor, " n"]
 
     def below(self, t: Float[Tensor, "#n #s k"], z: Float[Tensor, "n s #k"]) -> Float[Tensor, "n s k"]:
-        """Share of the weight of a surface at z that lies before t: the cumulative distribution."""
+        """Return the cumulative distribution: the fraction of the weight of a surface at z that lies before t."""
         width, cut = self.width[:, None, None], self.cut[:, None, None]
         normal = torch.special.ndtr((t - z) / (width * z.square()))
         inside = -torch.expm1(-((t - z) / (width * z)).clamp(min=0).minimum(cut))
@@ -53,7 +53,7 @@ class Spread:
 
 
 def draw_spread(count: int, generator: torch.Generator) -> Spread:
-    """Draw the distribution of each ray: kinds by fixed chances, widths evenly in the logarithm."""
+    """Draw the distribution of each ray: its kind with fixed probabilities, its width log-uniformly."""
     kind = torch.multinomial(torch.tensor(_CHANCE), count, replacement=True, generator=generator)
     low, high = torch.tensor(_WIDTH).log()[kind].unbind(-1)
     width = (low + (high - low) * torch.rand(count, generator=generator)).exp()
@@ -64,13 +64,13 @@ def draw_spread(count: int, generator: torch.Generator) -> Spread:
 def bin_surfaces(
     surfaces: Float[Tensor, "n s"], shares: Float[Tensor, "n s"], spread: Spread, edges: Float[Tensor, " k"]
 ) -> Float[Tensor, "n k-1"]:
-    """Weights of the bins; what lies before the first or behind the last one is added to that.
+    """Return the weights of bins; weight before the first or behind the last bin is added to that bin.
 
     Args:
         surfaces: Planar depths > 0, in metres.
-        shares: Of each surface in its ray's light.
-        spread: Around each ray's surfaces.
-        edges: Of the bins, in metres, rising.
+        shares: Weight of each surface in its ray.
+        spread: Distribution around the surfaces of each ray.
+        edges: Planar depths of the bin edges, in metres, increasing.
     """
     inner = spread.below(edges[None, None, 1:-1], surfaces[:, :, None])
     total = shares.sum(-1, keepdim=True)

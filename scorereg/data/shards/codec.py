@@ -1,8 +1,8 @@
-"""A frame as bytes: 8-bit colour as lossless WebP, inverse depth and further maps as 16-bit PNG.
+"""Encode a frame as bytes: 8-bit colour as lossless WebP, inverse depth and further maps as 16-bit PNG.
 
 rgb.webp     colour
 depth.png    inverse depth: 0 is unknown, q in 1 .. 65535 is (q - 1) / 65534 * inverse_max, in 1/m
-NAME.png     a map: 0 is unknown, q is (q - 1) / 65534 * 2 - 1; several values a pixel lie one above the other
+NAME.png     a map: 0 is unknown, q is (q - 1) / 65534 * 2 - 1; several values per pixel lie one above the other
 json         scene, file, focal length (null where unknown) and size in pixels
 """
 
@@ -22,13 +22,13 @@ _STEPS = 65534
 
 
 def encode(frame: Frame, planes: Planes, *, focal: float, inverse_max: float) -> dict[str, bytes]:
-    """Reduce a frame to a focal length and return its files by what they are called.
+    """Reduce a frame to a focal length and encode it; returns the content of its files, by their name's end.
 
     Args:
-        frame: Whose it is.
-        planes: What was read of it.
+        frame: The frame.
+        planes: Its maps.
         focal: Focal length to reduce to, in pixels; a shorter or unknown one is kept as it is.
-        inverse_max: Largest inverse depth, in 1/m; nearer is stored as this.
+        inverse_max: Largest inverse depth, in 1/m; larger ones are clipped.
     """
     down, across = frame.factors(focal)
     small = (frame.focal[0] * across, frame.focal[1] * down) if frame.focal else None
@@ -48,13 +48,13 @@ def encode(frame: Frame, planes: Planes, *, focal: float, inverse_max: float) ->
 
 
 def decode(key: str, files: dict[str, bytes], *, inverse_max: float, maps: tuple[str, ...]) -> tuple[Frame, Planes]:
-    """Return what `encode` stored, but for the quantisation.
+    """Decode a frame of `encode`.
 
     Args:
         key: Name of the frame in its shard.
-        files: Its files by what they are called.
-        inverse_max: As it was for `encode`.
-        maps: Which maps to decode.
+        files: Content of its files, by their name's end.
+        inverse_max: The value that was passed to `encode`.
+        maps: Names of the maps to decode.
     """
     meta = json.loads(files["json"])
     color = metres = None
@@ -89,7 +89,7 @@ def _array(data: bytes) -> np.ndarray:
 
 
 def _steps(share: np.ndarray) -> np.ndarray:
-    """[0, 1] as 1 .. 65535, NaN as 0."""
+    """Quantise [0, 1] to 1 .. 65535, NaN to 0."""
     return np.where(np.isfinite(share), 1 + np.rint(np.clip(share, 0, 1) * _STEPS), 0).astype(np.uint16)
 
 

@@ -1,7 +1,7 @@
-"""Shards: frames that were reduced and quantised once, in tar files as WebDataset names them, with a manifest.
+"""Shards: reduced and quantised frames in tar files with WebDataset's naming, and their manifest.
 
-manifest.json       what is in the shards: counts, checksums, focal length, d_min, licence
-train-00000.tar     some hundred frames of all scenes mixed: 00000012.rgb.webp, 00000012.depth.png, 00000012.json
+manifest.json       counts, checksums, focal length, d_min, licence
+train-00000.tar     about a hundred frames of mixed scenes: 00000012.rgb.webp, 00000012.depth.png, 00000012.json
 val-00000.tar       frames of scenes that are held out
 """
 
@@ -28,13 +28,13 @@ class Shard:
     """One tar file.
 
     Args:
-        name: Its name.
+        name: File name.
         split: `"train"`, `"val"` or `"test"`.
         frames: Number of frames.
-        bytes: Its size.
-        sha256: Its checksum.
-        plan: Key of the data and settings that it was made of.
-        skipped: What was wrong with frames that were skipped.
+        bytes: File size.
+        sha256: Checksum of the file.
+        plan: Key of the data and settings that it was made from.
+        skipped: Errors of frames that were left out.
     """
 
     name: str
@@ -47,27 +47,27 @@ class Shard:
 
     @classmethod
     def of(cls, facts: dict[str, Any]) -> "Shard":
-        """Return the shard of a JSON object."""
+        """Return the shard that a JSON object describes."""
         return cls(**{**facts, "skipped": tuple(facts["skipped"])})
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What `scorereg prepare` wrote.
+    """Content of `manifest.json`.
 
     Args:
         name: Name of the data.
-        channels: What can be read.
+        channels: Channels that can be read.
         focal: Longest focal length of a frame, in pixels; each has its own in its JSON.
-        d_min: Smallest `d_min` that the stored depth is good for, in metres.
-        inverse_max: Inverse depth that 65535 stands for, in 1/m.
+        d_min: Smallest `d_min` that the stored depth allows, in metres.
+        inverse_max: Inverse depth that is stored as 65535, in 1/m.
         shards: The tar files.
         scenes: Names of the scenes of each split.
         licence: Licence of the data.
-        credits: Whom to name.
-        skipped: What was wrong with frames that no shard was planned for.
-        left_out: Scenes that were left out on purpose, with the reason.
-        convention: The same in words.
+        credits: Names to be credited.
+        skipped: Errors of frames that were left out before shards were planned.
+        left_out: Scenes that were left out as a whole, with the reason.
+        convention: The encoding in words.
     """
 
     name: str
@@ -103,14 +103,14 @@ class Manifest:
         return json.dumps({**counts, **asdict(self)}, indent=2) + "\n"
 
     @classmethod
-    def read(cls, place: Location) -> "Manifest":
+    def read(cls, location: Location) -> "Manifest":
         """Read the manifest of a folder of shards.
 
         Raises:
             OSError: If it is not there.
-            ValueError: If it is none.
+            ValueError: If it is not a manifest of this format.
         """
-        path = place.file(MANIFEST)
+        path = location.file(MANIFEST)
         try:
             facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             if facts.pop("format") != _FORMAT:
@@ -124,23 +124,23 @@ class Manifest:
             }
             return cls(**facts, **lists, shards=shards, scenes=scenes)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"{place}/{MANIFEST} is no manifest of shards ({error}). Prepare them again.") from None
+            raise ValueError(f"{location}/{MANIFEST} is no manifest of shards ({error}). Prepare them again.") from None
 
 
 def has_shards(where: str | Path) -> bool:
-    """Say whether a folder or URL is one of shards; a URL can be nothing else."""
+    """Return whether a folder has a manifest of shards; a URL is taken to have one."""
     return Location(where).has(MANIFEST)
 
 
 def read_shard(
-    place: Location, manifest: Manifest, shard: Shard, maps: tuple[str, ...]
+    location: Location, manifest: Manifest, shard: Shard, maps: tuple[str, ...]
 ) -> Iterator[tuple[Frame, Planes]]:
-    """Yield the frames of a shard, in the order in which they are stored.
+    """Yield the frames of a shard in stored order.
 
     Raises:
         OSError: If it cannot be read or fetched, or its checksum is not the manifest's.
     """
-    data = place.file(shard.name, shard.sha256).read_bytes()
+    data = location.file(shard.name, shard.sha256).read_bytes()
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
         key, files = "", dict[str, bytes]()
         for member in tar:

@@ -1,4 +1,4 @@
-"""Files behind a URL, fetched once into a folder on this machine."""
+"""Files of a folder or behind a URL; the latter are downloaded once into a cache."""
 
 import hashlib
 import os
@@ -17,11 +17,11 @@ _SECONDS = 60
 
 
 class Location:
-    """A folder here, or behind http, https or file.
+    """A local folder, or one behind an http, https or file URL.
 
     Args:
-        where: A path, or a URL; one that went through `Path`, which takes a slash of `https://`, is mended.
-        cache: Where files behind a URL are kept; `SCOREREG_CACHE`, else `~/.cache/scorereg`, if not given.
+        where: A path or URL; the slash of `https://` that `Path` removes is restored.
+        cache: Folder for downloads; `SCOREREG_CACHE`, else `~/.cache/scorereg`, if not given.
     """
 
     def __init__(self, where: str | Path, cache: Path | None = None) -> None:
@@ -37,18 +37,18 @@ class Location:
         return self.url or str(self.folder)
 
     def has(self, name: str) -> bool:
-        """Say whether there is such a file, without fetching it from a URL."""
+        """Return whether there is such a file; for a URL this is assumed."""
         return self.url is not None or (self.folder / name).is_file()
 
     def file(self, name: str, sha256: str | None = None) -> Path:
-        """Return a file, fetched if it is not here.
+        """Return the local path of a file, downloaded if needed.
 
         Args:
-            name: Its name in the folder.
-            sha256: What it must be; without it, a file behind a URL is fetched anew each time.
+            name: File name in the folder.
+            sha256: Expected checksum; without it, a file behind a URL is downloaded on every call.
 
         Raises:
-            OSError: If it is not there, or is damaged, behind a URL also when fetched again.
+            OSError: If the file is missing or damaged; behind a URL, after four downloads.
         """
         path = self.folder / name
         if self.url is None:

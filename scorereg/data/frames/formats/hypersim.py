@@ -1,4 +1,4 @@
-r"""Hypersim (Roberts et al. 2021): HDF5 colour without tone mapping, and distances along rays instead of depth.
+r"""Hypersim (Roberts et al. 2021): HDF5 colour without tone mapping, and distances along rays in place of depth.
 
     ai_VVV_NNN/images/scene_cam_XX_final_hdf5/frame.IIII.color.hdf5                  float16 [h, w, 3], radiance
     ai_VVV_NNN/images/scene_cam_XX_geometry_hdf5/frame.IIII.depth_meters.hdf5        float16 [h, w], distance
@@ -11,7 +11,7 @@ n = M_0 x M_1 (cross product of the first two columns), distance d becomes plana
 
     z = d |n . r| / (|n| |r|)
 
-Scenes whose lens is tilted, n being off the axis, are left out: the third row of M is then not (0, 0, -1).
+Scenes with a tilted lens, n not along the axis, are left out: the third row of M is then not (0, 0, -1).
 """
 
 import csv
@@ -29,17 +29,17 @@ __all__ = ["CAMERAS", "SPLIT", "find_hypersim", "is_tilted", "planar_depth", "re
 
 CAMERAS = "metadata_camera_parameters.csv"
 SPLIT = "metadata_images_split_scene_v1.csv"
-_TILT = 0.01  # depth of a wall parallel to the image may vary by this share across half of the image
+_TILT = 0.01  # largest relative change of depth, across half of the image, of a wall parallel to the image
 _WIDTH = 1024
 _BESIDE = ("", "contrib/mikeroberts3000", "evermotion_dataset/analysis", "analysis")
 
 
-def find_hypersim(folder: Path, faults: BadFrames) -> list[Frame]:
-    """Frames of a scene, by its folder `images`.
+def find_hypersim(folder: Path, bad: BadFrames) -> list[Frame]:
+    """Find the frames of a scene, by its folder `images`.
 
     Raises:
         FileNotFoundError: If the authors' table of cameras is not beside the scenes.
-        ValueError: If that does not know the scene.
+        ValueError: If the scene is not in the table.
     """
     scene = folder.resolve().parent
     table = _find(scene, CAMERAS)
@@ -53,7 +53,7 @@ def find_hypersim(folder: Path, faults: BadFrames) -> list[Frame]:
         raise ValueError(f"{table} does not know the scene {scene.name}. Leave it out, or restore the table.")
     lens = cameras[scene.name]
     if is_tilted(lens):
-        faults.left_out.append(f"{scene_name(scene)}: its lens is tilted")
+        bad.left_out.append(f"{scene_name(scene)}: its lens is tilted")
         return []
     listed = _find(scene, SPLIT)
     split = _split(listed).get(scene.name) if listed else None
@@ -62,7 +62,7 @@ def find_hypersim(folder: Path, faults: BadFrames) -> list[Frame]:
         camera = color.parent.name.removeprefix("scene_").removesuffix("_final_hdf5")
         number = color.name.split(".")[1]
         if split is not None and (camera, int(number)) not in split:
-            continue  # its authors withdrew it
+            continue  # withdrawn by the authors
         geometry = color.parent.with_name(f"scene_{camera}_geometry_hdf5")
         frames.append(
             Frame(
@@ -75,12 +75,12 @@ def find_hypersim(folder: Path, faults: BadFrames) -> list[Frame]:
 
 
 def is_tilted(lens: tuple[float, ...]) -> bool:
-    """Say whether the image plane of `M_cam_from_uv` is not at right angles to the camera's axis."""
+    """Return whether the image plane of `M_cam_from_uv` is not at right angles to the camera's axis."""
     return max(abs(lens[6]), abs(lens[7])) > _TILT * abs(lens[8])
 
 
 def planar_depth(distance: np.ndarray, lens: tuple[float, ...]) -> np.ndarray:
-    """Turn distances along rays, `[h, w]`, into planar depth."""
+    """Convert distances along rays, `[h, w]`, to planar depth."""
     matrix = np.array(lens, dtype=np.float64).reshape(3, 3)
     height, width = distance.shape
     u = (np.arange(width) + 0.5) * 2 / width - 1
@@ -93,13 +93,13 @@ def planar_depth(distance: np.ndarray, lens: tuple[float, ...]) -> np.ndarray:
 
 
 def tone_map(radiance: np.ndarray, entity: np.ndarray) -> np.ndarray:
-    r"""The authors' tone mapping: c = clip((s L)^{1/2.2}, 0, 1), with s such that the 90th percentile becomes 0.8.
+    r"""Apply the authors' tone mapping: c = clip((s L)^{1/2.2}, 0, 1), with s such that the 90th percentile is 0.8.
 
-    The percentile is of the brightness .3 R + .59 G + .11 B over the pixels at which something was hit
-    (`render_entity_id` other than -1); s is 1 where there are none, and 0 where it is below 1e-4.
+    The percentile is of the brightness .3 R + .59 G + .11 B over the pixels that show a surface (`render_entity_id`
+    other than -1); s is 1 if there are none, and 0 if the percentile is below 1e-4.
 
     Args:
-        radiance: `[h, w, 3]`; what is not finite becomes black.
+        radiance: `[h, w, 3]`; values that are not finite become black.
         entity: `[h, w]`, `render_entity_id`.
 
     Returns:
@@ -115,11 +115,11 @@ def tone_map(radiance: np.ndarray, entity: np.ndarray) -> np.ndarray:
 
 
 def read_hypersim_frame(frame: Frame, maps: tuple[str, ...]) -> Planes:
-    """Read a frame that `find_hypersim` found.
+    """Read some maps of a frame of `find_hypersim`.
 
     Raises:
         OSError: If a file cannot be read.
-        ValueError: If it is black, has no depth, or its parts differ in size.
+        ValueError: If the frame is black, has no depth, or its maps differ in size.
     """
     assert frame.color is not None
     assert frame.depth is not None
@@ -145,7 +145,7 @@ def read_hypersim_frame(frame: Frame, maps: tuple[str, ...]) -> Planes:
     others = {}
     if "normal" in maps:
         normal = _dataset(dict(frame.maps)["normal"], 3).astype(np.float32)
-        others["normal"] = normal * np.array([1, -1, -1], np.float32)  # y down and z forwards, as everywhere here
+        others["normal"] = normal * np.array([1, -1, -1], np.float32)  # to y down and z forwards
     return Planes(color, metres, others)
 
 
@@ -165,13 +165,13 @@ def _dataset(path: Path, dims: int) -> np.ndarray:
 
 
 def _focal(lens: tuple[float, ...]) -> tuple[float, float]:
-    """Focal lengths in pixels of the full size; only images of that size were published."""
+    """Focal lengths in pixels of the published size, 1024x768."""
     depth = abs(lens[8])
     return _WIDTH / 2 * depth / lens[0], _WIDTH * 3 / 8 * depth / lens[4]
 
 
 def _find(scene: Path, name: str) -> Path | None:
-    """A table of the authors' repository, beside the scene or above it, or in a checkout there."""
+    """Find a table of the authors' repository beside the scene, above it, or in a checkout of the repository there."""
     for above in (scene, *list(scene.parents)[:3]):
         for sub in _BESIDE:
             if (above / sub / name).is_file():
@@ -192,7 +192,7 @@ def _cameras(path: Path) -> dict[str, tuple[float, ...]]:
 
 @lru_cache(maxsize=4)
 def _split(path: Path) -> dict[str, dict[tuple[str, int], str]]:
-    """Scene to camera and frame to `train`, `val` or `test`; only what was published."""
+    """Read the split of the published frames: scene to (camera, frame) to `train`, `val` or `test`."""
     split: dict[str, dict[tuple[str, int], str]] = {}
     with path.open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):

@@ -1,4 +1,4 @@
-"""Layouts with a list of frames in JSON: nerfstudio's `transforms.json`, and `frames.json` of rendered rooms."""
+"""Layouts with a list of frames in JSON: `transforms.json` of nerfstudio and `frames.json` of rendered rooms."""
 
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,10 @@ from scorereg.data.frames.frame import Frame
 __all__ = ["find_rooms", "find_transforms"]
 
 
-def find_transforms(folder: Path, faults: BadFrames) -> list[Frame]:
-    """`transforms.json`: `file_path`, `depth_file_path`, `fl_x`; any other `NAME_file_path` is the map `NAME`.
+def find_transforms(folder: Path, bad: BadFrames) -> list[Frame]:
+    """Find the frames of `transforms.json`: `file_path`, `depth_file_path`, `fl_x`; `NAME_file_path` is a map `NAME`.
 
-    A frame may have either of the first two alone.
+    A frame may have a photo or a depth map alone.
     """
     path = folder / "transforms.json"
     meta = load_json(path)
@@ -30,8 +30,8 @@ def find_transforms(folder: Path, faults: BadFrames) -> list[Frame]:
     return frames
 
 
-def find_rooms(folder: Path, faults: BadFrames) -> list[Frame]:
-    """`frames.json`: `image`, `depth`, `fx`."""
+def find_rooms(folder: Path, bad: BadFrames) -> list[Frame]:
+    """Find the frames of `frames.json`: `image`, `depth`, `fx`."""
     path = folder / "frames.json"
     meta = load_json(path)
     unit = number(meta.get("depth_unit_m", MILLIMETRE), "depth_unit_m", path)

@@ -1,4 +1,4 @@
-"""Layouts with one camera a folder, whose photos and depth maps are paired by name: NYU, 7-Scenes, ScanNet; photos."""
+"""Layouts with one camera per folder and files paired by name: NYU, 7-Scenes, ScanNet; photos without a camera."""
 
 from pathlib import Path
 
@@ -20,8 +20,8 @@ __all__ = ["find_kinect", "find_pairs", "find_photos", "find_scannet"]
 _SEVEN_SCENES = (585.0, 585.0)  # its page: "the principle point is (320, 240), the focal length is (585, 585)"
 
 
-def find_pairs(folder: Path, faults: BadFrames) -> list[Frame]:
-    """`rgb/NAME.jpg`, `depth/NAME.png`, or one of the two alone; `intrinsics.json`; other folders are maps."""
+def find_pairs(folder: Path, bad: BadFrames) -> list[Frame]:
+    """Find `rgb/NAME.jpg`, `depth/NAME.png`, or one of the two alone; `intrinsics.json`; other folders are maps."""
     path = folder / "intrinsics.json"
     if not path.is_file():
         raise FileNotFoundError(
@@ -36,7 +36,7 @@ def find_pairs(folder: Path, faults: BadFrames) -> list[Frame]:
         for name, kinds in (("rgb", IMAGES), ("depth", (".png",)))
     ]
     colors, depths = (each or {} for each in both)
-    names = sorted({**colors, **depths}) if None in both else paired(folder, colors, depths, faults)
+    names = sorted({**colors, **depths}) if None in both else paired(folder, colors, depths, bad)
     others = {
         sub.name: _images(sub, (*IMAGES, ".npy"))
         for sub in sorted(folder.iterdir())
@@ -52,34 +52,34 @@ def find_pairs(folder: Path, faults: BadFrames) -> list[Frame]:
 
 
 def find_photos(root: Path) -> list[Frame]:
-    """Images at or below a folder, without a camera: taken as they are, as nobody knows their focal length."""
+    """Find images at or below a folder, without a camera: their focal length is unknown."""
     return [Frame(scene_name(path.parent), path, None, None) for path in find_images(root)]
 
 
-def find_kinect(folder: Path, faults: BadFrames) -> list[Frame]:
-    """7-Scenes: `NAME.color.jpg` or `.png` and `NAME.depth.png`; `camera-intrinsics.txt`, or a folder `seq-NN`."""
+def find_kinect(folder: Path, bad: BadFrames) -> list[Frame]:
+    """Find 7-Scenes: `NAME.color.jpg` or `.png`, `NAME.depth.png`; `camera-intrinsics.txt`, or a folder `seq-NN`."""
     if folder.name.startswith("seq-") and not (folder / "camera-intrinsics.txt").exists():
         focal = _SEVEN_SCENES
     else:
         focal = read_matrix(folder / "camera-intrinsics.txt", "the frames beside it need its 3x3 camera matrix.")
     colors = {p.name.removesuffix(f".color{p.suffix}"): p for p in sorted(folder.glob("*.color.*g"))}
     depths = {p.name.removesuffix(".depth.png"): p for p in folder.glob("*.depth.png")}
-    names = paired(folder, colors, depths, faults)
+    names = paired(folder, colors, depths, bad)
     return [Frame(scene_name(folder), colors[n], depths[n], focal, MILLIMETRE, shared=True) for n in names]
 
 
-def find_scannet(folder: Path, faults: BadFrames) -> list[Frame]:
-    """ScanNet, exported: `color/N.jpg`, `depth/N.png` in millimetres, `intrinsic/intrinsic_depth.txt`.
+def find_scannet(folder: Path, bad: BadFrames) -> list[Frame]:
+    """Find exported ScanNet: `color/N.jpg`, `depth/N.png` in millimetres, `intrinsic/intrinsic_depth.txt`.
 
-    Photos are larger than depth maps and registered to them; they are reduced to the depth map's size, and its camera
-    is taken. The smaller `frames_25k` has `intrinsics_depth.txt` in the scene's folder.
+    Photos are larger than the depth maps and registered to them, so they are reduced to that size, with the depth maps'
+    camera. The smaller release `frames_25k` has `intrinsics_depth.txt` in the scene's folder.
     """
     path = folder / "intrinsics_depth.txt"
     if not path.is_file():
         path = folder / "intrinsic" / "intrinsic_depth.txt"
     focal = read_matrix(path, "color/ and depth/ need the camera matrix of the depth maps.")
     colors, depths = _images(folder / "color", IMAGES), _images(folder / "depth", (".png",))
-    names = paired(folder, colors, depths, faults)
+    names = paired(folder, colors, depths, bad)
     return [Frame(scene_name(folder), colors[n], depths[n], focal, MILLIMETRE, resize=True, shared=True) for n in names]
 
 

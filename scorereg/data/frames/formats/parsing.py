@@ -1,4 +1,4 @@
-"""What the readers of layouts share: descriptions in JSON and text, pairs of files, errors that name the file."""
+"""Helpers of the layout readers: values of JSON and text descriptions, pairs of files, errors that name the file."""
 
 from pathlib import Path
 from typing import Any
@@ -13,18 +13,18 @@ MILLIMETRE = 0.001
 
 
 def scene_name(folder: Path) -> str:
-    """Name of a folder, with its parent's."""
+    """Return the name of a folder with its parent's, `"parent/folder"`."""
     folder = folder.resolve()
     return f"{folder.parent.name}/{folder.name}"
 
 
 def load_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object."""
+    """Read a JSON object; an error names the file."""
     return read_json(path, "Restore the file or leave its folder out.")
 
 
 def entries(meta: dict[str, Any], path: Path) -> list[dict[str, Any]]:
-    """Return the list `frames` of a description."""
+    """Return the list `frames` of a description; an error if it is empty or something else."""
     frames = meta.get("frames")
     if not isinstance(frames, list) or not frames or not all(isinstance(f, dict) for f in frames):
         raise ValueError(f"{path} lists no frames. Restore the file or leave its folder out.")
@@ -39,15 +39,20 @@ def number(value: Any, name: str, path: Path) -> float:
 
 
 def text(entry: dict[str, Any], name: str, path: Path) -> str:
-    """Return a value that must be a text."""
+    """Return a value that must be a non-empty string."""
     value = entry.get(name)
     if not isinstance(value, str) or not value:
-        raise ValueError(f"{path}: each frame needs `{name}`, but one has {value!r}. Mend the file.")
+        raise ValueError(f"{path}: each frame needs `{name}`, but one has {value!r}. Correct the file.")
     return value
 
 
 def read_matrix(path: Path, missing: str) -> tuple[float, float]:
-    """Return the focal lengths of a camera matrix, 3x3 or 4x4, in a text file."""
+    """Return the focal lengths of a camera matrix, 3x3 or 4x4, in a text file.
+
+    Args:
+        path: The file.
+        missing: End of the error if there is no such file: who needs it.
+    """
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: {missing}")
     try:
@@ -57,16 +62,16 @@ def read_matrix(path: Path, missing: str) -> tuple[float, float]:
         return number(matrix[0][0], "fx", path), number(matrix[1][1], "fy", path)
     except (ValueError, IndexError):
         raise ValueError(
-            f"{path} must hold a 3x3 camera matrix with focal lengths > 0, in pixels. Mend the file."
+            f"{path} must hold a 3x3 camera matrix with focal lengths > 0, in pixels. Correct the file."
         ) from None
 
 
-def paired(folder: Path, colors: dict[str, Path], depths: dict[str, Path], faults: BadFrames) -> list[str]:
-    """Return the names that have both; the others are faults."""
+def paired(folder: Path, colors: dict[str, Path], depths: dict[str, Path], bad: BadFrames) -> list[str]:
+    """Return the names with both a photo and a depth map; the others are bad frames."""
     for here, there, what in ((colors, depths, "depth map"), (depths, colors, "photo")):
         lonely = sorted(set(here) - set(there))
         for name in lonely:
-            faults.add(
+            bad.add(
                 ValueError(
                     f"{here[name]} has no {what} of the same name in {folder} ({len(lonely)} such). "
                     "Add the missing files or remove the lonely ones."

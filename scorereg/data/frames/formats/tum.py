@@ -1,4 +1,4 @@
-"""TUM RGB-D (Sturm et al. 2012): photos and depth maps named by their time stamps, paired by the nearest in time."""
+"""TUM RGB-D (Sturm et al. 2012): photos and depth maps named by time stamps, paired by the nearest in time."""
 
 import re
 from pathlib import Path
@@ -15,8 +15,8 @@ _APART = 0.02  # seconds between a photo and its depth map, at most
 _FOCAL = {"1": (517.3, 516.5), "2": (520.9, 521.0), "3": (535.4, 539.2)}  # its page, by camera
 
 
-def find_tum(folder: Path, faults: BadFrames) -> list[Frame]:
-    """`associations.txt`, or `rgb.txt` and `depth.txt`; the camera by the folder's name, or `intrinsics.json`."""
+def find_tum(folder: Path, bad: BadFrames) -> list[Frame]:
+    """Find frames of `associations.txt`, or `rgb.txt` and `depth.txt`; camera by folder name or `intrinsics.json`."""
     listed = next((folder / name for name in ASSOCIATIONS if (folder / name).is_file()), None)
     pairs = _associated(listed) if listed else _matched(folder)
     focal = _focal(folder)
@@ -39,7 +39,7 @@ def _focal(folder: Path) -> tuple[float, float]:
 
 
 def _associated(path: Path) -> list[tuple[str, str]]:
-    """Pairs of a line each, `time file time file`; which file is the depth map is seen by its folder."""
+    """Read pairs, one per line: `time file time file`; the depth map is the one in a folder `depth`."""
     pairs = []
     for words in _lines(path, 4):
         first, second = words[1], words[3]
@@ -48,7 +48,7 @@ def _associated(path: Path) -> list[tuple[str, str]]:
 
 
 def _matched(folder: Path) -> list[tuple[str, str]]:
-    """Pairs nearest in time, the closest first, each file in one pair only, as the data's own tool does it."""
+    """Pair files nearest in time, the closest pair first, each file once, as the data set's own tool does."""
     lists = []
     for name in ("rgb.txt", "depth.txt"):
         path = folder / name
@@ -73,12 +73,12 @@ def _matched(folder: Path) -> list[tuple[str, str]]:
 
 
 def _lines(path: Path, least: int) -> list[list[str]]:
-    """Words of the lines that are no comments."""
+    """Return the words of each line that is no comment."""
     lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
     lines = [words for words in lines if words and not words[0].startswith("#")]
     for words in lines:
         if len(words) < least:
-            raise ValueError(f"{path}: `{' '.join(words)}` should have {least} words, time stamp and file. Mend it.")
+            raise ValueError(f"{path}: `{' '.join(words)}` should have {least} words, time stamp and file. Correct it.")
     return lines
 
 
@@ -86,4 +86,4 @@ def _time(word: str, path: Path) -> float:
     try:
         return float(word)
     except ValueError:
-        raise ValueError(f"{path}: {word!r} is no time stamp. Mend the file.") from None
+        raise ValueError(f"{path}: {word!r} is no time stamp. Correct the file.") from None

@@ -1,7 +1,7 @@
-"""From raw frames to shards, once: `scorereg prepare`.
+"""Convert raw frames to shards: `scorereg prepare`.
 
-Frames are split by scene, mixed, and dealt out to shards by a plan that depends on the data and the settings alone. A
-shard that is there already, with the plan and the checksum that it should have, is kept: what was interrupted goes on.
+Frames are split by scene, shuffled, and assigned to shards by a plan that depends on the data and the settings alone.
+A shard that exists with the right plan and checksum is kept, so that an interrupted call can be continued.
 """
 
 import dataclasses
@@ -19,13 +19,13 @@ from pathlib import Path
 import numpy as np
 
 from scorereg._io import check_folder, write_beside
-from scorereg.data.bad_frames import BadFrames
-from scorereg.data.channels import DEPTH, maps_of
+from scorereg.data.bad_frames import BadFrames, ReadOptions
+from scorereg.data.channels import DEPTH, RGBD, maps_of
 from scorereg.data.frames.build import maps_to_read
 from scorereg.data.frames.depth_unit import DepthRange
 from scorereg.data.frames.discover import find_frames
 from scorereg.data.frames.frame import Frame
-from scorereg.data.frames.pyramid import RAW_MAX, RGBD
+from scorereg.data.frames.pyramid import RAW_MAX
 from scorereg.data.frames.read import read_frame
 from scorereg.data.frames.split import split_scenes
 from scorereg.data.shards.codec import encode
@@ -45,7 +45,18 @@ _CONVENTION = {
 
 @dataclass(frozen=True)
 class Job:
-    """One shard that is to be written."""
+    """A shard to be written.
+
+    Args:
+        path: Its file.
+        split: `"train"`, `"val"` or `"test"`.
+        first: Number of its first frame among all.
+        frames: Its frames.
+        channels: Channels to store.
+        focal: Focal length to reduce frames to, in pixels.
+        inverse_max: Largest inverse depth that is stored, in 1/m.
+        reading: Whether bad frames are left out.
+    """
 
     path: Path
     split: str
@@ -54,11 +65,11 @@ class Job:
     channels: tuple[str, ...]
     focal: float
     inverse_max: float
-    skip: bool
+    reading: ReadOptions
 
     @property
     def plan(self) -> str:
-        """A key that changes with anything that the shard depends on."""
+        """A key that changes with everything that the content of the shard depends on."""
         facts = (self.first, self.frames, self.channels, self.focal, self.inverse_max)
         return hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
 
@@ -72,31 +83,29 @@ def prepare(
     channels: tuple[str, ...] = RGBD,
     shard_frames: int = 128,
     workers: int = 1,
-    skip_bad: bool = False,
-    exclude: tuple[str, ...] = (),
+    reading: ReadOptions | None = None,
     depth_factor: float = 1.0,
     licence: str = "",
     credits: tuple[str, ...] = (),
     name: str | None = None,
     progress: Callable[[int, int, int], None] = lambda done, total, written: None,
 ) -> Manifest:
-    """Write frames as shards; the same call goes on with what was interrupted.
+    """Write frames as shards; after an interruption the same call continues.
 
     Args:
         data: Folders with frames, or folders of such folders.
         out: Folder for the shards.
-        focal: Longest focal length that a run will want, in pixels; frames are reduced to it.
-        d_min: Smallest depth at which disparity is to be 1, in metres; nearer than half of it depth is cut off.
-        channels: What to keep: `r`, `g`, `b`, `disparity`, `nx`, `ny`, `nz`, or names of further maps.
-        shard_frames: Frames a shard, at most.
-        workers: Processes.
-        skip_bad: Leave bad frames out, up to 1 %, instead of stopping at the first.
-        exclude: Patterns of folders that are left out.
+        focal: Longest focal length that a run will ask for, in pixels; frames are reduced to it.
+        d_min: Smallest depth at which disparity can be 1, in metres; depth is clipped at half of it.
+        channels: Channels to store: `r`, `g`, `b`, `disparity`, `nx`, `ny`, `nz`, or names of further maps.
+        shard_frames: Most frames of a shard.
+        workers: Number of processes; the files do not depend on it.
+        reading: Which frames may be left out; none, if not given.
         depth_factor: Multiplies the depth unit of the data.
         licence: Licence of the data.
-        credits: Whom to name.
-        name: Name of the data; that of its first folder, if not given.
-        progress: Called with frames done, frames in all and bytes written after each shard.
+        credits: Names to be credited.
+        name: Name of the data; that of the first folder, if not given.
+        progress: Called after each shard with the numbers of frames done, of all frames, and of bytes written.
 
     Returns:
         The manifest.
@@ -108,29 +117,28 @@ def prepare(
     for value, what in ((focal, "focal"), (d_min, "d_min"), (depth_factor, "depth_factor")):
         if not 0 < value < math.inf:
             raise ValueError(f"{what} must be > 0, but is {value:g}.")
-    faults = BadFrames(skip=skip_bad)
-    data = [folder.absolute() for folder in data]  # a plan must not change with the folder one calls from
-    frames = find_frames(data, channels=channels, faults=faults, exclude=exclude)
-    frames = [dataclasses.replace(frame, unit=frame.unit * depth_factor) for frame in frames]
-    total = len(frames) + len(faults.bad)
-    faults.check(total)
+    bad = BadFrames(reading or ReadOptions())
+    data = [folder.absolute() for folder in data]  # the plan must not depend on the working directory
+    frames = find_frames(data, channels=channels, depth_factor=depth_factor, bad=bad)
+    total = len(frames) + len(bad.messages)
+    bad.check(total)
     _check_units(frames, channels)
     splits = _splits(frames)
-    jobs = _jobs(splits, out, channels, focal, RAW_MAX / d_min, shard_frames, skip_bad)
+    jobs = _jobs(splits, out, channels, focal, RAW_MAX / d_min, shard_frames, bad.options)
     check_folder(out)
     known = _known(out, jobs)
     shards: dict[Path, Shard] = {}
-    unpaired = tuple(faults.bad)
+    unpaired = tuple(bad.messages)
     for job, shard in _run(jobs, known, workers):
         shards[job.path] = shard
-        faults.bad += shard.skipped
-        faults.check(total)
+        bad.messages += shard.skipped
+        bad.check(total)
         progress(sum(s.frames for s in shards.values()), total, sum(s.bytes for s in shards.values()))
     manifest = Manifest(
         name or data[0].resolve().name, channels, focal, d_min, RAW_MAX / d_min,
         tuple(shards[job.path] for job in jobs),
         {split: tuple(sorted({frame.scene for frame in part})) for split, part in splits.items()},
-        licence, credits, unpaired, tuple(faults.left_out), _CONVENTION,
+        licence, credits, unpaired, tuple(bad.left_out), _CONVENTION,
     )  # fmt: skip
     write_beside(out / MANIFEST, lambda path: path.write_text(manifest.to_json(), encoding="utf-8"))
     for job in jobs:
@@ -139,8 +147,8 @@ def prepare(
 
 
 def write_shard(job: Job) -> Shard:
-    """Write one shard, and a note beside it that says so."""
-    faults = BadFrames(skip=job.skip)
+    """Write a shard, and its entry of the manifest as a note beside it."""
+    bad = BadFrames(job.reading)
     buffer, count = io.BytesIO(), 0
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for key, frame in enumerate(job.frames, job.first):
@@ -148,7 +156,7 @@ def write_shard(job: Job) -> Shard:
                 planes = read_frame(frame, maps_to_read(frame, job.channels))
                 files = encode(frame, planes, focal=job.focal, inverse_max=job.inverse_max)
             except (OSError, ValueError) as error:
-                faults.add(error)
+                bad.add(error)
                 continue
             count += 1
             for kind, content in files.items():
@@ -157,7 +165,7 @@ def write_shard(job: Job) -> Shard:
                 tar.addfile(info, io.BytesIO(content))
     content = buffer.getvalue()
     sha256 = hashlib.sha256(content).hexdigest()
-    shard = Shard(job.path.name, job.split, count, len(content), sha256, job.plan, tuple(faults.bad))
+    shard = Shard(job.path.name, job.split, count, len(content), sha256, job.plan, tuple(bad.messages))
     write_beside(job.path, lambda path: path.write_bytes(content))
     note = json.dumps(dataclasses.asdict(shard))
     write_beside(_note(job.path), lambda path: path.write_text(note, encoding="utf-8"))
@@ -165,7 +173,7 @@ def write_shard(job: Job) -> Shard:
 
 
 def _run(jobs: list[Job], known: dict[str, Shard], workers: int) -> Iterator[tuple[Job, Shard]]:
-    """Yield each shard when it is done; those that are there come first."""
+    """Yield each shard when it is done; those that exist come first."""
     missing = []
     for job in jobs:
         kept = known.get(job.path.name)
@@ -187,7 +195,7 @@ def _run(jobs: list[Job], known: dict[str, Shard], workers: int) -> Iterator[tup
 
 
 def _known(out: Path, jobs: list[Job]) -> dict[str, Shard]:
-    """Shards that are there, by name, by the manifest or by the notes of a call that was interrupted."""
+    """Return the shards that exist by name, from the manifest or from the notes of an interrupted call."""
     known: dict[str, Shard] = {}
     if (out / MANIFEST).is_file():
         manifest = Manifest.read(Location(out))
@@ -200,7 +208,7 @@ def _known(out: Path, jobs: list[Job]) -> dict[str, Shard]:
             try:
                 known[job.path.name] = Shard.of(json.loads(_note(job.path).read_text(encoding="utf-8")))
             except (ValueError, KeyError, TypeError):
-                continue  # written by a machine that died; the shard is made again
+                continue  # cut off by a crash; the shard is made again
     return known
 
 
@@ -221,7 +229,7 @@ def _jobs(
     focal: float,
     inverse_max: float,
     shard_frames: int,
-    skip: bool,
+    reading: ReadOptions,
 ) -> list[Job]:
     jobs, first = [], 0
     for split, part in splits.items():
@@ -229,22 +237,20 @@ def _jobs(
         for number, chosen in enumerate(np.array_split(order, -(-len(part) // shard_frames))):
             path = out / f"{split}-{number:05d}.tar"
             mixed = tuple(part[i] for i in chosen)
-            jobs.append(Job(path, split, first, mixed, channels, focal, inverse_max, skip))
+            jobs.append(Job(path, split, first, mixed, channels, focal, inverse_max, reading))
             first += len(mixed)
     return jobs
 
 
 def _check_units(frames: list[Frame], channels: tuple[str, ...]) -> None:
-    """Look at the depth of some frames, one in each of up to 64 scenes, before hours are spent."""
+    """Check the depth unit by one frame of each of up to 64 scenes, before the long part of the work."""
     if DEPTH not in maps_of(channels):
         return
     scenes = {frame.scene: frame for frame in reversed(frames)}
     ranges = DepthRange()
     for scene in sorted(scenes)[:: -(-len(scenes) // 64)]:
         try:
-            metres = read_frame(scenes[scene], (DEPTH,)).metres
+            ranges.add(scene, read_frame(scenes[scene], (DEPTH,)).metres)
         except (OSError, ValueError):
             continue  # counted when its shard is written
-        if metres is not None:
-            ranges.see(scene, float(np.nanmedian(metres)))
     ranges.check()
