@@ -15,6 +15,7 @@ from rgbd_folders import rooms, transforms
 from training_runs import quick, small
 
 from scorereg import NetworkPrior, PriorCard, load_prior
+from scorereg.data import PatchSpec
 from scorereg.data.frames.images import image_patches
 from scorereg.evaluation.datasets import evaluate_prior
 from scorereg.priors.networks import build_network
@@ -191,7 +192,9 @@ def test_filter_and_prior_are_measured_on_other_frames_than_the_filter_is_fitted
 
     seen = []
     full = measured.load_pyramid
-    monkeypatch.setattr(measured, "load_pyramid", lambda frames, **k: (seen.append(frames), full(frames, **k))[1])
+    monkeypatch.setattr(
+        measured, "load_pyramid", lambda frames, *a, **k: (seen.append(frames), full(frames, *a, **k))[1]
+    )
     evaluate_prior(tiny(("disparity",), d_min=0.5), [scenes], tmp_path / "out", count=4, fit=8)
     fitted, held = ({frame.color for frame in frames} for frames in seen)
     assert not fitted & held
@@ -213,7 +216,9 @@ def test_images_serve_priors_without_depth(channels, mode, tmp_path):
 def test_patches_of_images_are_where_they_are(tmp_path):
     ramp = np.arange(0, 60, dtype=np.uint8).reshape(6, 10)
     Image.fromarray(ramp).save(tmp_path / "a.png")
-    x = image_patches([tmp_path / "a.png"], 500, size=4, channels=("grey",), span=(0.0, 255.0), seed=0)[:, 0]
+    x = image_patches(
+        [tmp_path / "a.png"], 500, PatchSpec(4, "gray", range=(0.0, 255.0)), torch.Generator().manual_seed(0)
+    )[:, 0]
     assert {tuple(divmod(int(corner), 10)) for corner in x[:, 0, 0].round()} == {
         (i, j) for i in range(3) for j in range(7)
     }

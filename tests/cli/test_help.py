@@ -58,7 +58,7 @@ def in_words(value):
 
 def test_defaults_are_the_recipes():
     """Those in words as those in the signature: an option that is not given changes nothing of a recipe."""
-    names = {"network": "size", "compiled": "compile"}
+    names = {"network": "network_size", "patch": "patch_size", "compiled": "compile"}
     seen = set()
     for option in options(COMMANDS["train-prior"]):
         name = names.get(option.name, option.name)
@@ -71,7 +71,18 @@ def test_defaults_are_the_recipes():
         elif name != "workers":
             assert edm != other
             assert option.show_default == f"edm: {in_words(edm)}, diffusionerf: {in_words(other)}"
-    assert seen >= {"steps", "size", "patch", "focal", "lr", "d_min", "compile", "checkpointing", "seed", "workers"}
+    assert seen >= {
+        "steps",
+        "network_size",
+        "patch_size",
+        "focal",
+        "lr",
+        "d_min",
+        "compile",
+        "checkpointing",
+        "seed",
+        "workers",
+    }
 
 
 def test_help_of_a_command(call, monkeypatch):
