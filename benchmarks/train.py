@@ -32,14 +32,14 @@ from benchmarks.denoising import denoising
 from benchmarks.memory import most_bytes
 from benchmarks.train_frames import write_frames
 from benchmarks.train_plain import plain_loop
-from scorereg.data.source import Source, open_source
-from scorereg.priors.networks.build import build_network
-from scorereg.training.batches import Draws, Share, batches
+from scorereg.data.open import open_source
+from scorereg.data.source import Source
+from scorereg.priors.networks import build_network
+from scorereg.training.batches import BatchDataset, RankShare, batches
+from scorereg.training.card import make_card
 from scorereg.training.checkpoint import new_state
-from scorereg.training.losses import make_card
-from scorereg.training.pieces import PIECE
 from scorereg.training.settings import Settings
-from scorereg.training.step import train_step
+from scorereg.training.step import MICRO_BATCH, train_step
 
 
 def our_loop(source: Source, settings: Settings, precision: str) -> Iterator[None]:
@@ -50,7 +50,7 @@ def our_loop(source: Source, settings: Settings, precision: str) -> Iterator[Non
     accelerator = Accelerator(cpu=True)
     if settings.compile:
         state.loss.network.compile()
-    draws = Draws(source, settings, Share.of(settings))
+    draws = BatchDataset(source, settings, RankShare.of(settings))
     for parts in batches(draws, 0, device=torch.device("cpu"), workers=settings.workers or 0):
         train_step(state, state.loss, parts, accelerator)
         yield
@@ -61,7 +61,7 @@ def network_alone(source: Source, settings: Settings, precision: str) -> Iterato
     from accelerate import Accelerator
 
     state = new_state(make_card("ours", settings, source.about), settings, precision=precision)
-    x = torch.randn(settings.batch, 4, settings.patch, settings.patch)
+    x = torch.randn(settings.batch, 4, settings.patch_size, settings.patch_size)
     part = (x, torch.ones_like(x), torch.randn_like(x), torch.full((len(x),), 0.1))
     accelerator = Accelerator(cpu=True)
     while True:
@@ -71,7 +71,7 @@ def network_alone(source: Source, settings: Settings, precision: str) -> Iterato
 
 def loader_alone(source: Source, settings: Settings) -> Iterator[None]:
     """Batches that nobody eats."""
-    draws = Draws(source, settings, Share.of(settings))
+    draws = BatchDataset(source, settings, RankShare.of(settings))
     for _ in batches(draws, 0, device=torch.device("cpu"), workers=settings.workers or 0):
         yield
 
@@ -100,7 +100,7 @@ def memory(batch: int = 32, patch: int = 48) -> dict[str, Any]:
 
     def count(parts: int, checkpointing: bool) -> dict[str, float]:
         with torch.device("meta"):
-            network: Any = build_network("base", patch=patch, channels=4)
+            network: Any = build_network("base", patch_size=patch, channels=4)
         if checkpointing:
             network.enable_gradient_checkpointing()
         x, level = (torch.zeros(batch // parts, *shape, device="meta") for shape in ((4, patch, patch), ()))
@@ -111,7 +111,7 @@ def memory(batch: int = 32, patch: int = 48) -> dict[str, Any]:
 
     rows = {
         "plain": count(1, False),
-        "checkpointing": count(-(-batch // PIECE), True),  # `--checkpointing` takes a batch in pieces
+        "checkpointing": count(-(-batch // MICRO_BATCH), True),  # `--checkpointing` takes a batch in pieces
         "checkpointing, all patches at once": count(1, True),
     }
     return {"network": "base", "batch": batch, "patch": patch, "precision": "fp32", "megabytes": rows}
@@ -133,7 +133,7 @@ def main(
     """Print images a second and their ratios, in float32 and in bfloat16, bytes, and denoising errors."""
     torch.manual_seed(0)
     torch.set_num_threads(threads)
-    settings = Settings(size=size, batch=batch, patch=patch, steps=10**6, workers=0)
+    settings = Settings(network_size=size, batch=batch, patch_size=patch, steps=10**6, workers=0)
     about = {"size": size, "batch": batch, "patch": patch, "threads": threads, "torch": torch.__version__}
     about |= {"device": f"{platform.machine()} CPU", "turns": turns, "steps": steps}
     about |= {"processor": _processor(), "data": [path.name for path in data or []] or "drawn"}
@@ -147,7 +147,7 @@ def main(
 
 def throughput(data: list[Path], settings: Settings, turns: int, steps: int, *, compiled: bool) -> list[dict[str, Any]]:
     """Time all loops in float32 and in bfloat16; a row for each, in images a second and ratios."""
-    source, rows = open_source(data, settings), []
+    source, rows = open_source(data, settings.patch_spec), []
     for precision in ("fp32", "bf16"):
         loops = {
             "ours": our_loop(source, settings, precision),

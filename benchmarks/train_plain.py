@@ -18,8 +18,8 @@ from scorereg.data.frames.discover import find_frames
 from scorereg.data.frames.frame import Frame
 from scorereg.data.source import Source
 from scorereg.priors.networks import build_network
-from scorereg.training.card import make_card
-from scorereg.training.losses import AUTOCAST_DTYPES, EdmLoss
+from scorereg.training.card import AUTOCAST_DTYPES, make_card
+from scorereg.training.losses import EdmLoss
 from scorereg.training.settings import Settings
 
 __all__ = ["plain_loop"]
@@ -35,7 +35,7 @@ class PlainPatches(Dataset[Tensor]):
         return 100_000  # each frame again and again
 
     def __getitem__(self, index: int) -> Tensor:
-        frame, side = self.frames[index % len(self.frames)], self.settings.patch
+        frame, side = self.frames[index % len(self.frames)], self.settings.patch_size
         assert frame.color is not None
         assert frame.depth is not None
         assert frame.focal is not None
@@ -59,7 +59,9 @@ def plain_loop(data: list[Path], source: Source, settings: Settings, precision: 
     """Train as most would; each `next` is a step."""
     frames = find_frames(data)
     loss = EdmLoss(
-        build_network(settings.size, patch=settings.patch, channels=4).to(memory_format=torch.contiguous_format),  # pyright: ignore[reportCallIssue]
+        build_network(settings.network_size, patch_size=settings.patch_size, channels=4).to(
+            memory_format=torch.contiguous_format  # pyright: ignore[reportCallIssue]
+        ),
         make_card("plain", settings, source.about),
         AUTOCAST_DTYPES[precision],
     )
