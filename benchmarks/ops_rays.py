@@ -8,8 +8,14 @@ from torch import Tensor
 
 from benchmarks.ops_case import Case, both_ways
 from scorereg import Cameras
-from scorereg.ops import composite, distortion, distortion_reference, frustum_penalty, frustum_penalty_reference
-from scorereg.rendering import render_weights
+from scorereg.ops import (
+    composite,
+    distortion,
+    distortion_reference,
+    frustum_penalty,
+    frustum_penalty_reference,
+    render_weights,
+)
 
 __all__ = ["cases"]
 

@@ -1,5 +1,6 @@
 """Operations whose speed matters: each a contract with its reference in plain torch, and a faster path beside it."""
 
+from scorereg.ops._composite.eager import render_weights
 from scorereg.ops._composite.op import Composite, composite, composite_reference
 from scorereg.ops._distortion import distortion, distortion_reference
 from scorereg.ops._frustum_count.op import (
@@ -30,6 +31,7 @@ __all__ = [
     "gather_patches_reference",
     "hash_encode",
     "hash_encode_reference",
+    "render_weights",
     "scatter_patches",
     "scatter_patches_reference",
     "tinycudann_config",

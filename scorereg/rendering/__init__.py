@@ -1,5 +1,6 @@
 """Radiance fields and volume rendering: fields, renders, patches of nearby views, depth, background, stereo."""
 
+from scorereg.ops import render_weights
 from scorereg.rendering.background import BACKGROUND, background_variance
 from scorereg.rendering.depth import surface_depth
 from scorereg.rendering.field import Field, contract
@@ -15,7 +16,6 @@ from scorereg.rendering.volume import (
     proposal_loss,
     render,
     render_image,
-    render_weights,
     resample,
 )
 from scorereg.rendering.voxel_grid import VoxelGrid

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from scorereg.cameras import Rays
-from scorereg.ops import composite
+from scorereg.ops import composite, render_weights
 from scorereg.rendering.field import Field
 
 __all__ = [
@@ -28,7 +28,6 @@ __all__ = [
     "proposal_loss",
     "render",
     "render_image",
-    "render_weights",
     "resample",
 ]
 
@@ -116,17 +115,6 @@ def render(
     depth = (shown.depth + 1e-6 * far) / (shown.opacity + 1e-6)
     rgb = shown.rgb if background == 0 else shown.rgb + background * (1 - shown.opacity)[:, None]
     return Render(rgb, depth, shown.opacity, shown.weights, edges, points, coarse, coarse_edges)
-
-
-def render_weights(optical_depth: Float[Tensor, "*rays n"]) -> Float[Tensor, "*rays n"]:
-    r"""Weights $w_i = T_i (1 - e^{-\tau_i})$ with $T_i = e^{-\sum_{j<i} \tau_j}$ (NeRF, eq. 3). Differentiable.
-
-    Args:
-        optical_depth: tau, density times length, dimensionless, >= 0, from near to far.
-    """
-    # not cumsum minus the last term: behind a wall that would forget the fog before it
-    before = torch.nn.functional.pad(optical_depth[..., :-1].cumsum(-1), (1, 0))
-    return torch.exp(-before) * -torch.expm1(-optical_depth)
 
 
 def resample(

@@ -15,7 +15,18 @@ from torch.autograd.function import once_differentiable
 
 from scorereg.ops._distortion import twice_distances
 
-__all__ = ["composite_dense"]
+__all__ = ["composite_dense", "render_weights"]
+
+
+def render_weights(tau: Float[Tensor, "*rays n"]) -> Float[Tensor, "*rays n"]:
+    r"""Weights $w_i = T_i (1 - e^{-\tau_i})$ with $T_i = e^{-\sum_{j<i} \tau_j}$ (NeRF, eq. 3). Differentiable.
+
+    Args:
+        tau: Optical depth of the samples, density times length, dimensionless, >= 0, from near to far.
+    """
+    # not cumsum minus the last term: behind a wall that would forget the fog before it
+    before = torch.nn.functional.pad(tau[..., :-1].cumsum(-1), (1, 0))
+    return torch.exp(-before) * -torch.expm1(-tau)
 
 
 def composite_dense(

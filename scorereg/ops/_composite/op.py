@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from scorereg.ops._composite.eager import composite_dense
+from scorereg.ops._composite.eager import composite_dense, render_weights
 from scorereg.ops.dispatch import use_triton
 
 __all__ = ["Composite", "composite", "composite_reference"]
@@ -99,8 +99,7 @@ def composite_reference(
         rays = [composite_reference(*(x[a:b] for x in (tau, rgb, depth, starts, ends))) for a, b in pairwise(bounds)]
         parts = [[getattr(ray, name) for ray in rays] for name in Composite.__dataclass_fields__]
         return Composite(torch.cat(parts[0]), *(torch.stack(part) for part in parts[1:]))
-    before = torch.nn.functional.pad(tau[..., :-1].cumsum(-1), (1, 0))
-    w = torch.exp(-before) * -torch.expm1(-tau)
+    w = render_weights(tau)
     middle = (starts + ends) / 2
     apart = (w[..., :, None] * w[..., None, :] * (middle[..., :, None] - middle[..., None, :]).abs()).sum((-2, -1))
     spread = apart + (w.square() * (ends - starts)).sum(-1) / 3

@@ -35,9 +35,13 @@ def shares(
     low: Float[Tensor, "b p"], high: Float[Tensor, "b p"], first: Int[Tensor, " b"], count: int
 ) -> Float[Tensor, "b p {count}"]:
     """Share of each footprint, along one axis, that lies in each of `count` image pixels from `first` on."""
-    pixel = (first[:, None] + torch.arange(count, device=first.device))[:, None]
+    start = low.detach().floor()
+    most = int((high.detach() - start).amax().ceil())  # pixels that a footprint touches
+    pixel = start[..., None] + torch.arange(most, device=low.device)
     overlap = torch.minimum(high[..., None], pixel + 1) - torch.maximum(low[..., None], pixel)
-    return overlap.clamp_min(0) / (high - low)[..., None]
+    share = overlap.clamp_min(0) / (high - low)[..., None]
+    place = (pixel.long() - first[:, None, None]).clamp_max(count - 1)  # a share beyond is 0
+    return share.new_zeros(*low.shape, count).scatter_add(2, place, share)
 
 
 def gather_eager(
