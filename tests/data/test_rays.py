@@ -7,7 +7,7 @@ import pytest
 import torch
 from rgbd_folders import transforms
 from scipy.integrate import quad
-from test_training_channels import spoilt
+from test_frame_source import spoilt
 from torch.testing import assert_close
 
 from scorereg import RayWeights
