@@ -33,7 +33,7 @@ def load(name: str) -> NetworkPrior:
     """Return a shipped prior, or an untrained network of a named size, which costs the same as a trained one."""
     if name in shipped_priors():
         return NetworkPrior.load(ZOO / name)
-    network = build_network(name, patch=24, channels=len(CHANNELS))
+    network = build_network(name, patch_size=24, channels=len(CHANNELS))
     about = {"patchify": NETWORK_SIZES[name]["patchify"]}
     card = PriorCard(name=name, channels=CHANNELS, size=(24, 24), sigma_min=0.002, sigma_max=2.0, network=about)
     return NetworkPrior(network, card).eval().requires_grad_(False)

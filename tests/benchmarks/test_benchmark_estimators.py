@@ -24,7 +24,7 @@ def prior():
         name="untrained", channels=("r", "g", "b", "disparity"), size=(8, 8), sigma_min=0.005, sigma_max=2.0,
         d_min=0.5, focal=(20.0, 40.0), network={"patchify": 2},
     )  # fmt: skip
-    return NetworkPrior(build_network("tiny", patch=8, channels=4), card).eval().requires_grad_(False)
+    return NetworkPrior(build_network("tiny", patch_size=8, channels=4), card).eval().requires_grad_(False)
 
 
 def test_it_prints_cost_and_error_of_each(prior, tmp_path):

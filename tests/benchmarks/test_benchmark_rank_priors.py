@@ -27,7 +27,7 @@ def untrained(**change) -> NetworkPrior:
         "denoising": {"held-out": ROWS, "elsewhere": ROWS},
     }  # fmt: skip
     card = PriorCard(**(facts | change))
-    return NetworkPrior(build_network("tiny", patch=16, channels=len(card.channels)), card).eval()
+    return NetworkPrior(build_network("tiny", patch_size=16, channels=len(card.channels)), card).eval()
 
 
 def test_the_score_is_of_what_all_have():

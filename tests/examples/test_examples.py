@@ -77,7 +77,7 @@ def prior(tmp_path_factory):
         d_min=0.5, focal=(30.0, 60.0), network={"patchify": NETWORK_SIZES["tiny"]["patchify"]},
     )  # fmt: skip
     folder = tmp_path_factory.mktemp("prior") / "untrained"
-    NetworkPrior(build_network("tiny", patch=24, channels=4), card).save_pretrained(folder)
+    NetworkPrior(build_network("tiny", patch_size=24, channels=4), card).save_pretrained(folder)
     return folder
 
 

@@ -95,7 +95,7 @@ def tiny_prior():
         name="untrained", channels=("r", "g", "b", "disparity"), size=(16, 16), sigma_min=0.002, sigma_max=2.0,
         d_min=0.5, focal=(20.0, 40.0), network={"patchify": NETWORK_SIZES["tiny"]["patchify"]},
     )  # fmt: skip
-    return NetworkPrior(build_network("tiny", patch=16, channels=4), card).eval().requires_grad_(False)
+    return NetworkPrior(build_network("tiny", patch_size=16, channels=4), card).eval().requires_grad_(False)
 
 
 @pytest.fixture(scope="module")

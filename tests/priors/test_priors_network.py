@@ -32,7 +32,7 @@ def make_card(**change) -> PriorCard:
 @pytest.fixture
 def prior() -> NetworkPrior:
     """An untrained network whose last layer is not zero, so that every weight matters."""
-    network = build_network("tiny", patch=8, channels=4)
+    network = build_network("tiny", patch_size=8, channels=4)
     nn.init.normal_(network.get_parameter("conv_out.weight"), std=0.05)
     return NetworkPrior(network, make_card()).eval()
 
@@ -104,7 +104,7 @@ def test_both_ways_refuse_what_contradicts_the_card(prior, method, size, sigma, 
 
 
 def test_untrained_network_is_the_best_denoiser_of_independent_pixels():
-    prior = NetworkPrior(build_network("tiny", patch=8, channels=4), make_card()).eval()
+    prior = NetworkPrior(build_network("tiny", patch_size=8, channels=4), make_card()).eval()
     x = torch.randn(2, 4, 8, 8)
     sigma = torch.tensor([0.1, 2.0])
     gain = 0.25 / (0.25 + sigma[:, None, None, None] ** 2)
@@ -253,7 +253,7 @@ def test_truncated_weights(folder):
 
 
 def test_weights_of_another_network(folder, tmp_path):
-    other = NetworkPrior(build_network("tiny", patch=8, channels=3), make_card(channels=("r", "g", "b")))
+    other = NetworkPrior(build_network("tiny", patch_size=8, channels=3), make_card(channels=("r", "g", "b")))
     other.save_pretrained(tmp_path / "q")
     shutil.copy(tmp_path / "q" / "diffusion_pytorch_model.safetensors", folder)
     with pytest.raises(ValueError, match="does not hold this network's weights"):
@@ -284,14 +284,14 @@ def test_card_of_another_prior(folder):
 )
 def test_network_that_cannot_be_built(size, patch, says):
     with pytest.raises(ValueError, match=says):
-        build_network(size, patch=patch, channels=4)
+        build_network(size, patch_size=patch, channels=4)
 
 
 def test_shipped_size_fits_and_base_is_the_papers():
-    small = build_network("small", patch=24, channels=4)
+    small = build_network("small", patch_size=24, channels=4)
     assert 2 * sum(p.numel() for p in small.parameters()) < 12e6, "half precision must stay below 12 MB"
     with torch.device("meta"):
-        base = build_network("base", patch=48, channels=4)
+        base = build_network("base", patch_size=48, channels=4)
     assert 32e6 < sum(p.numel() for p in base.parameters()) < 45e6
 
 

@@ -320,12 +320,12 @@ def priors(tmp_path_factory):
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("priors")
     blocks = replace(CARD, network={"patchify": 2})
-    NetworkPrior(build_network("tiny", patch=(8, 8, 8), channels=1), blocks).save_pretrained(folder / "blocks")
+    NetworkPrior(build_network("tiny", patch_size=(8, 8, 8), channels=1), blocks).save_pretrained(folder / "blocks")
     patches = PriorCard(
         name="patches", channels=("r", "g", "b", "disparity"), size=(24, 24), sigma_min=0.002, sigma_max=2.0,
         d_min=0.5, focal=(30.0, 60.0), network={"patchify": 2},
     )  # fmt: skip
-    NetworkPrior(build_network("tiny", patch=24, channels=4), patches).save_pretrained(folder / "patches")
+    NetworkPrior(build_network("tiny", patch_size=24, channels=4), patches).save_pretrained(folder / "patches")
     return folder
 
 

@@ -15,12 +15,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from scorereg.priors.adapters.diffusers import channel_names
 from scorereg.priors.adapters.lucidrains_unet import AttentionShape, Style, Unet
 from scorereg.priors.adapters.wrapped import WrappedPrior, wrap
 
 __all__ = ["is_lucidrains", "load_lucidrains"]
 
-CHANNELS = {1: ("gray",), 3: ("r", "g", "b"), 4: ("r", "g", "b", "disparity")}
+RGBD = ("r", "g", "b", "disparity")
 HEAD_WIDTH = 32  # the package's default, used if no tensor shows the width
 FIRST_NAMED: tuple[int, ...] = (1, 0)
 OLDEST: tuple[int, ...] = (0, 27, 12)  # DiffusioNeRF's; versions from 0.28 to 1.0 are not named in files and differ
@@ -98,7 +99,8 @@ def load_lucidrains(
         name=path.stem,
         depth="planar" if depth else None,
         d_min=(0.2 if d_min is None else d_min) if depth else None,
-        network={"kind": "Unet of denoising-diffusion-pytorch", **dimensions},
+        architecture="Unet of denoising-diffusion-pytorch",
+        network=dimensions,
         steps=int(content.get("step", 0)),
     )
     return prior
@@ -145,10 +147,7 @@ def _channels(weights: Mapping[str, Tensor], given: tuple[str, ...] | None, path
             f"{path} holds a network with {inputs} channels in and {outputs} out, but {count} were named. Name those "
             "of the data: channels=(...)."
         )
-    names = given or CHANNELS.get(count)
-    if names is None:
-        raise ValueError(f"{path} has {count} channels without names. Name them: channels=(...).")
-    return tuple(names)
+    return channel_names(count, given or (RGBD if count == len(RGBD) else None), str(path))
 
 
 def _prediction(state: Mapping[str, Tensor]) -> Prediction:

@@ -28,26 +28,26 @@ _SIZES_ND: dict[int, dict[str, dict[str, Any]]] = {
 }
 
 
-def network_settings(size: str, dimensions: int = 2) -> dict[str, Any]:
+def network_settings(network_size: str, dimensions: int = 2) -> dict[str, Any]:
     """Return the sizes of a named network, with `patchify`: side in pixels of the blocks that are folded into channels.
 
     Args:
-        size: tiny, small or base.
+        network_size: tiny, small or base.
         dimensions: Spatial dimensions: 1, 2 or 3.
 
     Raises:
         ValueError: If there is no such name.
     """
     named = NETWORK_SIZES if dimensions == 2 else _SIZES_ND[dimensions]
-    if size not in named:
-        raise ValueError(f"no network is called {size!r}; choose one of {', '.join(named)}.")
-    return dict(named[size])
+    if network_size not in named:
+        raise ValueError(f"no network is called {network_size!r}; choose one of {', '.join(named)}.")
+    return dict(named[network_size])
 
 
 def build_network(
-    size: str,
+    network_size: str,
     *,
-    patch: int | tuple[int, ...],
+    patch_size: int | tuple[int, ...],
     channels: int,
     patchify: int | None = None,
     conditional: bool = False,
@@ -58,25 +58,26 @@ def build_network(
     of the time of an equally large network on single pixels.
 
     Args:
-        size: tiny, small or base.
-        patch: Spatial shape of a patch, or the side of a square one, in pixels: multiples of `patchify` times 2 for
-            each level but the first.
+        network_size: tiny, small or base.
+        patch_size: Spatial shape of a patch, or the side of a square one, in pixels: multiples of `patchify` times 2
+            for each level but the first.
         channels: Number of channels in and out.
-        patchify: Side of the folded blocks; by default that of the size.
+        patchify: Side of the folded blocks; by default that of the named size.
         conditional: Take the mask of known values in as many further input channels; in two dimensions only.
 
     Raises:
         ValueError: If the size is unknown, or the patch has another shape.
     """
-    shape = (patch, patch) if isinstance(patch, int) else patch
-    settings = network_settings(size, len(shape))
+    shape = (patch_size, patch_size) if isinstance(patch_size, int) else patch_size
+    settings = network_settings(network_size, len(shape))
     own = settings.pop("patchify")
     fold = own if patchify is None else patchify
     levels = len(settings["block_out_channels"])
     stride = fold * 2 ** (levels - 1)
     if any(side < stride or side % stride for side in shape):
         raise ValueError(
-            f"network {size!r} reduces a patch {stride} times, so patch={patch} must be a multiple of that."
+            f"network {network_size!r} reduces a patch {stride} times, so its sides must be a multiple of that, "
+            f"but are {shape}."
         )
     folded = channels * fold ** len(shape)
     if len(shape) != 2:
