@@ -21,29 +21,29 @@ class PriorCard:
     """Facts that a user of a prior must match, and where the prior is from.
 
     Args:
-        name: Short name, the folder's name by custom.
+        name: Short name, usually that of the folder.
         channels: Channel names in order.
         size: Spatial shape of a training patch, in pixels.
         sigma_min: Smallest noise level that the network was trained for, in prior-space units.
         sigma_max: Largest such level.
         range: Smallest and largest value of a channel.
-        depth: What the depth channel is made of: `"planar"` is the camera's z; None where there is no depth.
-        d_min: Metres at which disparity is 1: `disparity = d_min / max(z, d_min)`; None where there is no depth.
-        focal: Smallest and largest focal length of the training images, in pixels; None where there is none.
+        depth: Kind of depth: `"planar"` is the camera's z; None without a depth channel.
+        d_min: Depth in metres at which disparity is 1: `disparity = d_min / max(z, d_min)`; None without depth.
+        focal: Smallest and largest focal length of the training patches, in pixels; None if they have none.
         architecture: Library and class of the network, like `"diffusers UNet2DModel"`.
         prediction: What the network predicts: `"edm"` (Karras et al. 2022) or `"epsilon"` (the noise); empty for a
             network that was not trained by this library.
         network: Sizes of the network, by name.
-        data: What it was trained on, in words.
+        data: Description of the training data.
         licence: Licence of the weights.
-        credits: People and works to be named with the weights.
-        steps: Training steps done.
+        credits: People and works to credit with the weights.
+        steps: Number of training steps.
         training: Settings of the training, by name.
         held_out: Scenes that were kept out of training.
-        denoising: Measured error by data set: rows with sigma, the prior's and the linear filter's squared error.
-        residual_quantiles: What RMS(x - D(x, sigma)) / sigma is on clean patches that were kept out of training, no
-            noise added: `"sigma"` and `"levels"` (quantiles, in (0, 1)) are lists, `"values"` has a list for each
-            sigma with a number for each level, `"data"` says on what. Empty where it was not measured.
+        denoising: Measured errors by data set: rows with sigma and the squared errors of the prior and a linear filter.
+        residual_quantiles: Quantiles of RMS(x - D(x, sigma)) / sigma over held-out clean patches without noise:
+            `"sigma"` and `"levels"` (in (0, 1)) are lists, `"values"` has a list for each sigma with a number for each
+            level, `"data"` names the patches. Empty if not measured.
     """
 
     name: str
@@ -74,7 +74,7 @@ class PriorCard:
         return f"{self.name!r}, channels={channels}{size}, sigma={self.sigma_min:g}..{self.sigma_max:g}"
 
     def to_json(self) -> str:
-        """Return the card as JSON text, one field a line."""
+        """Return the card as indented JSON text."""
         return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
 
     @classmethod
@@ -82,11 +82,11 @@ class PriorCard:
         """Read a card from JSON text.
 
         Args:
-            text: What `to_json` wrote, or a hand-written card.
-            source: The file that the text is from, for the errors.
+            text: A card in JSON.
+            source: File of the text, for errors.
 
         Raises:
-            ValueError: If the text is no JSON object, lacks a field, has an unknown one or one of the wrong kind.
+            ValueError: If the text is no JSON object, lacks a field, has an unknown one or one of the wrong type.
         """
         try:
             entries = json.loads(text)
@@ -105,8 +105,8 @@ class PriorCard:
         """Read `card.json` from a prior's folder.
 
         Raises:
-            FileNotFoundError: If the folder or its card is not there.
-            ValueError: If the card is not readable as one.
+            FileNotFoundError: If the folder or its card is missing.
+            ValueError: As for `from_json`.
         """
         folder = Path(folder)
         if not folder.is_dir():
@@ -116,8 +116,8 @@ class PriorCard:
         path = folder / CARD_FILE
         if not path.is_file():
             raise FileNotFoundError(
-                f"{path} is missing, so nothing says what this prior's channels and units are. "
-                "Copy the whole folder again, or export the prior anew."
+                f"{path} is missing, which names this prior's channels and units. "
+                "Copy the whole folder again, or export the prior again."
             )
         try:
             text = path.read_text(encoding="utf-8")
@@ -155,7 +155,7 @@ def _convert(name: str, value: Any, source: str | Path) -> Any:
         return _checked(name, value)
     except (KeyError, TypeError, ValueError):
         raise ValueError(
-            f"{source}: `{name}` cannot be {value!r}. Compare it with the card of a shipped prior and mend it."
+            f"{source}: `{name}` cannot be {value!r}. Compare it with the card of a shipped prior and correct it."
         ) from None
 
 
@@ -181,7 +181,7 @@ def _checked(name: str, value: Any) -> Any:
 
 
 def _quantiles(value: Any) -> dict[str, Any]:
-    """A value for each sigma and level, so that nobody has to check again who looks one up."""
+    """Check that there is a value for each sigma and level."""
     sigmas = [_positive(v, float) for v in _list(value["sigma"])]
     levels = [_positive(v, float) for v in _list(value["levels"])]
     values = [[_positive(v, float) for v in _list(row)] for row in _list(value["values"])]
