@@ -38,9 +38,9 @@ def prepare_command(
         typer.echo(f"{done} of {total} frames, {written / 1e6:.1f} MB", err=True)
 
     manifest = prepare(
-        data, out, focal=focal, d_min=d_min, channels=channel_names(channels), shard_frames=shard_frames,
-        workers=workers, reading=ReadOptions(skip_bad, tuple(exclude or ())), depth_factor=depth_factor, licence=licence,
-        credits=tuple(credit or ()), name=name, progress=progress,
+        data, out, focal=focal, d_min=d_min, channels=channel_names(channels), depth_factor=depth_factor,
+        reading=ReadOptions(skip_bad, tuple(exclude or ())), shard_frames=shard_frames, workers=workers,
+        licence=licence, credits=tuple(credit or ()), name=name, progress=progress,
     )  # fmt: skip
     skipped = [*manifest.skipped, *(line for shard in manifest.shards for line in shard.skipped)]
     for line in (*manifest.left_out, *skipped):
@@ -85,6 +85,8 @@ def make_blocks_command(
         list[Path], typer.Argument(help="Meshes, .npy, .binvox, or folders of them or of frames with transforms.json.")
     ],
     out: opt.OutFolder,
+    licence: opt.Licence = "",
+    credit: opt.Credit = None,
     block: Annotated[int, option("Data", "Edge of a block; the networks take multiples of 8.", unit="VOXELS")] = 32,
     voxel: Annotated[
         tuple[float, float], option("Data", "Smallest and largest edge of a grid's voxel.", unit="METRES METRES")
@@ -96,8 +98,6 @@ def make_blocks_command(
         str, option("Data", "Axis that points up: x, y or z; any: blocks turned in all ways.", unit="AXIS")
     ] = "y",
     kind: Annotated[str, option("Data", "occupancy or sdf.", unit="KIND")] = "occupancy",
-    licence: opt.Licence = "",
-    credit: opt.Credit = None,
     count: opt.Count = 6000,
     seed: opt.Seed = 0,
 ) -> None:

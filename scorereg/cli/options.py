@@ -6,9 +6,9 @@ from typing import Annotated, Any
 import typer
 
 __all__ = [
-    "Best", "Channels", "Count", "Credit", "DepthFactor", "Device", "Evaluate", "Exclude", "Frames", "Licence",
-    "MaxSize", "Name", "OutFile", "OutFolder", "Patch", "Preset", "PriorSource", "Resume", "RgbdPrior", "Scale",
-    "Scene", "Seed", "SkipBad", "Steps", "Video", "Views", "option",
+    "Best", "Channels", "Count", "CpuTime", "Credit", "DepthFactor", "Device", "Evaluate", "Exclude", "Frames",
+    "Licence", "MaxSize", "Name", "OutFile", "OutFolder", "Patch", "Preset", "PriorSource", "Resume", "RgbdPrior",
+    "Scale", "Scene", "Seed", "SkipBad", "Steps", "Video", "Views", "option",
 ]  # fmt: skip
 
 
@@ -28,6 +28,7 @@ def option(group: str, text: str, default: str | bool = True, unit: str | None =
 Best = Annotated[bool, option("Run", "The run's checkpoint of smallest held-out error.", "newest", name="--best")]
 Channels = Annotated[str, option("Data", "Channels of frames: rgbd, rgb, d, or names: rgb,nx,ny,nz.", unit="NAMES")]
 Count = Annotated[int, option("Run", "Number of rays, blocks or patches.", unit="N", name="--count -n")]
+CpuTime = Annotated[bool, option("Run", "Count the processor's seconds.", "the clock's", name="--cpu-time")]
 Credit = Annotated[list[str] | None, option("Output", "Whom to credit on the card; repeatable.", "nobody", "TEXT")]
 DepthFactor = Annotated[float, option("Data", "Factor on the depth unit of the frames.", unit="FACTOR")]
 Device = Annotated[str | None, option("Run", "cpu or cuda.", "cuda where there is a GPU, else cpu", "NAME")]

@@ -89,8 +89,8 @@ def train_prior_command(
         torch.set_num_threads(threads)
     given: dict[str, Any] = {
         "steps": steps, "patch_size": patch, "channels": channels, "known": known, "init": init, "batch": batch,
-        "accumulate": accumulate, "network_size": network, "seed": seed, "save_every": save_every, "keep": keep, "lr": lr,
-        "focal": focal, "d_min": d_min, "depth_range": depth_range, "grain": grain, "sharpen": sharpen,
+        "accumulate": accumulate, "network_size": network, "seed": seed, "save_every": save_every, "keep": keep,
+        "lr": lr, "focal": focal, "d_min": d_min, "depth_range": depth_range, "grain": grain, "sharpen": sharpen,
         "depth_factor": depth_factor, "precision": precision, "compile": compiled, "checkpointing": checkpointing,
         "workers": workers,
     }  # fmt: skip

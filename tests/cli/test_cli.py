@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import warnings
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,8 @@ from training_runs import quick, small
 import scorereg
 from scorereg import load_prior
 from scorereg.cli import main, one_line_errors, run_app
-from scorereg.training import train_prior
+from scorereg.data import BlockMix, ReadOptions
+from scorereg.training import RECIPES, Settings, train_prior
 
 SMALL = [
     "--patch",
@@ -126,15 +128,67 @@ def test_other_faults_keep_their_traceback(monkeypatch, scenes, tmp_path):
         main()
 
 
-def test_a_recipe_and_what_is_changed_of_it(call, tmp_path, monkeypatch):
+def test_every_option_reaches_the_settings(call, tmp_path, monkeypatch):
+    """Those that are given replace the recipe's, and no others."""
     given = []
-    monkeypatch.setattr("scorereg.training.train_prior", lambda *a, **k: given.append(a) or tmp_path)
-    code, *_ = call("train-prior", "DATA", "--out", tmp_path, "--recipe", "diffusionerf", "--batch", 8, "--compile")
-    assert code == 0
-    ((data, out, settings),) = given
-    assert (data, out) == ([Path("DATA")], tmp_path)
-    assert (settings.steps, settings.batch, settings.lr, settings.ema) == (650_000, 8, 1e-4, 0.995)
-    assert (settings.compile, settings.checkpointing) == (True, False)
+    monkeypatch.setattr("scorereg.training.train_prior", lambda *a, **k: given.append((a, k)) or tmp_path)
+    settings = {
+        "steps": 7, "batch": 8, "accumulate": 2, "channels": "rgb", "known": "r", "init": "other", "seed": 3, "lr": 0.5,
+        "save_every": 4, "keep": 5, "d_min": 0.3, "grain": 0.1, "sharpen": 1.5, "depth_factor": 2.0, "workers": 1,
+        "precision": "bf16",
+    }  # fmt: skip
+    words = [word for name, value in settings.items() for word in (f"--{name.replace('_', '-')}", value)]
+    words += ["--network", "tiny", "--patch", 16, "--focal", 20, 40, "--depth-range", 0.5, 1.5]
+    words += ["--compile", "--checkpointing"]
+    assert call("train-prior", "DATA", "--out", tmp_path, *words)[0] == 0
+    pairs = {"focal": (20.0, 40.0), "depth_range": (0.5, 1.5)}
+    expected = Settings(network_size="tiny", patch_size=16, compile=True, checkpointing=True, **settings, **pairs)
+    assert given[0][0] == ([Path("DATA")], tmp_path, expected)
+    left = {
+        field.name for field in fields(Settings) if getattr(expected, field.name) == getattr(Settings(), field.name)
+    }
+    assert left == {"recipe", "schedule", "weight_decay", "clip", "ema", "sigma", "sigma_mean", "sigma_std"}
+    words = ["--name", "mine", "--licence", "CC0", "--credit", "A", "--credit", "B", "--skip-bad", "--exclude", "x*"]
+    words += ["--evaluate", "MORE", "--device", "cpu", "--resume", "--recipe", "diffusionerf"]
+    words += ["--batch", 8]
+    assert call("train-prior", "DATA", "--out", tmp_path, *words)[0] == 0
+    arguments, named = given[1]
+    assert arguments[2] == replace(RECIPES["diffusionerf"], batch=8)
+    assert (arguments[2].steps, arguments[2].lr, arguments[2].ema) == (650_000, 1e-4, 0.995)
+    assert named == {
+        "name": "mine", "licence": "CC0", "credits": ("A", "B"), "reading": ReadOptions(True, ("x*",)),
+        "evaluate": [Path("MORE")], "device": "cpu", "resume": True, "show": True,
+    }  # fmt: skip
+
+
+def test_every_option_reaches_the_data(call, tmp_path, monkeypatch):
+    given = []
+    for name in ("prepare", "make_rays", "make_blocks"):
+        monkeypatch.setattr(f"scorereg.data.{name}", lambda *a, **k: given.append((a, k)) or {"train": 1})
+    card = {"licence": "CC0", "credits": ("A", "B")}
+    common = ["DATA", "--out", tmp_path, "--licence", "CC0", "--credit", "A", "--credit", "B"]
+    many = ["-n", 5, "--seed", 3]
+    words = ["--bins", 8, "--near", 0.25, "--far", 4, "--skip-bad"]
+    assert call("make-rays", *common, *many, *words)[:2] == (0, f"arrays: {tmp_path}, 1 train\n")
+    transform = given[0][1].pop("transform")
+    assert (transform.bins, transform.near, transform.far) == (8, 0.25, 4.0)
+    assert given.pop() == (
+        ([Path("DATA")], tmp_path),
+        {"count": 5, "seed": 3, "reading": ReadOptions(True), **card},
+    )
+    words = ["--block", 16, "--voxel", 1, 2, "--factor", 2, "--factor", 3, "--up", "z", "--kind", "sdf"]
+    assert call("make-blocks", *common, *many, *words)[0] == 0
+    mix = BlockMix(size=16, factors=(2, 3), up="z", kind="sdf")
+    assert given.pop()[1] == {"count": 5, "seed": 3, "voxel": (1.0, 2.0), "mix": mix, "show": True, **card}
+    words = ["--focal", 90, "--d-min", 0.25, "--channels", "rgb", "--depth-factor", 2, "--skip-bad", "--exclude", "x*"]
+    with pytest.raises(AttributeError):  # what is returned here is no manifest
+        call("prepare", *common, *words, "--shard-frames", 9, "--workers", 2, "--name", "mine")
+    named = given.pop()[1]
+    assert callable(named.pop("progress"))
+    assert named == {
+        "focal": 90.0, "d_min": 0.25, "channels": ("r", "g", "b"), "depth_factor": 2.0, "shard_frames": 9,
+        "reading": ReadOptions(True, ("x*",)), "workers": 2, "name": "mine", **card,
+    }  # fmt: skip
 
 
 def test_export(call, refused, scenes, tmp_path):

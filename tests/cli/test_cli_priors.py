@@ -20,13 +20,14 @@ from scorereg.data.frames.images import image_patches
 from scorereg.evaluation.datasets import evaluate_prior
 from scorereg.priors.networks import build_network
 from scorereg.training import export_prior, train_prior
+from scorereg.training.export import open_prior
 
 
 def tiny(channels, **facts):
     card = PriorCard(
         name="tiny", channels=channels, size=(8, 8), sigma_min=0.01, sigma_max=5.0, network={"patchify": 2}, **facts
     )
-    return NetworkPrior(build_network("tiny", patch=8, channels=len(channels)), card)
+    return NetworkPrior(build_network("tiny", patch_size=8, channels=len(channels)), card)
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +101,10 @@ def test_inspect_a_run(call, run, tmp_path):
     parameters = sum(weight.numel() for weight in load_prior(run / "prior").parameters())
     for words in ([run], [run, "--best"], [on]):
         assert f"{parameters:,}" in call("inspect", *words)[1]
+
+
+def test_a_run_is_opened_where_it_is_to_compute(run):
+    assert {weight.device.type for weight in open_prior(run, "meta").parameters()} == {"meta"}
 
 
 def test_sample_and_evaluate_a_run(call, run, scenes, tmp_path):
@@ -244,6 +249,7 @@ def test_mistakes_are_one_line_and_exit_2(refused, rgbd, scenes, tmp_path):
         (("evaluate", rgbd, tmp_path / "gone", "--out", tmp_path / "o"), "gone is no folder"),
         (("evaluate", rgbd, scenes, "--out", tmp_path / "file"), "file cannot be written"),
         (("evaluate", rgbd, scenes / "r", "--out", tmp_path / "o", "--count", 0), "at least 1 patch"),
+        (("evaluate", rgbd, scenes / "r", "--out", tmp_path / "o", "--count", 1, "--patch", 10), "got (10, 10)"),
         (("evaluate", rgbd, scenes / "r", "--device", "gpu"), "--device must be cpu or cuda, but is 'gpu'"),
         (("inspect", rgbd, "--best"), "is no run, so it has no best checkpoint"),
         (("sample", rgbd, "--best", "--out", tmp_path / "x.png"), "is no run, so it has no best checkpoint"),
