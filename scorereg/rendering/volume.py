@@ -10,6 +10,7 @@ opacity  the sum of a ray's weights
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from einops import rearrange, repeat
@@ -178,21 +179,21 @@ def render_image(
     field: Field,
     rays: Rays,
     *,
-    proposal: DensityFn,
-    near: float,
-    far: float,
-    samples: int = 32,
-    proposal_samples: int = 48,
-    background: float = 0.0,
     chunk: int = 8192,
+    **settings: Any,
 ) -> tuple[Float[Tensor, "h w 3"], Float[Tensor, "h w"], Float[Tensor, "h w"]]:
-    """Render an image's rays, shape (h, w), in pieces: colour, planar depth in metres, opacity. Without a graph."""
+    """Render an image: color, planar depth in metres and opacity of rays of shape (h, w). Without a graph.
+
+    Args:
+        field: Density and color of points.
+        rays: In shape (h, w).
+        chunk: Rays rendered at a time.
+        **settings: Arguments of `render`: `proposal`, `near`, `far` and what else differs from its defaults.
+    """
     flat = rays.flatten()
     parts = []
     for start in range(0, len(flat), chunk):
-        piece = flat[start : start + chunk]
-        r = render(field, piece, proposal=proposal, near=near, far=far, samples=samples,
-                   proposal_samples=proposal_samples, background=background)  # fmt: skip
+        r = render(field, flat[start : start + chunk], **settings)
         parts.append(torch.cat([r.rgb, r.depth[:, None], r.opacity[:, None]], -1))
     image = torch.cat(parts).reshape(*rays.shape, 5)
     return image[..., :3], image[..., 3], image[..., 4]

@@ -83,6 +83,12 @@ for way in ("_forward", "_backward"):
     build("gather_patches", way, GATHER, size=1, C=1, H=1, W=1, sw=1, CP=1, BLOCK=256)
 build("gather_patches", "_backward", GATHER, CP=4, BLOCK=256, total_ptr=None)
 build("gather_patches", "_backward", GATHER, CP=4, BLOCK=256, part_ptr=None)
+HASH = TYPES | {name: "*i32" for name in ("side_ptr", "rows_ptr", "dense_ptr")} | {"start_ptr": "*i64"}
+for d in (2, 3, 4):
+    sizes = {"D": d, "F": 2, "FP": 2, "STAGGERED": d == 3, "SMOOTH": d == 3, "BLOCK": 128}
+    build("hash_encode", "_one_level", HASH, ADJOINT=True, **sizes)
+    build("hash_encode", "_one_level", HASH, ADJOINT=False, **sizes)
+    build("hash_encode", "_to_points", HASH, **sizes)
 build("frustum_count", "_count_kernel", BLOCK=256)
 build("frustum_count", "_count_kernel", cameras=1, BLOCK=256)
 """

@@ -15,7 +15,10 @@ from torch.autograd.function import once_differentiable
 
 from scorereg.ops._distortion import twice_distances
 
-__all__ = ["composite_dense", "render_weights"]
+__all__ = ["Colors", "Samples", "composite_dense", "render_weights"]
+
+Samples = Float[Tensor, "*samples"]
+Colors = Float[Tensor, "*samples c"]
 
 
 def render_weights(tau: Float[Tensor, "*rays n"]) -> Float[Tensor, "*rays n"]:
@@ -29,14 +32,8 @@ def render_weights(tau: Float[Tensor, "*rays n"]) -> Float[Tensor, "*rays n"]:
     return torch.exp(-before) * -torch.expm1(-tau)
 
 
-def composite_dense(
-    tau: Float[Tensor, "*rays n"],
-    rgb: Float[Tensor, "*rays n c"],
-    depth: Float[Tensor, "*rays n"],
-    starts: Float[Tensor, "*rays n"],
-    ends: Float[Tensor, "*rays n"],
-) -> tuple[Float[Tensor, "*rays n"], Float[Tensor, "*rays c"], *tuple[Float[Tensor, "*rays"], ...]]:
-    """Return weights, colour, depth, inverse depth, opacity and distortion, as `composite` defines them."""
+def composite_dense(tau: Samples, rgb: Colors, depth: Samples, starts: Samples, ends: Samples) -> tuple[Tensor, ...]:
+    """Weights, color, depth, inverse depth, opacity and distortion of dense rays, as `composite` defines them."""
     *rays, n = tau.shape
     flat = (math.prod(rays), n)
     tau, depth, starts, ends = (x.reshape(flat) for x in (tau, depth, starts, ends))

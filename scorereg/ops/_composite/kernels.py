@@ -21,9 +21,11 @@ from typing import no_type_check
 import torch
 import triton
 import triton.language as tl
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from scorereg.ops._composite.eager import Colors, Samples
 
 __all__ = ["composite_triton"]
 
@@ -31,14 +33,9 @@ _BLOCK = 256  # samples at a time: few rays are longer, and two samples a lane o
 
 
 def composite_triton(
-    tau: Float[Tensor, "*samples"],
-    rgb: Float[Tensor, "*samples c"],
-    depth: Float[Tensor, "*samples"],
-    starts: Float[Tensor, "*samples"],
-    ends: Float[Tensor, "*samples"],
-    offsets: Int[Tensor, " bounds"] | None,
+    tau: Samples, rgb: Colors, depth: Samples, starts: Samples, ends: Samples, offsets: Int[Tensor, " bounds"] | None
 ) -> tuple[Tensor, ...]:
-    """Return weights, colour, depth, inverse depth, opacity and distortion, as `composite` defines them."""
+    """`composite_dense` by kernels, of dense rays or, with `offsets`, of packed ones."""
     rays = tau.shape[:-1] if offsets is None else (len(offsets) - 1,)
     offsets = None if offsets is None else offsets.contiguous()
     weights, color, *sums = _Composite.apply(*(x.contiguous() for x in (tau, rgb, depth, starts, ends)), offsets)

@@ -12,10 +12,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from scorereg.ops._composite.eager import composite_dense, render_weights
+from scorereg.ops._composite.eager import Colors, Samples, composite_dense, render_weights
 from scorereg.ops.dispatch import use_triton
 
 __all__ = ["Composite", "composite", "composite_reference"]
+
+Offsets = Int[Tensor, " bounds"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,13 +42,7 @@ class Composite:
 
 
 def composite(
-    tau: Float[Tensor, "*samples"],
-    rgb: Float[Tensor, "*samples c"],
-    depth: Float[Tensor, "*samples"],
-    starts: Float[Tensor, "*samples"],
-    ends: Float[Tensor, "*samples"],
-    *,
-    offsets: Int[Tensor, " bounds"] | None = None,
+    tau: Samples, rgb: Colors, depth: Samples, starts: Samples, ends: Samples, *, offsets: Offsets | None = None
 ) -> Composite:
     """Composite the samples of rays, dense or packed. Differentiable once, to all five.
 
@@ -85,13 +81,7 @@ def composite(
 
 
 def composite_reference(
-    tau: Float[Tensor, "*samples"],
-    rgb: Float[Tensor, "*samples c"],
-    depth: Float[Tensor, "*samples"],
-    starts: Float[Tensor, "*samples"],
-    ends: Float[Tensor, "*samples"],
-    *,
-    offsets: Int[Tensor, " bounds"] | None = None,
+    tau: Samples, rgb: Colors, depth: Samples, starts: Samples, ends: Samples, *, offsets: Offsets | None = None
 ) -> Composite:
     """The definition, in plain torch and with torch's own gradients: what the others are tested against."""
     if offsets is not None:
@@ -107,7 +97,7 @@ def composite_reference(
     return Composite(w, color, (w * depth).sum(-1), (w / depth).sum(-1), w.sum(-1), spread)
 
 
-def _places(offsets: Int[Tensor, " bounds"], samples: int) -> tuple[Int[Tensor, " m"], Int[Tensor, " m"]]:
+def _places(offsets: Offsets, samples: int) -> tuple[Int[Tensor, " m"], Int[Tensor, " m"]]:
     """Ray and place in its ray of each packed sample."""
     counts = offsets.diff()
     ray = torch.arange(len(counts), device=offsets.device).repeat_interleave(counts, output_size=samples)
@@ -115,7 +105,7 @@ def _places(offsets: Int[Tensor, " bounds"], samples: int) -> tuple[Int[Tensor, 
 
 
 def _padded(
-    packed: tuple[Tensor, ...], where: tuple[Tensor, Tensor], offsets: Int[Tensor, " bounds"]
+    packed: tuple[Tensor, ...], where: tuple[Tensor, Tensor], offsets: Offsets
 ) -> list[Float[Tensor, "r n *c"]]:
     """Packed samples as dense rays of the longest one's length; what is added has no optical depth."""
     shape = (len(offsets) - 1, int(offsets.diff().max()) if len(offsets) > 1 else 0)

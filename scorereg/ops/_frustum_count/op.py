@@ -13,6 +13,9 @@ from scorereg.ops.dispatch import use_triton
 
 __all__ = ["frustum_count", "frustum_count_reference", "frustum_penalty", "frustum_penalty_reference"]
 
+Weights = Float[Tensor, "*rays n"]
+Points = Float[Tensor, "*rays n 3"]
+
 
 def frustum_count(
     points: Float[Tensor, "*p 3"], cameras: Cameras, *, near: float = 0.0, margin: float = 0.0
@@ -34,13 +37,7 @@ def frustum_count(
 
 
 def frustum_penalty(
-    weights: Float[Tensor, "*rays n"],
-    points: Float[Tensor, "*rays n 3"],
-    cameras: Cameras,
-    *,
-    views: int = 2,
-    near: float = 0.0,
-    margin: float = 0.0,
+    weights: Weights, points: Points, cameras: Cameras, *, views: int = 2, near: float = 0.0, margin: float = 0.0
 ) -> Float[Tensor, "*rays"]:
     r"""Sum $\sum_i w_i \max(0, \mathrm{views} - \mathrm{count}_i)$ along each ray (DiffusioNeRF, section 3.4).
 
@@ -71,13 +68,7 @@ def frustum_count_reference(
 
 
 def frustum_penalty_reference(
-    weights: Float[Tensor, "*rays n"],
-    points: Float[Tensor, "*rays n 3"],
-    cameras: Cameras,
-    *,
-    views: int = 2,
-    near: float = 0.0,
-    margin: float = 0.0,
+    weights: Weights, points: Points, cameras: Cameras, *, views: int = 2, near: float = 0.0, margin: float = 0.0
 ) -> Float[Tensor, "*rays"]:
     """The definition, with torch's own gradient."""
     count = frustum_count_reference(points, cameras, near=near, margin=margin)

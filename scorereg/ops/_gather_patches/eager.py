@@ -11,14 +11,19 @@ from torch.autograd.function import once_differentiable
 
 from scorereg.ops._overlap import add_in_order
 
-__all__ = ["footprints", "gather_eager", "shares"]
+__all__ = ["Ends", "Images", "Index", "Pairs", "footprints", "gather_eager", "shares"]
+
+Images = Float[Tensor, "n c h w"]
+Pairs = Float[Tensor, "b 2"]  # x and y of each patch
+Ends = Float[Tensor, "b p 2"]  # of footprints, along x and y
+Index = Int[Tensor, " b"]
 
 _CHUNK = 1 << 18  # values of windows at a time and thread: they stay in its cache, and threads seldom wait
 
 
 def footprints(
-    centers: Float[Tensor, "b 2"], scale: Float[Tensor, "b 2"], size: int, width: int, height: int
-) -> tuple[Float[Tensor, "b {size} 2"], Float[Tensor, "b {size} 2"], Bool[Tensor, "b {size} 2"]]:
+    centers: Pairs, scale: Pairs, size: int, width: int, height: int
+) -> tuple[Ends, Ends, Bool[Tensor, "b p 2"]]:
     """Low and high ends of the patch pixels' footprints along x and y, and whether their middles are in the image.
 
     A pixel whose middle is not gets the footprint nearest to it. Differentiable to the centers.
@@ -44,12 +49,7 @@ def shares(
     return share.new_zeros(*low.shape, count).scatter_add(2, place, share)
 
 
-def gather_eager(
-    images: Float[Tensor, "n c h w"],
-    low: Float[Tensor, "b p 2"],
-    high: Float[Tensor, "b p 2"],
-    index: Int[Tensor, " b"],
-) -> Float[Tensor, "b c p p"]:
+def gather_eager(images: Images, low: Ends, high: Ends, index: Index) -> Float[Tensor, "b c p p"]:
     """Means over footprints; `index` is the image of each patch, and there is at least one."""
     first, last = low.detach()[:, 0].floor().long(), high.detach()[:, -1].ceil().long()
     side = (last - first).amax(0)

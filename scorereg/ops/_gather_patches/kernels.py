@@ -11,9 +11,11 @@ from typing import no_type_check
 import torch
 import triton
 import triton.language as tl
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from scorereg.ops._gather_patches.eager import Images, Index, Pairs
 
 __all__ = ["gather_patches_triton"]
 
@@ -22,11 +24,7 @@ _CHANNELS = 8  # at most in one program: their sums are kept in registers
 
 
 def gather_patches_triton(
-    images: Float[Tensor, "n c h w"],
-    centers: Float[Tensor, "b 2"],
-    scale: Float[Tensor, "b 2"],
-    index: Int[Tensor, " b"],
-    size: int,
+    images: Images, centers: Pairs, scale: Pairs, index: Index, size: int
 ) -> tuple[Float[Tensor, "b c {size} {size}"], Bool[Tensor, "b c {size} {size}"]]:
     """`gather_patches` by kernels; centers and scales in float64."""
     patches, known = _Gather.apply(images, centers, scale, index.to(images.device), size)

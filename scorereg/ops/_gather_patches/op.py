@@ -10,22 +10,19 @@ its values are bilinear between pixel centers and constant from the outermost on
 """
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from scorereg.ops._gather_patches.eager import footprints, gather_eager, shares
+from scorereg.ops._gather_patches.eager import Ends, Images, Index, Pairs, footprints, gather_eager, shares
 from scorereg.ops.dispatch import use_triton
 
 __all__ = ["gather_patches", "gather_patches_reference"]
 
+Scale = float | Float[Tensor, " b"] | Pairs
+
 
 def gather_patches(
-    images: Float[Tensor, "n c h w"],
-    centers: Float[Tensor, "b 2"],
-    size: int,
-    scale: float | Float[Tensor, " b"] | Float[Tensor, "b 2"] = 1.0,
-    *,
-    index: Int[Tensor, " b"] | None = None,
+    images: Images, centers: Pairs, size: int, scale: Scale = 1.0, *, index: Index | None = None
 ) -> tuple[Float[Tensor, "b c {size} {size}"], Bool[Tensor, "b c {size} {size}"]]:
     """Cut patches out of images, as means over footprints, and tell which of their pixels lie in the image.
 
@@ -53,12 +50,7 @@ def gather_patches(
 
 
 def gather_patches_reference(
-    images: Float[Tensor, "n c h w"],
-    centers: Float[Tensor, "b 2"],
-    size: int,
-    scale: float | Float[Tensor, " b"] | Float[Tensor, "b 2"] = 1.0,
-    *,
-    index: Int[Tensor, " b"] | None = None,
+    images: Images, centers: Pairs, size: int, scale: Scale = 1.0, *, index: Index | None = None
 ) -> tuple[Float[Tensor, "b c {size} {size}"], Bool[Tensor, "b c {size} {size}"]]:
     """The definition of `gather_patches` in plain torch, with torch's own gradients."""
     index, places = _index(index, len(images), len(centers)), _places(centers, size, scale)
@@ -74,19 +66,14 @@ def _gather(how, images: Tensor, centers: Tensor, scale: Tensor, index: Tensor, 
     return patches.to(images.dtype), known.expand(patches.shape)
 
 
-def _definition(
-    images: Float[Tensor, "n c h w"],
-    low: Float[Tensor, "b p 2"],
-    high: Float[Tensor, "b p 2"],
-    index: Int[Tensor, " b"],
-) -> Float[Tensor, "b c p p"]:
+def _definition(images: Images, low: Ends, high: Ends, index: Index) -> Float[Tensor, "b c p p"]:
     """A sum over all pixels of an image, each weighted by its share of the footprint."""
     none = torch.zeros_like(index)
     right, down = (shares(low[..., a], high[..., a], none, images.shape[3 - a]).to(images) for a in (0, 1))
     return torch.einsum("bih,bchw,bjw->bcij", down, images[index], right)
 
 
-def _places(centers: Tensor, size: int, scale: float | Tensor) -> tuple[Float[Tensor, "b 2"], Float[Tensor, "b 2"]]:
+def _places(centers: Tensor, size: int, scale: float | Tensor) -> tuple[Pairs, Pairs]:
     """Centers and scales along x and y in float64."""
     if size < 1 or (isinstance(scale, int | float) and not scale > 0):
         raise ValueError(f"gather_patches needs size >= 1 and scale > 0, but got {size} and {scale}.")
@@ -94,7 +81,7 @@ def _places(centers: Tensor, size: int, scale: float | Tensor) -> tuple[Float[Te
     return centers.double(), (scale[:, None] if scale.ndim == 1 else scale).expand(len(centers), 2)
 
 
-def _index(index: Tensor | None, images: int, patches: int) -> Int[Tensor, " b"]:
+def _index(index: Tensor | None, images: int, patches: int) -> Index:
     if index is None and images not in (1, patches):
         raise ValueError(
             f"gather_patches needs index, the image of each patch: there are {images} images and {patches} patches."

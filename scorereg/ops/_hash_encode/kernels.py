@@ -44,7 +44,7 @@ class _HashEncode(torch.autograd.Function):
         ctx.save_for_backward(x, table)
         ctx.shape = shape
         out = torch.empty(shape.levels * shape.features, len(x), device=x.device)
-        _launch(_forward, shape, _points(x), table.contiguous(), out)
+        _launch(_one_level, shape, _points(x), table.contiguous(), out, ADJOINT=False)
         return out.t()
 
     @staticmethod
@@ -63,7 +63,7 @@ class _HashEncode(torch.autograd.Function):
             dtable = sorted_gradient(points, grad, shape).to(table.dtype)
         elif ctx.needs_input_grad[1]:
             dtable = torch.zeros(table.shape, device=table.device)
-            _launch(_to_table, shape, points, grad, dtable)
+            _launch(_one_level, shape, points, dtable, grad, ADJOINT=True)
             dtable = dtable.to(table.dtype)
         return dx, dtable, None
 
@@ -72,7 +72,7 @@ def _points(x: Tensor) -> Float[Tensor, "d n"]:
     return x.t().to(torch.float32).contiguous()
 
 
-def _launch(kernel, shape: GridShape, points: Tensor, *tensors: Tensor) -> None:
+def _launch(kernel, shape: GridShape, points: Tensor, *tensors: Tensor, **more: bool) -> None:
     count = points.shape[1]
     if not count:
         return
@@ -82,7 +82,7 @@ def _launch(kernel, shape: GridShape, points: Tensor, *tensors: Tensor) -> None:
     kernel[grid](
         points, *tensors, scale, side, rows, start.long(), dense.int(), count, shape.levels,
         D=shape.dimensions, F=shape.features, FP=triton.next_power_of_2(shape.features), STAGGERED=shape.staggered,
-        SMOOTH=shape.interpolation == "smoothstep", BLOCK=_BLOCK,
+        SMOOTH=shape.interpolation == "smoothstep", BLOCK=_BLOCK, **more,
     )  # fmt: skip
 
 
@@ -163,11 +163,12 @@ def _cell(x_ptr, point, inside, count, scale, D: tl.constexpr, STAGGERED: tl.con
 
 @no_type_check
 @triton.jit
-def _forward(
-    x_ptr, table_ptr, out_ptr, scale_ptr, side_ptr, rows_ptr, start_ptr, dense_ptr, count, levels,
+def _one_level(
+    x_ptr, table_ptr, code_ptr, scale_ptr, side_ptr, rows_ptr, start_ptr, dense_ptr, count, levels,
     D: tl.constexpr, F: tl.constexpr, FP: tl.constexpr, STAGGERED: tl.constexpr, SMOOTH: tl.constexpr,
-    BLOCK: tl.constexpr,
+    BLOCK: tl.constexpr, ADJOINT: tl.constexpr,
 ):  # fmt: skip
+    """Features from the table into `code` [levels x features, points], or a gradient from there into the table."""
     level = tl.program_id(1)
     point = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     inside = point < count
@@ -176,36 +177,21 @@ def _forward(
     i, j, k, m, s, t, u, v, _, _, _, _ = _cell(x_ptr, point, inside, count, scale, D, STAGGERED, SMOOTH)
     f = tl.arange(0, FP)
     both = inside[:, None] & (f < F)[None, :]
+    line = (level * F + f).to(tl.int64) * count
+    code_ptr += line[None, :] + point[:, None]
     total = tl.zeros([BLOCK, FP], tl.float32)
+    if ADJOINT:
+        total = tl.load(code_ptr, mask=both, other=0.0)
     for corner in tl.static_range(2**D):
         row = start + _row(corner, i, j, k, m, side, rows, dense, D)
-        value = tl.load(table_ptr + row[:, None] * F + f[None, :], mask=both, other=0.0).to(tl.float32)
-        total += _weight(corner, s, t, u, v, D)[:, None] * value
-    line = (level * F + f).to(tl.int64) * count
-    tl.store(out_ptr + line[None, :] + point[:, None], total, mask=both)
-
-
-@no_type_check
-@triton.jit
-def _to_table(
-    x_ptr, grad_ptr, dtable_ptr, scale_ptr, side_ptr, rows_ptr, start_ptr, dense_ptr, count, levels,
-    D: tl.constexpr, F: tl.constexpr, FP: tl.constexpr, STAGGERED: tl.constexpr, SMOOTH: tl.constexpr,
-    BLOCK: tl.constexpr,
-):  # fmt: skip
-    level = tl.program_id(1)
-    point = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
-    inside = point < count
-    scale, side, rows = tl.load(scale_ptr + level), tl.load(side_ptr + level), tl.load(rows_ptr + level)
-    start, dense = tl.load(start_ptr + level), tl.load(dense_ptr + level)
-    i, j, k, m, s, t, u, v, _, _, _, _ = _cell(x_ptr, point, inside, count, scale, D, STAGGERED, SMOOTH)
-    f = tl.arange(0, FP)
-    both = inside[:, None] & (f < F)[None, :]
-    line = (level * F + f).to(tl.int64) * count
-    grad = tl.load(grad_ptr + line[None, :] + point[:, None], mask=both, other=0.0)
-    for corner in tl.static_range(2**D):
-        row = start + _row(corner, i, j, k, m, side, rows, dense, D)
-        value = _weight(corner, s, t, u, v, D)[:, None] * grad
-        tl.atomic_add(dtable_ptr + row[:, None] * F + f[None, :], value, mask=both, sem="relaxed")
+        at = table_ptr + row[:, None] * F + f[None, :]
+        weight = _weight(corner, s, t, u, v, D)[:, None]
+        if ADJOINT:
+            tl.atomic_add(at, weight * total, mask=both, sem="relaxed")
+        else:
+            total += weight * tl.load(at, mask=both, other=0.0).to(tl.float32)
+    if not ADJOINT:
+        tl.store(code_ptr, total, mask=both)
 
 
 @no_type_check

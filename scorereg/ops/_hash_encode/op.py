@@ -12,8 +12,6 @@ Three implementations: the definition in plain torch, fused functions that torch
 (`hash_encode_compiled`), and Triton kernels (`hash_encode_triton`).
 """
 
-import importlib.util
-import os
 import shutil
 from typing import Literal
 
@@ -22,7 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from scorereg.ops._hash_encode.shape import PRIMES, GridShape
-from scorereg.ops.dispatch import use_triton
+from scorereg.ops.dispatch import check_triton, use_triton
 
 __all__ = ["Backend", "hash_encode", "hash_encode_reference"]
 
@@ -60,8 +58,8 @@ def hash_encode(
             f"hash_encode needs positions of {shape.dimensions} coordinates for {shape}, got {x.shape[1]}."
         )
     if backend == "triton" or (backend == "auto" and use_triton(x, table)):
-        _check_triton(x, table)
-        from scorereg.ops._hash_encode.kernels import hash_encode_triton
+        check_triton("backend='triton'", "Use backend='auto'", x, table)
+        from scorereg.ops._hash_encode.kernels import hash_encode_triton  # imported only where it can run
 
         return hash_encode_triton(x, table, shape)
     if _use_compiled(x.device.type, backend):
@@ -106,17 +104,6 @@ def _row(vertex: Tensor, level: int, shape: GridShape) -> Tensor:
     for d, index in enumerate(vertex.unbind(-1)):
         row = row + index * shape.sides[level] ** d if level < shape.dense else row ^ (index * PRIMES[d])
     return row % shape.rows[level]  # a staggered cell may reach past the last vertex: that is the first of the next row
-
-
-def _check_triton(*tensors: Tensor) -> None:
-    reachable = all(t.is_cuda for t in tensors) or os.environ.get("TRITON_INTERPRET") == "1"
-    single = all(t.dtype in (torch.float32, torch.float16, torch.bfloat16) for t in tensors)
-    if not (reachable and single and importlib.util.find_spec("triton")):
-        given = " and ".join(f"{t.dtype} on {t.device}" for t in tensors)
-        raise RuntimeError(
-            "backend='triton' needs Triton and CUDA tensors of float32, float16 or bfloat16, but got "
-            f"{given}. Use backend='auto', or set TRITON_INTERPRET=1 to run the kernels, slowly, on the CPU."
-        )
 
 
 def _use_compiled(device: str, backend: Backend) -> bool:

@@ -15,13 +15,13 @@ from scorereg.ops.dispatch import use_triton
 
 __all__ = ["scatter_patches", "scatter_patches_reference"]
 
+Blocks = Float[Tensor, "b c *block"]
+Corners = Int[Tensor, "b d"]
+Window = Float[Tensor, "*block"]
+
 
 def scatter_patches(
-    patches: Float[Tensor, "b c *block"],
-    corners: Int[Tensor, "b d"],
-    shape: tuple[int, ...],
-    *,
-    window: Float[Tensor, "*block"] | None = None,
+    patches: Blocks, corners: Corners, shape: tuple[int, ...], *, window: Window | None = None
 ) -> tuple[Float[Tensor, "c *space"], Float[Tensor, "*space"]]:
     """Average overlapping blocks, each weighted by a window. Differentiable once, to the blocks.
 
@@ -55,11 +55,7 @@ def scatter_patches(
 
 
 def scatter_patches_reference(
-    patches: Float[Tensor, "b c *block"],
-    corners: Int[Tensor, "b d"],
-    shape: tuple[int, ...],
-    *,
-    window: Float[Tensor, "*block"] | None = None,
+    patches: Blocks, corners: Corners, shape: tuple[int, ...], *, window: Window | None = None
 ) -> tuple[Float[Tensor, "c *space"], Float[Tensor, "*space"]]:
     """The definition of `scatter_patches`, one pixel of all blocks at a time, with torch's own gradients."""
     window = patches.new_ones(patches.shape[2:]) if window is None else window
@@ -101,7 +97,7 @@ class _Scatter(torch.autograd.Function):
         return out.mul_(window).to(ctx.dtype), None, None, None
 
 
-def _inside(blocks: Float[Tensor, "b c *block"], corners: Int[Tensor, "b d"], shape: tuple[int, ...]) -> list[Tensor]:
+def _inside(blocks: Blocks, corners: Corners, shape: tuple[int, ...]) -> list[Tensor]:
     """The part of each block that lies in the result: views, some of them empty."""
     block = corners.new_tensor(blocks.shape[2:])
     low, high = (-corners).clamp_min(0), torch.minimum(corners.new_tensor(shape) - corners, block)
@@ -112,6 +108,6 @@ def _inside(blocks: Float[Tensor, "b c *block"], corners: Int[Tensor, "b d"], sh
     return parts
 
 
-def _targets(x: Tensor, corners: Int[Tensor, "b d"], parts: list[Tensor]) -> list[Tensor]:
+def _targets(x: Tensor, corners: Corners, parts: list[Tensor]) -> list[Tensor]:
     """Where in the result they lie."""
     return views_at(x, corners.clamp_min(0), [part.shape[1:] for part in parts])
