@@ -193,6 +193,12 @@ def test_a_seed_makes_it_repeatable(prior, tmp_path):
         plot.main([tmp_path / "a", tmp_path / "b"], tmp_path / "rays.png")
 
 
+def test_spread_is_the_standard_deviation_of_depth_over_its_mean():
+    edges = np.array([0.5, 2.0, 8.0, 8.0 * 81 / 16])  # middles 1, 4 and 18
+    assert plot.spread(np.array([0.0, 0.5, 0.0]), edges) == pytest.approx(0)
+    assert plot.spread(np.array([0.4, 0.4, 0.0]), edges) == pytest.approx(1.5 / 2.5)
+
+
 @pytest.mark.usefixtures("tiny")
 def test_mistakes(prior, tmp_path):
     scene = write_scene(tmp_path / "wall")
