@@ -32,8 +32,8 @@ def patch_grid(
         zoom: Pixels of the picture along the side of a patch's pixel.
     """
     tiles, parts = [], []
-    grey = (_flat(x).detach().cpu().to(torch.float32) - span[0]) / (span[1] - span[0])
-    for patch in (grey.clamp(0, 1) * 255).numpy():
+    gray = (_flat(x).detach().cpu().to(torch.float32) - span[0]) / (span[1] - span[0])
+    for patch in (gray.clamp(0, 1) * 255).numpy():
         planes = dict(zip(channels, patch, strict=True))
         color = {"r", "g", "b"} <= set(planes)
         parts = [np.stack([planes[c] for c in "rgb"], -1)] if color else []

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from rgbd_folders import transforms
+from test_shards import BOTH, all_frames
 from torch.testing import assert_close
 from typer.testing import CliRunner
 
@@ -20,26 +20,7 @@ from scorereg.data.shards.remote import Location
 from scorereg.data.shards.source import open_shards
 from scorereg.data.shards.write import prepare
 
-BOTH = ("color", "depth")
 SPEC = PatchSpec(8, focal=(15.0, 30.0))
-
-
-@pytest.fixture
-def scenes(tmp_path):
-    for i in range(20):
-        transforms(tmp_path / "raw" / f"s{i:02}", 2, seed=10 * i)
-    return tmp_path / "raw"
-
-
-@pytest.fixture
-def shards(scenes, tmp_path):
-    prepare([scenes], tmp_path / "shards", focal=30.0, shard_frames=8, licence="CC0", credits=("me",))
-    return tmp_path / "shards"
-
-
-def all_frames(folder, split, maps=BOTH):
-    manifest = Manifest.read(Location(folder))
-    return [pair for shard in manifest.of(split) for pair in read_shard(Location(folder), manifest, shard, maps)]
 
 
 class Quiet(SimpleHTTPRequestHandler):

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from rgbd_folders import FOCAL, HEIGHT, WIDTH, kinect, pairs, picture, transforms
+from rgbd_folders import FOCAL, HEIGHT, WIDTH, kinect, pairs, picture
 from torch.testing import assert_close
 
 from scorereg.data.bad_frames import ReadOptions
@@ -23,19 +23,6 @@ from scorereg.data.shards.remote import Location, checksum
 from scorereg.data.shards.write import prepare
 
 BOTH = ("color", "depth")
-
-
-@pytest.fixture
-def scenes(tmp_path):
-    for i in range(20):
-        transforms(tmp_path / "raw" / f"s{i:02}", 2, seed=10 * i)
-    return tmp_path / "raw"
-
-
-@pytest.fixture
-def shards(scenes, tmp_path):
-    prepare([scenes], tmp_path / "shards", focal=30.0, shard_frames=8, licence="CC0", credits=("me",))
-    return tmp_path / "shards"
 
 
 def everything(folder):

@@ -1,13 +1,15 @@
 """Errors, residuals and their quantiles against closed forms of a Gaussian field; the linear filter."""
 
+import json
 import math
 
 import pytest
 import torch
 from torch.testing import assert_close
+from training_runs import Waves
 
 from scorereg import GaussianFieldPrior, PriorCard
-from scorereg.evaluation import LinearFilter, denoising_errors, residual_quantiles, save_errors
+from scorereg.evaluation import LinearFilter, denoising_errors, evaluate_prior, residual_quantiles, save_errors
 
 
 def test_linear_filter_is_the_wiener_filter_of_a_gaussian_field():
@@ -146,3 +148,28 @@ def test_errors_are_written_and_drawn(tmp_path):
     save_errors(tmp_path, {"one": rows, "two": rows})
     assert '"depth_expected"' in (tmp_path / "denoising.json").read_text()
     assert (tmp_path / "denoising.png").stat().st_size > 10_000
+
+
+def test_a_source_is_measured_on_set_by_set(tmp_path):
+    """Each set of `measured`, against the filter of the training patches; what it returns is written."""
+    field = GaussianFieldPrior(8, ("disparity",))
+
+    class Field(Waves):
+        measured = ("held-out", "other")
+
+        def plain(self, name, count, *, seed):
+            scale = 2.0 if name == "other" else 1.0
+            x = scale * field.sample(count, generator=torch.Generator().manual_seed(seed)).float()
+            return x, torch.ones_like(x)
+
+    errors = evaluate_prior(field, Field(), tmp_path, count=256, fit=4096, sigmas=(0.1,))
+    assert list(errors) == ["held-out", "other"]
+    assert errors["held-out"][0]["disparity_ratio"] == pytest.approx(1, abs=0.03)
+    assert errors["other"][0]["disparity"] > errors["held-out"][0]["disparity"]
+    assert json.loads((tmp_path / "denoising.json").read_text()) == errors
+    with pytest.raises(ValueError, match="held-out holds disparity, but the prior knows a"):
+        evaluate_prior(GaussianFieldPrior(8, ("a",)), Field(), tmp_path)
+    with pytest.raises(ValueError, match="disparity of frames needs the d_min of a card"):
+        evaluate_prior(field, [tmp_path], tmp_path, size=8)
+    with pytest.raises(ValueError, match="no card says how large this GaussianFieldPrior's patches are. Give --patch"):
+        evaluate_prior(field, [tmp_path], tmp_path)

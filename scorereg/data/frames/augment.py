@@ -58,8 +58,8 @@ def jitter(color: Float[Tensor, "b 3 p p"], generator: torch.Generator) -> Float
     """Vary gain per channel, gamma, saturation and brightness of each patch a little; the result is in [0, 1]."""
     gain, gamma, saturation, offset = torch.rand(4, len(color), 3, 1, 1, generator=generator) * 2 - 1
     color = color.clamp_min(1e-4).pow(torch.exp(0.25 * gamma[:, :1]))
-    grey = color.mean(1, keepdim=True)
-    color = grey + (color - grey) * torch.exp(0.3 * saturation[:, :1])
+    gray = color.mean(1, keepdim=True)
+    color = gray + (color - gray) * torch.exp(0.3 * saturation[:, :1])
     return (color * torch.exp(0.12 * gain) + 0.08 * offset[:, :1]).clamp(0, 1)
 
 
@@ -81,8 +81,8 @@ def grained(color: Float[Tensor, "b 3 p p"], generator: torch.Generator, *, most
     """
     strength, shared, soft = torch.rand(3, len(color), 1, 1, 1, generator=generator)
     shared = shared.sqrt()
-    grey = torch.randn(color[:, :1].shape, generator=generator)
-    noise = shared.sqrt() * grey + (1 - shared).sqrt() * torch.randn(color.shape, generator=generator)
+    gray = torch.randn(color[:, :1].shape, generator=generator)
+    noise = shared.sqrt() * gray + (1 - shared).sqrt() * torch.randn(color.shape, generator=generator)
     noise = torch.lerp(noise, avg_pool2d(noise, 3, 1, 1), soft)
     return (color + 0.5 * most * strength * noise).clamp(0, 1)  # prior space is twice as wide
 
