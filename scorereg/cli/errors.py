@@ -57,7 +57,7 @@ def _say(text: str, color: str) -> None:
 
 
 def _usage(error: Any) -> str:
-    """What is wrong with a command line, and what to do; empty where typer has printed the help already."""
+    """Return a usage error in one line, with its cure; an empty text where typer has printed the help already."""
     context = getattr(error, "ctx", None)
     old = getattr(error, "option_name", "")
     if context and (new := _RENAMED.get((context.info_name, old))):

@@ -29,7 +29,7 @@ Best = Annotated[bool, option("Run", "The run's checkpoint of smallest held-out 
 Channels = Annotated[str, option("Data", "Channels of frames: rgbd, rgb, d, or names: rgb,nx,ny,nz.", unit="NAMES")]
 Count = Annotated[int, option("Run", "Number of rays, blocks or patches.", unit="N", name="--count -n")]
 CpuTime = Annotated[bool, option("Run", "Count the processor's seconds.", "the clock's", name="--cpu-time")]
-Credit = Annotated[list[str] | None, option("Output", "Whom to credit on the card; repeatable.", "nobody", "TEXT")]
+Credit = Annotated[list[str] | None, option("Output", "Whom to credit on the card; repeatable.", "none", "TEXT")]
 DepthFactor = Annotated[float, option("Data", "Factor on the depth unit of the frames.", unit="FACTOR")]
 Device = Annotated[str | None, option("Run", "cpu or cuda.", "cuda where there is a GPU, else cpu", "NAME")]
 Evaluate = Annotated[list[Path] | None, option("Data", "More data to measure errors on; repeatable.", "none", "FOLDER")]

@@ -170,7 +170,7 @@ def test_evaluate(call, rgbd, scenes, tmp_path):
     assert (out / "denoising.png").is_file()
 
 
-def test_evaluate_writes_to_errors_unless_told(call, rgbd, scenes, tmp_path, monkeypatch):
+def test_evaluate_writes_to_errors_by_default(call, rgbd, scenes, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, shown, _ = call("evaluate", rgbd, scenes / "r", "--count", 4)
     assert code == 0
@@ -178,7 +178,7 @@ def test_evaluate_writes_to_errors_unless_told(call, rgbd, scenes, tmp_path, mon
     assert (tmp_path / "errors" / "denoising.json").is_file()
 
 
-def test_evaluate_leaves_a_bad_frame_out_if_it_is_told_to(call, rgbd, tmp_path):
+def test_evaluate_leaves_a_bad_frame_out_with_skip_bad(call, rgbd, tmp_path):
     data = transforms(tmp_path / "data", 120)
     (data / "7.png").write_bytes(b"half")
     code, _, said = call("evaluate", rgbd, data, "--count", 4, "--out", tmp_path / "out")
