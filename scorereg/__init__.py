@@ -102,17 +102,14 @@ _LAZY = {  # imported when first used, as their modules are not needed to use a 
 
 def _version() -> str:
     """Return the version of the checkout that this file lies in, else of the installed package, else `0+unknown`."""
-    import tomllib
+    import re
     from importlib import metadata
     from pathlib import Path
 
-    try:
-        text = (Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8")
-        project = tomllib.loads(text)["project"]
-        if project["name"] == "scorereg":  # also where another version is installed
-            return project["version"]
-    except (OSError, ValueError, KeyError):
-        pass
+    project = Path(__file__).parents[1] / "pyproject.toml"  # of a checkout, also where another version is installed
+    text = project.read_text(encoding="utf-8") if project.is_file() else ""
+    if own := re.search(r'^name = "scorereg"\nversion = "(.+)"$', text, flags=re.MULTILINE):
+        return own[1]
     try:
         return metadata.version("scorereg")
     except metadata.PackageNotFoundError:
