@@ -59,7 +59,7 @@ class BadFrames:
 
         Args:
             total: Number of frames, good and bad.
-            stacklevel: Frames of the call stack between the warning and the caller it is for.
+            stacklevel: Passed to `warnings.warn`.
 
         Raises:
             ValueError: If more than 1 % are bad.

@@ -34,11 +34,9 @@ class MixedSource:
 
     @property
     def measured(self) -> tuple[str, ...]:
-        """Names of the sets to measure on."""
         return self.parts[0].measured
 
     def batch(self, count: int, *, seed: int, step: int, slot: int) -> tuple[Tensor, Tensor]:
-        """Return augmented patches in prior space, and weights, 0 where a value is unknown."""
         start = float(torch.rand((), generator=seeded(seed, step, slot, 4), dtype=torch.float64))
         drawn = []
         for i, (part, kept) in enumerate(zip(self.parts, self._counts(count, start), strict=True)):

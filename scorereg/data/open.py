@@ -76,7 +76,7 @@ def open_source(
         parts += sources
         counts += [len(source.sets["train"]) for source in sources]
     if spec.range != (-1.0, 1.0) and (folders or "shards" in kinds):
-        raise ValueError(f"frames are read into [-1, 1], but a range of {spec.range} is asked of them. Name arrays.")
+        raise ValueError(f"frames are read into [-1, 1], but the prior's range is {spec.range}. Name arrays instead.")
     if folders:
         frames = open_frames(folders, spec, reading, {} if parts else others, most=_MOST_FRAMES if to_measure else None)
         parts.append(frames)

@@ -30,15 +30,9 @@ from scorereg.training.optimizer import make_optimizer
 from scorereg.training.settings import Settings, differences
 
 __all__ = [
-    "CHECKPOINT_FOLDER",
-    "State",
-    "checkpoints",
-    "ema_prior",
-    "init_from_prior",
-    "new_state",
-    "resume_state",
+    "CHECKPOINT_FOLDER", "State", "checkpoints", "ema_prior", "init_from_prior", "new_state", "resume_state",
     "save_state",
-]
+]  # fmt: skip
 
 CHECKPOINT_FOLDER = "checkpoints"
 BEST_FILE = "best.json"
@@ -181,7 +175,7 @@ def resume_state(
     if found:
         raise ValueError(
             f"{path} is of a run with other settings: {'; '.join(found)}. "
-            "Resume with the old values, or start anew in another folder."
+            "Resume with the old values, or start again in another folder."
         )
     state = new_state(card, settings, device=device, precision=precision)
     state.loss.network.load_state_dict(content["network"])

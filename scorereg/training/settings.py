@@ -45,12 +45,7 @@ class Settings:
         workers: Processes that prepare batches; None is 0 on a CPU, and up to 8 beside a GPU.
         save_every: Steps between checkpoints, with a validation at each.
         keep: Number of checkpoints to keep, beside the best.
-        focal: Shortest and longest focal length that frames are reduced to, in pixels.
-        d_min: Depth at which disparity is 1, in metres.
-        depth_range: Smallest and largest factor on a patch's depth.
-        grain: Largest standard deviation of noise that is added to the colours of training patches; see `PatchSpec`.
-        sharpen: Largest amount of sharpening of the colours of training patches; see `PatchSpec`.
-        depth_factor: Multiplies the depth unit of folders of frames to train on, where that is wrong.
+        focal, d_min, depth_range, grain, sharpen, depth_factor: As for `PatchSpec`; for frames only.
 
     Raises:
         ValueError: If one of them is out of range.
@@ -182,23 +177,8 @@ def has_bf16(device: str | torch.device) -> bool:
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
-RECIPES: dict[str, Settings] = {
-    "edm": Settings(),
-    # Wynn and Turmukhambetov 2023 (arXiv 2302.12231): 48-pixel patches, a week on one GPU.
-    "diffusionerf": Settings(
-        recipe="diffusionerf",
-        steps=650_000,
-        network_size="base",
-        batch=32,
-        patch_size=48,
-        lr=1e-4,
-        schedule="constant",
-        weight_decay=0.0,
-        clip=None,
-        ema=0.995,
-        focal=(175.0, 175.0),
-        d_min=0.2,
-        depth_range=(1.0, 1.0),
-        save_every=5000,
-    ),
-}
+_PAPER = Settings(  # Wynn and Turmukhambetov 2023 (arXiv 2302.12231): 48-pixel patches, a week on one GPU
+    recipe="diffusionerf", steps=650_000, network_size="base", batch=32, patch_size=48, lr=1e-4, schedule="constant",
+    weight_decay=0.0, clip=None, ema=0.995, focal=(175.0, 175.0), d_min=0.2, depth_range=(1.0, 1.0), save_every=5000,
+)  # fmt: skip
+RECIPES: dict[str, Settings] = {"edm": Settings(), "diffusionerf": _PAPER}

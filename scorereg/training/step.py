@@ -1,5 +1,6 @@
 """One optimizer step, on one process or several; loss or gradient that is not finite; lack of memory."""
 
+import math
 from contextlib import nullcontext
 from typing import Any, NamedTuple
 
@@ -13,15 +14,9 @@ from scorereg.training.optimizer import learning_rate
 from scorereg.training.settings import Settings
 
 __all__ = [
-    "MICRO_BATCH",
-    "NotFiniteError",
-    "StepMetrics",
-    "is_out_of_memory",
-    "largest_part",
-    "micro_batch_size",
-    "micro_batches",
-    "train_step",
-]
+    "MICRO_BATCH", "NotFiniteError", "StepMetrics", "is_out_of_memory", "largest_part", "micro_batch_size",
+    "micro_batches", "train_step",
+]  # fmt: skip
 
 MICRO_BATCH = 8  # patches; their activations in the paper's network are small beside its weights and moments
 
@@ -71,12 +66,12 @@ def train_step(state: State, model: nn.Module, parts: list[Batch], accelerator: 
     limit = settings.clip or torch.inf
     gradient = nn.utils.clip_grad_norm_(parameters, limit, foreach=True).item()
     good = [bool(value.isfinite()) for value in losses]
-    if not _finite(loss) or (not _finite(gradient) and not state.scaler.is_enabled()):
-        elsewhere = all(good) and not _finite(loss)
+    if not math.isfinite(loss) or (not math.isfinite(gradient) and not state.scaler.is_enabled()):
+        elsewhere = all(good) and not math.isfinite(loss)
         part = None if elsewhere else 0 if all(good) else good.index(False)
         mine = "" if all(good) else f", part {part} of process {accelerator.process_index}"
         where = ", of another process" if elsewhere else mine
-        what = f"loss is {loss}" if not _finite(loss) else f"gradient has norm {gradient}"
+        what = f"loss is {loss}" if not math.isfinite(loss) else f"gradient has norm {gradient}"
         message = f"the {what} at step {state.step}, in batch {state.step}{where} (seed {settings.seed})"
         raise NotFiniteError(message, part)
     for group in state.optimizer.param_groups:
@@ -144,7 +139,3 @@ def largest_part(state: State, part: Batch) -> int:
             state.optimizer.zero_grad(set_to_none=True)
             return count
     return 0
-
-
-def _finite(value: float) -> bool:
-    return value - value == 0

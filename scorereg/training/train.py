@@ -77,11 +77,11 @@ def train_prior(
     source = open_source(data, settings.patch_spec, evaluate, reading) if isinstance(data, list) else data
     card = make_card(name, settings, source.about)
     card = dataclasses.replace(card, licence=licence or card.licence, credits=credits or card.credits)
-    how: dict[str, Any] = {"device": accelerator.device, "precision": _precision(settings, accelerator.device)}
+    options: dict[str, Any] = {"device": accelerator.device, "precision": _precision(settings, accelerator.device)}
     with accelerator.main_process_first():  # which renames damaged checkpoints
-        state = resume_state(card, settings, out, **how) if resume else None
+        state = resume_state(card, settings, out, **options) if resume else None
         if state is None:
-            state = new_state(card, settings, **how)
+            state = new_state(card, settings, **options)
             state = init_from_prior(state, settings.init) if settings.init else state
     if state.step > settings.steps:
         raise ValueError(f"{out} is at step {state.step}, beyond --steps {settings.steps}. Give as many or more.")
@@ -152,7 +152,7 @@ def _saved(error: NotFiniteError, state: State, parts: list[Batch], accelerator:
     best = "" if state.best is None else f"; the best on held-out data were those of step {state.best[0]}"
     return NotFiniteError(
         f"{error}. The weights before it are saved in {checkpoints(out)[-1]}, {where}{best}. "
-        "Look at the batch; if it is sound, start anew with a lower --lr, or resume with --precision fp32.",
+        "Look at the batch; if it is sound, start again with a lower --lr, or resume with --precision fp32.",
         error.part,
     )
 

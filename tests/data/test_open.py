@@ -93,7 +93,7 @@ def test_images_are_cut_as_they_are_and_the_last_quarter_is_held_out(photos):
 
 def test_frames_have_one_range(scenes, shards):
     for where in (scenes, shards):
-        with pytest.raises(ValueError, match=r"frames are read into \[-1, 1\], but a range of \(0.0, 1.0\) is asked"):
+        with pytest.raises(ValueError, match=r"frames are read into \[-1, 1\], but the prior's range is \(0.0, 1.0\)"):
             open_source([where], dataclasses.replace(SPEC, range=(0.0, 1.0)))
 
 

@@ -64,11 +64,9 @@ class ArraySource:
 
     @property
     def measured(self) -> tuple[str, ...]:
-        """Names of the sets to measure on."""
         return tuple(name for name in self.sets if name != "train")
 
     def batch(self, count: int, *, seed: int, step: int, slot: int) -> tuple[Tensor, Tensor]:
-        """Return patches, and weights of 1."""
         generator = seeded(seed, step, slot)
         train = self.sets["train"]
         x = train.take(torch.randint(len(train), (count,), generator=generator).numpy())

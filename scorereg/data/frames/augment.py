@@ -20,7 +20,7 @@ _COLORS = RGBD[:3]
 
 
 def augmented(crops: Crops, generator: torch.Generator, spec: PatchSpec) -> tuple[Tensor, Tensor]:
-    """Vary raw crops at random as a spec says.
+    """Augment raw crops: depth scale, colour jitter, sharpening and grain.
 
     Returns:
         Patches in prior space, and weights, 0 where a value is unknown.
@@ -48,7 +48,7 @@ def plain_patches(pyramid: Pyramid, count: int, spec: PatchSpec, generator: torc
 
 
 def depth_scale(crops: Crops, generator: torch.Generator, *, low: float, high: float) -> Crops:
-    """Multiply each patch's depth by a log-uniform factor, as the scale of a scene at hand is estimated."""
+    """Multiply each patch's depth by a log-uniform factor, as the estimated scale of a scene has an error."""
     draw = torch.rand(len(crops.color), 1, 1, generator=generator)
     factor = torch.exp(math.log(low) + draw * (math.log(high) - math.log(low)))
     return dataclasses.replace(crops, disparity=crops.disparity / factor)

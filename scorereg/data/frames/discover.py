@@ -125,21 +125,13 @@ def _is_whole(frame: Frame, needed: tuple[str, ...], bad: BadFrames) -> bool:
     """Whether a frame has the files of the needed maps; it is bad if one is not named, or not there."""
     for name in needed:
         path = _file(frame, name)
-        if path is None:
-            what = "depth map" if name == DEPTH else "photo" if name == COLOR else f"map {name}"
-            bad.add(
-                ValueError(
-                    f"{frame.file} has no {what}, which other frames of its folder have. Name it, or drop the frame."
-                )
-            )
-            return False
-        if not path.is_file():
-            bad.add(
-                FileNotFoundError(
-                    f"{path} is missing: photo and depth must come in pairs. Restore it or drop the frame."
-                )
-            )
-            return False
+        if path is not None and path.is_file():
+            continue
+        what = "depth map" if name == DEPTH else "photo" if name == COLOR else f"map {name}"
+        unnamed = f"{frame.file} has no {what}, which other frames of its folder have. Name it, or drop the frame."
+        missing = f"{path} is missing: photo and depth must come in pairs. Restore it or drop the frame."
+        bad.add(ValueError(unnamed) if path is None else FileNotFoundError(missing))
+        return False
     return True
 
 
@@ -176,12 +168,11 @@ def _check_sizes(frames: list[Frame], bad: BadFrames) -> None:
         common = Counter(sizes.values()).most_common(1)
         for frame in (f for f, size in sizes.items() if size != common[0][0]):
             here, there = ("{}x{}".format(*size) for size in (sizes[frame], common[0][0]))
-            bad.add(
-                ValueError(
-                    f"{frame.file} has {here} pixels, but the others of its folder have {there}, and one focal length "
-                    "is given for all. Remove it, or put it into a folder with its own camera."
-                )
+            message = (
+                f"{frame.file} has {here} pixels, but the others of its folder have {there}, and one focal length is "
+                "given for all. Remove it, or put it into a folder with its own camera."
             )
+            bad.add(ValueError(message))
             odd.add(frame)
     if odd:
         frames[:] = [frame for frame in frames if frame not in odd]

@@ -33,16 +33,13 @@ class ImageSource:
 
     @property
     def measured(self) -> tuple[str, ...]:
-        """Names of the sets to measure on."""
         return ("held-out",)
 
     def batch(self, count: int, *, seed: int, step: int, slot: int) -> tuple[Tensor, Tensor]:
-        """Return patches, and weights of 1."""
         x = image_patches(self.sets["train"], count, self.spec, seeded(seed, step, slot))
         return x, torch.ones_like(x)
 
     def plain(self, name: str, count: int, *, seed: int) -> tuple[Tensor, Tensor]:
-        """Return patches, and weights of 1."""
         x = image_patches(self.sets[name], count, self.spec, torch.Generator().manual_seed(seed))
         return x, torch.ones_like(x)
 

@@ -41,16 +41,13 @@ class FrameSource:
 
     @property
     def measured(self) -> tuple[str, ...]:
-        """Names of the sets to measure on."""
         return tuple(name for name in self.sets if name != "train")
 
     def batch(self, count: int, *, seed: int, step: int, slot: int) -> tuple[Tensor, Tensor]:
-        """Return augmented patches in prior space, and weights, 0 where a value is unknown."""
         generator = seeded(seed, step, slot)
         return augmented(self.sets["train"].crop(count, self.spec.patch_size, generator), generator, self.spec)
 
     def plain(self, name: str, count: int, *, seed: int) -> tuple[Tensor, Tensor]:
-        """Return patches without augmentation, and weights, 0 where a value is unknown."""
         return plain_patches(self.sets[name], count, self.spec, torch.Generator().manual_seed(seed))
 
 

@@ -3,7 +3,7 @@
 A ray of a renderer has a footprint. Sixteen sub-rays are drawn around a pixel, normally distributed in the image plane,
 and each meets the surface that the depth map has at its pixel: a single surface inside objects, several at silhouettes.
 The weight around each surface follows a distribution of `Spread`. Some rays meet nothing, some continue behind a
-translucent surface, and depth is scaled at random, as the scale of a scene at hand is not known exactly.
+translucent surface, and depth is scaled at random, as the estimated scale of a scene has an error.
 """
 
 import zlib

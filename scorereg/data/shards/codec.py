@@ -73,11 +73,11 @@ def decode(key: str, files: dict[str, bytes], *, inverse_max: float, maps: tuple
     return frame, Planes(color, metres, others)
 
 
-def _image(value: np.ndarray, kind: str, **how: object) -> bytes:
+def _image(value: np.ndarray, kind: str, **options: object) -> bytes:
     from PIL import Image
 
     out = io.BytesIO()
-    Image.fromarray(value).save(out, format=kind, **how)
+    Image.fromarray(value).save(out, format=kind, **options)
     return out.getvalue()
 
 

@@ -62,11 +62,9 @@ class ShardSource:
 
     @property
     def measured(self) -> tuple[str, ...]:
-        """Names of the sets to measure on."""
         return ("held-out", *self.others)
 
     def batch(self, count: int, *, seed: int, step: int, slot: int) -> tuple[Tensor, Tensor]:
-        """Return augmented patches in prior space, and weights, 0 where a value is unknown."""
         lanes = max(min(LANES, len(self._train) // HELD), 1)
         lane, turn = (step + slot) % lanes, step // lanes
         held = sum(shard.frames for shard in self._train) // len(self._train)
@@ -76,7 +74,6 @@ class ShardSource:
         return augmented(pool.crop(count, self.spec.patch_size, generator), generator, self.spec)
 
     def plain(self, name: str, count: int, *, seed: int) -> tuple[Tensor, Tensor]:
-        """Return patches without augmentation, and weights, 0 where a value is unknown."""
         if name not in self._plain:
             other = self.others.get(name)
             self._plain[name] = other() if other else self.frames("train" if name == "train" else "val")

@@ -45,18 +45,7 @@ _CONVENTION = {
 
 @dataclass(frozen=True)
 class Job:
-    """A shard to be written.
-
-    Args:
-        path: Its file.
-        split: `"train"`, `"val"` or `"test"`.
-        first: Number of its first frame among all.
-        frames: Its frames.
-        channels: Channels to store.
-        focal: Focal length to reduce frames to, in pixels.
-        inverse_max: Largest inverse depth that is stored, in 1/m.
-        reading: Whether bad frames are left out.
-    """
+    """A shard to be written; `first` is the number of its first frame among all, `focal` in pixels, depth in 1/m."""
 
     path: Path
     split: str
