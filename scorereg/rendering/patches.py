@@ -1,12 +1,12 @@
-r"""Random patches for a prior: rays through small windows of nearby views, and the same windows out of photos.
+r"""Random patches for a prior: rays through small windows of views near the training cameras.
 
-A patch is a pinhole image of p x p pixels with the focal length f that the prior knows, in px. Seen in a camera with
-focal length F its pixels lie F / f apart (the pitch). Windows are drawn so that they lie inside the camera's image
-as a whole; nothing is ever rejected. A patch either keeps a training camera's pose and comes with the photo's colours
-("known"), or its camera is moved and turned a little and nobody knows what it should see.
+A patch is a pinhole image of p x p pixels with a focal length f of the prior's training patches, in pixels. In a camera
+with focal length F its pixels are F / f apart (the pitch). Windows are drawn inside the camera's image; none is
+rejected. A patch either keeps a training camera's pose and comes with its photo's colors, or its camera is moved and
+turned a little and its colors are unknown.
 
-Depth along the rays is planar with respect to the camera's axis, not the window's: as in the crops of whole
-images that priors are trained on.
+Depth along the rays is planar with respect to the camera's axis, not the window's, as in the crops of whole images that
+priors are trained on.
 """
 
 import math
@@ -28,12 +28,12 @@ class Patches:
     """A batch of square windows.
 
     Args:
-        rays: Of the pixel centres, in shape (b, p, p): batch, row, column.
-        photo: The photo's colours at the same places, in [0, 1]; 0 where there is none.
+        rays: Rays of the pixel centers, in shape (b, p, p): batch, row, column.
+        photo: Colors of the photo at the same positions, in [0, 1]; 0 where there is no photo.
         from_photo: Which patches keep their training camera and come with its photo.
-        camera: The base camera of each patch, as an index into the sampler's cameras.
+        camera: Training camera from which each patch was drawn, as an index into the sampler's cameras.
         focal: Focal length of each patch in its own pixels.
-        cameras: The pinhole camera of each patch, whose image it is: for renderers that project and do not trace.
+        cameras: Pinhole camera of each patch, for renderers that project.
     """
 
     rays: Rays
@@ -52,19 +52,18 @@ class PatchSampler:
 
     Args:
         cameras: The training cameras, in metres.
-        images: Their photos.
-        size: Rows and columns p of a patch.
-        focal: Focal length of a patch in its pixels, drawn log-uniformly from this range (or this one number), without
-            the part of it at which the window would not fit into the photo.
-        translation: Largest shift along each of the camera's axes, in metres; uniform in plus or minus this.
-        rotation: Largest angle in radians; uniform from 0 to this, about an axis of uniformly random direction.
-        photo_fraction: Probability that a patch keeps its camera and takes its colours from the photo.
-        interpolate: Probability that an unknown patch starts from a pose between two random training cameras instead
-            of one of them.
+        images: Photos of these cameras.
+        size: Rows and columns p of a patch, >= 1.
+        focal: Focal length of a patch in its pixels: one number, or a range from which it is drawn log-uniformly,
+            without the part at which the window would not fit into the photo.
+        translation: Largest shift along each of the camera's axes, in metres; drawn uniformly up to it either way.
+        rotation: Largest angle in radians; drawn uniformly from 0 to it, about an axis of uniformly random direction.
+        photo_fraction: Probability that a patch keeps its camera and takes its colors from the photo.
+        interpolate: Probability that another patch starts from a pose between two random training cameras instead of
+            one of them.
 
     Raises:
-        ValueError: If the photos are not the cameras', a number is out of its range, or no focal length of the range
-            lets the window fit into a photo.
+        ValueError: If the photos are not the cameras', a number is out of its range, or the window fits into no photo.
     """
 
     def __init__(
@@ -95,14 +94,13 @@ class PatchSampler:
         self._photos = rearrange(images, "n h w c -> n c h w").contiguous()
 
     def sample(self, count: int, generator: torch.Generator | None = None) -> Patches:
-        """Draw `count` patches, all at once.
+        """Draw `count` patches at once.
 
-        The photo's colours are means over each patch pixel's footprint of pitch x pitch photo pixels (never less than
-        one photo pixel, where they are the bilinear interpolation), so they are free of aliasing.
+        The photo's colors are means over footprints (`ops.gather_patches`), so they are free of aliasing.
 
         Args:
-            count: At least 1.
-            generator: Source of all randomness; on any device.
+            count: Number of patches, >= 1.
+            generator: Random numbers, on any device; torch's own if not given.
         """
         if count < 1:
             raise ValueError(f"PatchSampler draws at least one patch, but count={count}.")
@@ -114,9 +112,9 @@ class PatchSampler:
         corner = draw.uniform(count, 2) * (self._image_size() - self.size * pitch).clamp_min(0)
         edges = corner[:, None] + torch.arange(self.size + 1).to(pitch)[:, None] * pitch[:, None]  # b p+1 2
         pose = torch.where(from_photo[:, None, None], self.cameras.pose[camera], self._moved(camera, draw))
-        middle = corner.double() + pitch.double() * (self.size / 2)
-        photo, _ = gather_patches(self._photos, middle, self.size, pitch, index=camera)
-        photo = torch.where(from_photo[:, None, None, None], photo.clamp(0, 1), 0.0)
+        kept, photo = from_photo.nonzero()[:, 0], self._photos.new_zeros(count, 3, self.size, self.size)
+        shown, _ = gather_patches(self._photos, corner[kept], self.size, pitch[kept], index=camera[kept])
+        photo[kept] = shown.clamp(0, 1)
         rays = self._rays(pose, camera, (edges[:, 1:] + edges[:, :-1]) / 2)
         base = replace(self.cameras[camera], pose=pose)
         windows = base.windows(corner, pitch, width=self.size, height=self.size)
@@ -126,7 +124,7 @@ class PatchSampler:
         return self.cameras.pose.new_tensor([self.cameras.width, self.cameras.height])
 
     def _moved(self, camera: Int[Tensor, " b"], draw: "_Draw") -> Float[Tensor, "b 3 4"]:
-        """Poses near the given cameras, moved and turned in the camera's own axes."""
+        """Poses near the given cameras, moved and turned along the camera's own axes."""
         count = len(camera)
         pose = self.cameras.pose[camera]
         if self.interpolate > 0:
@@ -140,7 +138,7 @@ class PatchSampler:
         return torch.cat([pose[:, :, :3] @ turn, origin], -1)
 
     def _rays(self, pose: Float[Tensor, "b 3 4"], camera: Int[Tensor, " b"], middle: Float[Tensor, "b p 2"]) -> Rays:
-        """Rays of the windows whose pixel centres have these x and y."""
+        """Rays of the windows whose pixel centers have these x and y."""
         x = middle[:, None, :, 0].expand(-1, self.size, -1)
         y = middle[:, :, None, 1].expand(-1, -1, self.size)
         index = torch.arange(len(pose), device=pose.device)[:, None, None].expand(x.shape)
@@ -148,7 +146,7 @@ class PatchSampler:
 
 
 class _Draw:
-    """Random numbers from the generator's device, brought to the cameras'."""
+    """Random numbers drawn on the generator's device and moved to the cameras'."""
 
     def __init__(self, generator: torch.Generator | None, device: torch.device) -> None:
         self.generator, self.device = generator, device

@@ -33,10 +33,10 @@ def test_images_with_rows_far_apart(device):
     images = memory.as_strided((1, 1, 6, 6), (1, 1, 2**29, 1))
     small = torch.rand(1, 1, 6, 6, device=device).half()
     images.copy_(small)
-    center = torch.tensor([[3.2, 3.3]], device=device)
-    for scale in (1.0, 1.4):
-        far, _ = gather_patches(images, center, 4, scale)
-        near, _ = gather_patches(small, center, 4, scale)
+    corner = torch.tensor([[0.2, 0.3]], device=device)
+    for pitch in (1.0, 1.4):
+        far, _ = gather_patches(images, corner, 4, pitch)
+        near, _ = gather_patches(small, corner, 4, pitch)
         assert_close(far, near, rtol=0, atol=0)
 
 
@@ -60,8 +60,8 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 TYPES = {"index_ptr": "*i64", "place_ptr": "*i64", "offset_ptr": "*i64", "count_ptr": "*i64", "missing_ptr": "*u8",
-         "known_ptr": "*i1", "near": "fp32"}
-GATHER = TYPES | {"place_ptr": "*fp64"}
+         "near": "fp32"}
+GATHER = TYPES | {"end_ptr": "*fp64"}
 
 
 def build(module, name, types=TYPES, **fixed):
@@ -82,7 +82,7 @@ for way in ("_forward", "_backward"):
     build("gather_patches", way, GATHER, CP=4, BLOCK=256)
     build("gather_patches", way, GATHER, size=1, C=1, H=1, W=1, sw=1, CP=1, BLOCK=256)
 build("gather_patches", "_backward", GATHER, CP=4, BLOCK=256, total_ptr=None)
-build("gather_patches", "_backward", GATHER, CP=4, BLOCK=256, part_ptr=None)
+build("gather_patches", "_backward", GATHER, CP=4, BLOCK=256, dend_ptr=None)
 HASH = TYPES | {name: "*i32" for name in ("side_ptr", "rows_ptr", "dense_ptr")} | {"start_ptr": "*i64"}
 for d in (2, 3, 4):
     sizes = {"D": d, "F": 2, "FP": 2, "STAGGERED": d == 3, "SMOOTH": d == 3, "BLOCK": 128}

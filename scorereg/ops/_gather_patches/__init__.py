@@ -1,1 +1,1 @@
-"""Patches gathered out of images: the operation, its definition in plain torch, and its Triton kernels."""
+"""Patches gathered from images: the operation, its definition in plain torch, and its Triton kernels."""

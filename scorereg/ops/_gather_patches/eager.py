@@ -1,7 +1,7 @@
 """`gather_patches` in plain torch: the mean over boxes is separable, two products of small matrices a patch.
 
 A window of the image is cut around each patch and multiplied by the shares of its rows and columns, some windows at a
-time. Windows are added to the gradient one by one, in order: the same sum on every run.
+time, in float64. Gradients are added to the images window by window, in order: the same sum on every run.
 """
 
 import torch
@@ -22,41 +22,45 @@ _CHUNK = 1 << 18  # values of windows at a time and thread: they stay in its cac
 
 
 def footprints(
-    centers: Pairs, scale: Pairs, size: int, width: int, height: int
+    corners: Pairs, pitch: Pairs, size: int, width: int, height: int
 ) -> tuple[Ends, Ends, Bool[Tensor, "b p 2"]]:
     """Low and high ends of the patch pixels' footprints along x and y, and whether their middles are in the image.
 
-    A pixel whose middle is not gets the footprint nearest to it. Differentiable to the centers.
+    Those of pixels outside are empty. In float64; differentiable to the corners.
     """
-    offset = torch.arange(size, dtype=torch.float64, device=centers.device)[:, None] - (size - 1) / 2
-    middle, half = centers[:, None] + scale[:, None] * offset, scale[:, None].clamp_min(1) / 2
-    extent = centers.new_tensor([width, height])
-    inside = (middle >= 0) & (middle <= extent)
-    middle = torch.minimum(torch.where(inside, middle, middle.detach().nan_to_num()).clamp_min(0), extent)
-    return (middle - half).clamp_min(0), torch.minimum(middle + half, extent), inside
+    edges = corners[:, None] + torch.arange(size + 1, device=corners.device).to(pitch)[:, None] * pitch[:, None]
+    low, high = edges[:, :-1].double(), edges[:, 1:].double()
+    middle, extent = ((low + high) / 2).detach(), low.new_tensor([width, height])
+    inside = (middle >= 0) & (middle <= extent)  # nothing that is not a number is
+    wider = (1 - (high - low)).clamp_min(0) / 2
+    low, high = (low - wider).clamp_min(0), torch.minimum(high + wider, extent)
+    nearest = torch.minimum(middle.nan_to_num().clamp_min(0), extent)
+    return torch.where(inside, low, nearest), torch.where(inside, high, nearest), inside
 
 
-def shares(
-    low: Float[Tensor, "b p"], high: Float[Tensor, "b p"], first: Int[Tensor, " b"], count: int
-) -> Float[Tensor, "b p {count}"]:
-    """Share of each footprint, along one axis, that lies in each of `count` image pixels from `first` on."""
-    start = low.detach().floor()
+def shares(low: Ends, high: Ends, first: Int[Tensor, "b 2"], columns: int, rows: int) -> tuple[Tensor, Tensor]:
+    """Shares of the footprints in the columns [b, p, columns] and the rows [b, p, rows] of an image from `first` on.
+
+    Those of an empty footprint are 0.
+    """
+    low, high, count = low.mT, high.mT, max(columns, rows)
+    start, width = low.detach().floor(), high - low
     most = int((high.detach() - start).amax().ceil())  # pixels that a footprint touches
     pixel = start[..., None] + torch.arange(most, device=low.device)
     overlap = torch.minimum(high[..., None], pixel + 1) - torch.maximum(low[..., None], pixel)
-    share = overlap.clamp_min(0) / (high - low)[..., None]
-    place = (pixel.long() - first[:, None, None]).clamp_max(count - 1)  # a share beyond is 0
-    return share.new_zeros(*low.shape, count).scatter_add(2, place, share)
+    share = overlap.clamp_min(0) / torch.where(width > 0, width, 1)[..., None]
+    place = (pixel.long() - first[..., None, None]).clamp_max(count - 1)  # a share beyond is 0
+    both = share.new_zeros(*low.shape, count).scatter_add(3, place, share)
+    return both[:, 0, :, :columns], both[:, 1, :, :rows]
 
 
 def gather_eager(images: Images, low: Ends, high: Ends, index: Index) -> Float[Tensor, "b c p p"]:
-    """Means over footprints; `index` is the image of each patch, and there is at least one."""
+    """Means over footprints of at least one patch; `index` is the image of each."""
     first, last = low.detach()[:, 0].floor().long(), high.detach()[:, -1].ceil().long()
-    side = (last - first).amax(0)
+    side = (last - first).amax(0).clamp_min(1)
     columns, rows = side.tolist()
     first = torch.minimum(first, first.new_tensor([images.shape[3], images.shape[2]]) - side)
-    right = shares(low[..., 0], high[..., 0], first[:, 0], columns).to(images)
-    down = shares(low[..., 1], high[..., 1], first[:, 1], rows).to(images)
+    right, down = shares(low, high, first, columns, rows)
     return _Windows.apply(images, down, right, first, index)  # pyright: ignore[reportReturnType]
 
 
@@ -71,28 +75,30 @@ class _Windows(torch.autograd.Function):
         ctx.save_for_backward(images, down, right, first, index)
         out = images.new_empty(len(down), images.shape[1], down.shape[1], right.shape[1])
         for part, windows in _windows(images, down, right, first, index):
-            rows = down[part] @ torch.stack(windows).flatten(2)
+            rows = down[part] @ torch.stack(windows).flatten(2).to(down)
             out[part] = (_by_column(rows, right) @ right[part].mT).unflatten(1, (down.shape[1], -1)).transpose(1, 2)
         return out
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad):  # pyright: ignore[reportIncompatibleMethodOverride]
-        images, down, right, first, index = ctx.saved_tensors
+        images, *both, first, index = ctx.saved_tensors
+        exact = grad.double() if images.dtype == torch.float64 else grad.float()
+        down, right = (x.to(exact) for x in both)
         to_images, to_down, *_ = ctx.needs_input_grad
-        total = torch.zeros_like(images) if to_images else images
-        ddown, dright = (torch.empty_like(x) if to_down else None for x in (down, right))
+        total = torch.zeros_like(images, dtype=exact.dtype) if to_images else images
+        ddown, dright = (torch.empty_like(x) if to_down else None for x in both)
         targets = _windows(total, down, right, first, index)
         for (part, windows), (_, added) in zip(_windows(images, down, right, first, index), targets, strict=True):
-            g = grad[part].transpose(1, 2).flatten(1, 2)  # [b, p c, p]
+            g = exact[part].transpose(1, 2).flatten(1, 2)  # [b, p c, p]
             drows = (g @ right[part]).unflatten(1, (down.shape[1], -1)).flatten(2)  # [b, p, c columns]
             if ddown is not None and dright is not None:
-                window = torch.stack(windows).flatten(2)
-                torch.bmm(drows, window.mT, out=ddown[part])
-                torch.bmm(g.mT, _by_column(down[part] @ window, right), out=dright[part])
+                window = torch.stack(windows).flatten(2).to(exact)
+                ddown[part] = drows @ window.mT
+                dright[part] = g.mT @ _by_column(down[part] @ window, right)
             if to_images:
                 add_in_order(added, (down[part].mT @ drows).unflatten(2, (images.shape[1], -1)).unbind(0))
-        return total if to_images else None, ddown, dright, None, None
+        return total.to(images.dtype) if to_images else None, ddown, dright, None, None
 
 
 def _by_column(rows: Float[Tensor, "b p ck"], right: Tensor) -> Float[Tensor, "b pc k"]:
