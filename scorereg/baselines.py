@@ -1,7 +1,7 @@
-r"""The hand-made terms that a few-view fit needs beside a learned prior, and that a learned prior has to beat.
+r"""Hand-made regularisers of few-view fits, used beside a learned prior and as baselines for it.
 
-Those on rays take what `render` returns and give one value a ray; a caller takes the means, weighs and adds them.
-`total_variation` is of a voxel grid, and a scalar.
+`distortion`, `frustum` and `opacity` take what `render` returns and give one value a ray. `total_variation` takes a
+voxel grid and gives a scalar.
 """
 
 import torch
@@ -16,33 +16,32 @@ __all__ = ["distortion", "frustum", "opacity", "total_variation"]
 
 
 def frustum(render: Render, cameras: Cameras, *, views: int = 2) -> Float[Tensor, " r"]:
-    """Weight that lies where fewer than `views` cameras look: the sum over samples of `w max(0, views - count)`.
+    """Weight where fewer than `views` cameras see: the sum over samples of `w max(0, views - count)`.
 
-    Half-space in front of a camera that no other camera sees is where floaters grow (DiffusioNeRF, section 3.4).
-    Differentiable to the weights.
+    Floaters grow in space that only one camera sees (DiffusioNeRF, section 3.4). Differentiable to the weights.
 
     Args:
-        render: Of rays through the scene.
+        render: Render of rays through the scene.
         cameras: The training cameras.
-        views: How many of them a point should be seen by; at most as many as there are.
+        views: Number of cameras that should see a point; the number of cameras if there are fewer.
     """
     return frustum_penalty(render.weights, render.points, cameras, views=min(views, len(cameras)))
 
 
 def opacity(opacity: Float[Tensor, "*rays"]) -> Float[Tensor, "*rays"]:
-    """Squared shortfall from a ray that ends on something, `(1 - opacity)^2`. Differentiable."""
+    """Squared transmittance `(1 - opacity)^2`, which is 0 for a ray that ends on a surface. Differentiable."""
     return (1 - opacity).square()
 
 
 def total_variation(grid: Float[Tensor, "x y z c"], *, floor: float = 1e-4) -> Float[Tensor, ""]:
     r"""Mean over the vertices of a voxel grid of $\sqrt{\sum_d (g_{v + e_d} - g_v)^2 + floor}$ (Plenoxels, eq. 4).
 
-    The sum is over the three axes, for each channel by itself; vertices without a neighbour ahead are left out, so
-    cut a grid into pieces that overlap by one. Differentiable.
+    The sum is over the three axes, for each channel by itself; vertices without a next one are left out, so a grid that
+    is cut into pieces should overlap by one. Differentiable.
 
     Args:
-        grid: At least two vertices along each axis.
-        floor: Keeps the slope finite where nothing varies.
+        grid: Values at vertices, at least two along each axis.
+        floor: Constant > 0 that keeps the slope finite where nothing varies.
     """
     here = grid[:-1, :-1, :-1]
     ahead = (grid[1:, :-1, :-1], grid[:-1, 1:, :-1], grid[:-1, :-1, 1:])

@@ -3,9 +3,9 @@ r"""Pinhole cameras and their rays.
 Conventions:
 
     axes        OpenCV: x to the right, y down, z forward; a pose is world-from-camera, `X_world = R X_camera + o`
-    pixel       (x, y), measured from the image's upper left corner: the first pixel's centre is at (0.5, 0.5)
+    pixel       (x, y), measured from the image's upper left corner: the first pixel's center is at (0.5, 0.5)
     depth       planar: the camera's z, never the distance along the ray
-    length      the unit of the poses (metres, once a `Scene` was loaded)
+    length      the unit of the poses, metres in a loaded `Scene`
 
 A ray's direction has camera-z exactly 1, so the point at parameter t has planar depth t.
 """
@@ -26,7 +26,7 @@ class Rays:
     """Rays `origins + t * directions`, with t the planar depth.
 
     Args:
-        origins: Camera centres, in world coordinates.
+        origins: Camera centers, in world coordinates.
         directions: In world coordinates, with component 1 along the camera's z; not unit vectors.
     """
 
@@ -42,13 +42,13 @@ class Rays:
         return len(self.origins)
 
     def __getitem__(self, index) -> "Rays":
-        """Index the first axes of `shape`, as a tensor is indexed (without `...`)."""
+        """Index the axes of `shape` as those of a tensor, without `...`."""
         index = index if isinstance(index, tuple) else (index,)
         full = (*index, Ellipsis, slice(None))
         return Rays(self.origins[full], self.directions[full])
 
     def reshape(self, *shape: int) -> "Rays":
-        """The same rays, in the same order, in another shape."""
+        """The same rays in another shape."""
         return Rays(self.origins.reshape(*shape, 3), self.directions.reshape(*shape, 3))
 
     def flatten(self) -> "Rays":
@@ -69,11 +69,11 @@ class Cameras:
     """A set of n pinhole cameras that share an image size.
 
     Args:
-        pose: World-from-camera, the rotation's three columns (right, down, forward) and the camera's centre.
+        pose: World-from-camera: the rotation's three columns (right, down, forward) and the camera's center.
         focal: fx, fy, in pixels.
         center: cx, cy, in pixels; the middle of the image is (width / 2, height / 2).
-        width: Of the image, in pixels.
-        height: Of the image, in pixels.
+        width: Width of the image, in pixels.
+        height: Height of the image, in pixels.
     """
 
     pose: Float[Tensor, "n 3 4"]
@@ -86,7 +86,7 @@ class Cameras:
         return len(self.pose)
 
     def __getitem__(self, index: int | slice | Sequence[int] | Tensor) -> "Cameras":
-        """Some of the cameras, always as a set: an int gives a set of one."""
+        """A subset of the cameras; an int gives a set of one."""
         if isinstance(index, int):
             index = [index]
         elif not isinstance(index, slice | Tensor):
@@ -96,13 +96,13 @@ class Cameras:
     def windows(
         self, corner: Float[Tensor, "n 2"], pitch: Float[Tensor, "n 2"] | float, *, width: int, height: int
     ) -> "Cameras":
-        """The same cameras, each seeing a window of its image: a crop, in pixels of another size.
+        """Cameras whose images are windows of these cameras' images: crops, with pixels of another size.
 
         Args:
             corner: The window's upper left corner (x, y), in pixels of the whole image; it may lie outside.
-            pitch: How far the window's pixels lie apart, in pixels of the whole image: 1 is a plain crop.
-            width: Of the window, in its own pixels.
-            height: Of the window, in its own pixels.
+            pitch: Distance of the window's pixels, in pixels of the whole image: 1 is a plain crop.
+            width: Width of the window, in its own pixels.
+            height: Height of the window, in its own pixels.
         """
         return Cameras(self.pose, self.focal / pitch, (self.center - corner) / pitch, width, height)
 
@@ -112,15 +112,15 @@ class Cameras:
 
     @property
     def origins(self) -> Float[Tensor, "n 3"]:
-        """The cameras' centres, in world coordinates."""
+        """The cameras' centers, in world coordinates."""
         return self.pose[:, :, 3]
 
     def rays(self, index: Int[Tensor, "*r"], pixel: Float[Tensor, "*r 2"]) -> Rays:
-        """Rays through pixel positions; differentiable to `pixel` and to the cameras.
+        """Rays through pixel positions. Differentiable to `pixel` and to the cameras.
 
         Args:
-            index: Which camera each ray belongs to.
-            pixel: (x, y); the centre of the pixel in column j and row i is (j + 0.5, i + 0.5).
+            index: Camera of each ray.
+            pixel: Position (x, y); the center of the pixel in column j and row i is (j + 0.5, i + 0.5).
         """
         xy = (pixel - self.center[index]) / self.focal[index]
         local = torch.cat([xy, torch.ones_like(xy[..., :1])], -1)
@@ -128,7 +128,7 @@ class Cameras:
         return Rays(pose[..., 3], einsum(pose[..., :3], local, "... i j, ... j -> ... i"))
 
     def image_rays(self, index: int) -> Rays:
-        """The rays of all pixel centres of one camera, in shape (height, width)."""
+        """Rays of all pixel centers of one camera, in shape (height, width)."""
         y, x = torch.meshgrid(torch.arange(self.height) + 0.5, torch.arange(self.width) + 0.5, indexing="ij")
         pixel = torch.stack([x, y], -1).to(self.pose)
         return self.rays(torch.full(pixel.shape[:2], index, device=pixel.device), pixel)
@@ -139,13 +139,13 @@ class Cameras:
         """Pixel positions and planar depths of world points. Differentiable to both.
 
         Args:
-            points: In world coordinates.
-            index: The camera of each point. Without it every point is projected into every camera, and both results
-                get a leading axis of the n cameras.
+            points: World coordinates.
+            index: Camera of each point. If not given, every point is projected into every camera, and both results have
+                a leading axis of the n cameras.
 
         Returns:
-            (x, y) in pixels, and the camera's z. Positions mean nothing where z is not positive: the point lies
-            behind that camera. They are finite all the same.
+            (x, y) in pixels, and the camera's z. Positions are finite, but have no meaning where z is not positive: the
+            point is behind that camera.
         """
         if index is None:
             pose, focal, center = (self._over_points(x, points.ndim - 1) for x in (self.pose, self.focal, self.center))
@@ -157,7 +157,7 @@ class Cameras:
         return center + focal * local[..., :2] / safe[..., None], z
 
     def visible(self, points: Float[Tensor, "*p 3"], *, near: float = 0.0, margin: float = 0.0) -> Bool[Tensor, "n *p"]:
-        """Whether each point lies in each camera's frustum: deeper than `near`, `margin` pixels inside the image."""
+        """Whether each point is in each camera's frustum: deeper than `near`, and `margin` pixels inside the image."""
         pixel, z = self.project(points)
         size = pixel.new_tensor([self.width, self.height])
         return ((pixel >= margin) & (pixel <= size - margin)).all(-1) & (z > near)
@@ -179,7 +179,7 @@ def rotation_matrix(vector: Float[Tensor, "*r 3"]) -> Float[Tensor, "*r 3 3"]:
 def interpolate_poses(
     start: Float[Tensor, "*r 3 4"], end: Float[Tensor, "*r 3 4"], share: Float[Tensor, "*r"]
 ) -> Float[Tensor, "*r 3 4"]:
-    """Poses on the way from `start` (share 0) to `end` (share 1): centres linearly, rotations by the shortest turn."""
+    """Interpolate from `start` (share 0) to `end` (share 1): centers linearly, rotations spherically (slerp)."""
     q0, q1 = _quaternion(start[..., :3]), _quaternion(end[..., :3])
     cosine = (q0 * q1).sum(-1, keepdim=True)
     q1, cosine = torch.where(cosine < 0, -q1, q1), cosine.abs()
@@ -195,7 +195,7 @@ def interpolate_poses(
 
 
 def _quaternion(rotation: Float[Tensor, "*r 3 3"]) -> Float[Tensor, "*r 4"]:
-    """Unit quaternion (w, x, y, z), up to sign: the best conditioned row of 4 q q^T, which is linear in the matrix."""
+    """Unit quaternion (w, x, y, z) up to sign: the best conditioned row of 4 q q^T, which is linear in the matrix."""
     a, b, c, d, e, f, g, h, i = rearrange(rotation, "... i j -> ... (i j)").unbind(-1)
     rows = [1 + a + e + i, h - f, c - g, d - b]
     rows += [h - f, 1 + a - e - i, b + d, c + g]

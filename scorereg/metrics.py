@@ -1,4 +1,4 @@
-"""Image and depth errors, in the variants that the few-view literature reports.
+"""Errors of images and depth maps, in the variants that the few-view literature reports.
 
 Images are `h w 3` in [0, 1]. Every function returns a float.
 """
@@ -19,7 +19,7 @@ __all__ = ["average", "depth_abs_rel", "lpips", "psnr", "ssim"]
 def psnr(image: Float[Tensor, "h w c"], truth: Float[Tensor, "h w c"]) -> float:
     """Peak signal-to-noise ratio, `-10 log10(mean squared error)`, in decibels; infinite for equal images.
 
-    NaN where an image holds one.
+    NaN if an image has a NaN.
     """
     _same_shape("psnr", image, truth)
     error = (image.double() - truth.double()).square().mean().item()
@@ -27,7 +27,7 @@ def psnr(image: Float[Tensor, "h w c"], truth: Float[Tensor, "h w c"]) -> float:
 
 
 def ssim(image: Float[Tensor, "h w c"], truth: Float[Tensor, "h w c"]) -> float:
-    """Structural similarity: scikit-image's, 7x7 uniform window, data range 1, mean over the channels."""
+    """Structural similarity of scikit-image: 7x7 uniform window, data range 1, mean over the channels."""
     from skimage.metrics import structural_similarity
 
     _same_shape("ssim", image, truth)
@@ -38,15 +38,15 @@ def ssim(image: Float[Tensor, "h w c"], truth: Float[Tensor, "h w c"]) -> float:
 def lpips(image: Float[Tensor, "h w 3"], truth: Float[Tensor, "h w 3"], *, net: Literal["alex", "vgg"]) -> float:
     """Learned perceptual distance (Zhang 2018), version 0.1 of the `lpips` package.
 
-    Papers differ in the network and the range; here images are scaled to [-1, 1], as the network's authors ask.
+    Images are scaled to [-1, 1], as the package requires; papers differ in the range and the network.
 
     Args:
-        image: In [0, 1].
-        truth: In [0, 1].
-        net: Network whose features are compared. Name it with the number: the two differ by up to a factor of two.
+        image: Image in [0, 1].
+        truth: Image to compare with, in [0, 1].
+        net: Network whose features are compared. Report it with the number: the two differ by up to a factor of two.
 
     Raises:
-        ValueError: If the `lpips` package is not installed or the shapes differ.
+        ValueError: If the `lpips` package is not installed, or the shapes differ.
     """
     _same_shape("lpips", image, truth)
     model = _lpips_network(net).to(image.device)
@@ -58,7 +58,7 @@ def lpips(image: Float[Tensor, "h w 3"], truth: Float[Tensor, "h w 3"], *, net: 
 def average(psnr: float, ssim: float, lpips: float | None) -> float:
     """Geometric mean of `10^(-PSNR/10)`, `sqrt(1 - SSIM)` and LPIPS of one image (RegNeRF); lower is better.
 
-    Without LPIPS it is the mean of the other two, a number of its own: do not compare it with published ones.
+    Without LPIPS it is the geometric mean of the other two, which is not comparable with published numbers.
     """
     errors = [10 ** (-psnr / 10), math.sqrt(max(1 - ssim, 0.0))]
     if lpips is not None:
@@ -67,7 +67,7 @@ def average(psnr: float, ssim: float, lpips: float | None) -> float:
 
 
 def depth_abs_rel(depth: Float[Tensor, "*s"], truth: Float[Tensor, "*s"]) -> float:
-    """Mean of `|depth - truth| / truth` over the pixels whose truth is known (> 0); nothing is aligned.
+    """Mean of `|depth - truth| / truth` over the pixels whose truth is known (> 0), without any alignment.
 
     Raises:
         ValueError: If the shapes differ, or no pixel of the truth is known.

@@ -1,4 +1,4 @@
-"""Operations whose speed matters: each a contract with its reference in plain torch, and a faster path beside it."""
+"""Tensor operations with fast paths: each has its definition in plain torch, a CPU path, and most a Triton kernel."""
 
 from scorereg.ops._composite.eager import render_weights
 from scorereg.ops._composite.op import Composite, composite, composite_reference

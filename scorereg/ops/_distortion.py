@@ -1,4 +1,4 @@
-r"""How far the weights of a ray lie apart (mip-NeRF 360, Barron 2022, eq. 15), in time linear in the samples.
+r"""Distortion of the weights along a ray (mip-NeRF 360, Barron 2022, eq. 15), linear in the samples.
 
     m, delta    middle and length of an interval
     P_i         sum of the weights up to and with i;  W the sum of all
@@ -6,7 +6,7 @@ r"""How far the weights of a ray lie apart (mip-NeRF 360, Barron 2022, eq. 15), 
 
     sum_ij w_i w_j |m_i - m_j| = 2 sum_i gap_i P_i (W - P_i)
 
-which has no differences of large numbers in it, and one running sum. Backward, with f_i = sum_j w_j |m_i - m_j|:
+which cancels no large numbers and needs one running sum. Backward, with f_i = sum_j w_j |m_i - m_j|:
 
     f_0 = sum_i gap_i (W - P_i),   f_{i+1} = f_i + gap_i (2 P_i - W)
     dL/dw_i = 2 f_i + 2/3 w_i delta_i,   dL/dm_i = 2 w_i (2 P_i - w_i - W),   dL/ddelta_i = w_i^2 / 3
@@ -26,8 +26,8 @@ def distortion(weights: Float[Tensor, "*rays n"], edges: Float[Tensor, "*rays n+
     Differentiable once, to both. Plain torch on every device: three passes over memory, no tensor of n x n.
 
     Args:
-        weights: Of the intervals, >= 0. Half precision is computed with, and returned, in float32.
-        edges: Of the intervals, rising, on whatever scale distances are to be measured.
+        weights: Weight of each interval, >= 0; half precision is computed, and the result returned, in float32.
+        edges: Ends of the intervals, rising, on the scale on which distances are measured.
     """
     return _Distortion.apply(*(x if x.dtype == torch.float64 else x.float() for x in (weights, edges)))
 
@@ -35,7 +35,7 @@ def distortion(weights: Float[Tensor, "*rays n"], edges: Float[Tensor, "*rays n+
 def distortion_reference(
     weights: Float[Tensor, "*rays n"], edges: Float[Tensor, "*rays n+1"]
 ) -> Float[Tensor, "*rays"]:
-    """The definition as it is printed, quadratic in the samples: what the linear one is tested against."""
+    """The definition of `distortion` as the paper prints it, quadratic in the samples."""
     middle = (edges[..., 1:] + edges[..., :-1]) / 2
     apart = (middle[..., :, None] - middle[..., None, :]).abs()
     pairs = (weights[..., :, None] * weights[..., None, :] * apart).sum((-2, -1))
@@ -74,7 +74,7 @@ class _Distortion(torch.autograd.Function):
 
 
 def twice_distances(twice_gap: Float[Tensor, "*rays m"], prefix: Float[Tensor, "*rays n"]) -> Float[Tensor, "*rays n"]:
-    """`2 f` of the module's head, from twice the gaps and the running sums of the weights. Writes over the gaps."""
+    """`2 f` of the module's docstring from twice the gaps, which it overwrites, and the weights' running sums."""
     inner, total = prefix[..., :-1], prefix[..., -1:]
     rest = total - inner
     out = torch.empty_like(prefix)

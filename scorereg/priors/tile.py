@@ -29,17 +29,17 @@ _WINDOWS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 class TiledPrior(nn.Module):
-    """A prior that denoises larger samples tile by tile.
+    """A prior that denoises larger samples tile by tile and averages the overlaps. Differentiable once.
 
-    Exact where the prior looks at each pixel by itself, as its tiles then agree. Tiles lie at whole pixels, evenly from
-    border to border, and overlap by at least `overlap`. Works in as many spatial dimensions as the prior does.
+    Exact for a prior that treats each pixel by itself, since its tiles then agree. Tiles lie at whole pixels, evenly
+    from border to border, and overlap by at least `overlap`. Works in 1, 2 or 3 spatial dimensions, as the prior does.
 
     Args:
         prior: The prior of patches.
-        size: Tile, in pixels, for each spatial dimension or one number for all; the card's, if not given.
-        overlap: Pixels that neighbours share at least, for each dimension or all; half a tile, if not given.
-        window: How much a tile counts along each dimension: `"hann"`, `"triangle"` or `"flat"`.
-        chunk: Tiles at a time.
+        size: Side of a tile in pixels, one number or one for each spatial dimension; the card's if not given.
+        overlap: Least overlap of adjacent tiles in pixels, one number or one for each; half a tile if not given.
+        window: Weight of a tile along each dimension: `"hann"`, `"triangle"` or `"flat"`.
+        chunk: Tiles that are denoised at a time, >= 1.
 
     Raises:
         ValueError: If there is no size, the overlap leaves no step between tiles, or the window is unknown.
@@ -78,7 +78,7 @@ class TiledPrior(nn.Module):
     def denoise(
         self, x: Float[Tensor, "b c *space"], sigma: Float[Tensor, " b"], known: Bool[Tensor, "..."] | None = None
     ) -> Float[Tensor, "b c *space"]:
-        """Return the average of the denoised tiles; a conditional prior is told what is known in each.
+        """Return the average of the denoised tiles; a conditional prior also gets each tile's part of the mask.
 
         Raises:
             ValueError: If the sample is smaller than a tile, or has other dimensions or channels, or the prior is not
@@ -127,7 +127,7 @@ class TiledPrior(nn.Module):
 
 
 def _starts(length: int, side: int, shared: int) -> Int[Tensor, " n"]:
-    """First pixels of as few tiles as cover a length with that overlap, spread evenly."""
+    """First pixels of the fewest tiles that cover a length with at least that overlap, spread evenly."""
     count = -(-(length - side) // (side - shared)) + 1
     return torch.linspace(0, length - side, count, dtype=torch.float64).round().long()
 

@@ -1,4 +1,4 @@
-"""Radiance fields and volume rendering: fields, renders, patches of nearby views, depth, background, stereo."""
+"""Radiance fields and their volume rendering; patches of nearby views, depth, background, photo consistency."""
 
 from scorereg.ops import render_weights
 from scorereg.rendering.background import BACKGROUND, background_variance

@@ -1,13 +1,13 @@
-r"""Photos are of scenes before a background that nobody knows.
+r"""Photometric error before an unknown background, as an expectation over its color.
 
-A ray that ends nowhere shows what lies behind the scene. If that is taken to be black, then a dark surface is explained
-as well by a hole, and a field fitted to a few photos is full of holes that look right from three places. Where nothing
-is known of the background b, all colours are alike, and the error is its expectation over them, in closed form:
+Before a black background a hole explains a dark surface as well as the surface does, and a field fitted to a few photos
+gets holes that look right from the training views. With an unknown background b, uniform over all colors, the expected
+error has a closed form:
 
     E_b |C + (1 - A) b - c|^2 = |C + (1 - A) / 2 - c|^2 + k (1 - A)^2 / 12,       b uniform in [0, 1]^k
 
-with the composited colour C, opacity A and the photo's colour c. Random backgrounds, as for photos with an alpha
-channel in Instant NGP (Mueller 2022), estimate the same by noise.
+with the composited color C, opacity A and the photo's color c. Random backgrounds, as for photos with an alpha channel
+in Instant NGP (Mueller 2022), are a noisy estimate of it.
 """
 
 from jaxtyping import Float
@@ -15,17 +15,17 @@ from torch import Tensor
 
 __all__ = ["BACKGROUND", "background_variance"]
 
-BACKGROUND = 0.5  # the mean of all colours, which a ray that ends nowhere is shown in
+BACKGROUND = 0.5  # mean of all colors: the background that renders are composited on
 VARIANCE = 1 / 12  # of a number that is uniform in [0, 1]
 
 
 def background_variance(opacity: Float[Tensor, "*rays"]) -> Float[Tensor, "*rays"]:
-    r"""Return what an unknown background adds to the squared error of a colour, `(1 - A)^2 / 12`.
+    r"""Return the variance `(1 - A)^2 / 12` that an unknown background adds to the squared error of a color.
 
-    With the squared error before `BACKGROUND` it is the expectation of the squared error. Differentiable.
+    Added to the squared error before `BACKGROUND`, it gives the expected squared error. Differentiable.
 
     Args:
-        opacity: Of the rays, in [0, 1].
+        opacity: Opacity A of each ray, in [0, 1].
 
     Example:
         >>> import torch

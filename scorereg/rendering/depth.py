@@ -1,8 +1,8 @@
-r"""A ray's depth whose gradient moves the surface that the ray shows, and does not grow fog elsewhere on the ray.
+r"""Rendered depth with a bounded gradient, which moves the visible surface and grows no fog elsewhere on the ray.
 
-The expected depth $\bar t = \sum_i w_i t_i / \sum_i w_i$ has the gradient $(t_i - \bar t) / \sum_j w_j$ to a weight:
-the farther a sample lies from the surface, the longer its lever. A prior that asks for a slightly nearer depth is
-obeyed soonest by a little density right before the camera, and that is fog.
+The expected depth $\bar t = \sum_i w_i t_i / \sum_i w_i$ has the gradient $(t_i - \bar t) / \sum_j w_j$ to a weight,
+which grows with a sample's distance from the surface. A pull towards a slightly smaller depth then raises the density
+right before the camera most, and that is fog.
 """
 
 import torch
@@ -21,16 +21,16 @@ def surface_depth(
     *,
     band: float = 0.1,
 ) -> Float[Tensor, "*rays"]:
-    r"""Return the expected depth, with another gradient: that of a mean over depths that are cut to a band.
+    r"""Return the expected depth with the gradient of a mean over depths that are clamped to a band around it.
 
     $$ \frac{\sum_i w_i \min(\max(t_i, (1 - \beta) \bar t), (1 + \beta) \bar t)}{\sum_i w_i} $$
 
-    Here $\bar t$ is held fixed, so no sample's lever is longer than the band. Differentiable to weights and depths.
+    Here $\bar t$ is held fixed, so the band bounds the gradient to a weight. Differentiable to weights and depths.
 
     Args:
-        weights: Of the samples along each ray, >= 0; a ray whose sum is below 1e-6 has a gradient of 0.
-        depths: Planar depth of the samples, > 0.
-        depth: What the renderer takes for a ray's depth; the expected depth, if not given.
+        weights: Weights of the samples along each ray, >= 0; a ray whose sum is below 1e-6 has a gradient of 0.
+        depths: Planar depths of the samples, > 0.
+        depth: Rendered depth of each ray, which is returned; the expected depth if not given.
         band: beta, in (0, 1): half the width of the band around the surface, as a share of its depth.
 
     Raises:

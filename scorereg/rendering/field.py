@@ -1,4 +1,4 @@
-r"""What every radiance field has in common: the protocol, the contraction of space, the density's activation.
+r"""Parts of all radiance fields: the protocol, the contraction of space, the activation of the density.
 
 points       world coordinates, in metres
 density      per metre of planar depth along the ray, >= 0
@@ -14,29 +14,32 @@ from torch import Tensor
 
 __all__ = ["Field", "contract", "density_activation", "in_pieces", "spherical_harmonics"]
 
-# Points that a network sees at once on a CPU: its activations then stay in the cache, and memory is used again instead
-# of allocated anew. All of 135,000 points at once took 2.7 times as long, forward and backward.
+# Points that a network computes at once on a CPU: its activations then stay in the cache, and memory is reused. All of
+# 135,000 points at once took 2.7 times as long, forward and backward.
 _PIECE = 8192
 
 
 @runtime_checkable
 class Field(Protocol):
-    """Anything that can be rendered."""
+    """A function of points and directions that can be rendered: `HashGrid`, `VoxelGrid`, `MLP`, or one of your own.
+
+    For `fit_scene` it is a module that also has `param_groups(lr, lr_network)`, which returns groups of parameters for
+    an optimizer: those of grids with the first learning rate, those of networks with the second.
+    """
 
     def __call__(
         self, points: Float[Tensor, "n 3"], directions: Float[Tensor, "n 3"]
     ) -> tuple[Float[Tensor, " n"], Float[Tensor, "n 3"]]:
-        """Return density and colour."""
+        """Return density, >= 0 per metre of planar depth, and color in [0, 1]."""
         ...
 
 
 def contract(
     points: Float[Tensor, "n 3"], center: Float[Tensor, " 3"], radius: Float[Tensor, ""]
 ) -> Float[Tensor, "n 3"]:
-    """Map all of space into the unit cube (the contraction of mip-NeRF 360, Barron 2022, eq. 10, per axis).
+    """Map all of space into the unit cube: the contraction of mip-NeRF 360 (Barron 2022, eq. 10) along each axis.
 
-    A coordinate within `radius` of the centre goes to [1/4, 3/4] linearly; what lies outside is squeezed into the rest.
-    The contraction is taken per axis, so that the cube is filled. Differentiable.
+    A coordinate within `radius` of the center goes to [1/4, 3/4] linearly, all others to the rest. Differentiable.
     """
     x = (points - center) / radius
     size = x.abs().clamp_min(1)

@@ -1,4 +1,4 @@
-"""A radiance field on a multiresolution hash grid, and the coarse density grid that proposes where to sample."""
+"""Radiance field on a multiresolution hash grid, and the coarse density grid that proposes where to sample it."""
 
 from itertools import pairwise
 from typing import Any, Literal
@@ -20,17 +20,17 @@ class HashGrid(nn.Module):
     """A multiresolution hash grid with two small networks (Mueller 2022, Instant NGP).
 
     Args:
-        center: Middle of what the cameras look at.
-        radius: Size of it; resolution falls off outside.
-        shape: Sizes of the grid.
-        hidden: Width of the networks.
-        view_degree: Degree of the spherical harmonics that the colour depends on the direction by, 0 to 2; 0 is a
-            colour that looks the same from everywhere.
+        center: Center of the scene, in world coordinates.
+        radius: Half the side of the cube that is mapped linearly, in metres, > 0; outside, space is contracted.
+        shape: Sizes of the grid; `GridShape()` if not given.
+        hidden: Units of the networks' hidden layers.
+        view_degree: Degree of the spherical harmonics of the direction that the color depends on, 0 to 2; with 0 it is
+            the same from everywhere.
         finest_level_scale: Factor on the finest level's features; 1 for the coarsest level, and geometric in
             between. Adam moves all features by equal steps, so below 1 fine detail is learned later than coarse shape.
         backend: `"auto"`, `"triton"`, `"compiled"` and `"eager"` are `ops.hash_encode`'s; `"tinycudann"` encodes with
             tiny-cuda-nn, on CUDA.
-        seed: Of the initial parameters.
+        seed: Seed of the initial parameters.
 
     Raises:
         ValueError: If `view_degree` is not 0, 1 or 2.
@@ -75,11 +75,11 @@ class HashGrid(nn.Module):
     def forward(
         self, points: Float[Tensor, "n 3"], directions: Float[Tensor, "n 3"]
     ) -> tuple[Float[Tensor, " n"], Float[Tensor, "n 3"]]:
-        """Return density and colour. Differentiable once to the parameters, and to nothing else."""
+        """Return density and color. Differentiable once, to the parameters alone."""
         return in_pieces(self._decode, self.encoder(contract(points, self.center, self.radius)), directions)
 
     def _decode(self, code: Float[Tensor, "n lf"], directions: Float[Tensor, "n 3"]) -> tuple[Tensor, Tensor]:
-        """Density and colour of some of the points."""
+        """Density and color from the grid's features."""
         latent = self.geometry(code * self.level_weights.repeat_interleave(self.shape.features))
         view = spherical_harmonics(directions, self.view_degree)
         rgb = self.color(torch.cat([latent[:, 1:], view], -1)).sigmoid()
@@ -91,9 +91,9 @@ class HashGrid(nn.Module):
         return [{"params": list(self.encoder.parameters()), "lr": lr}, {"params": networks, "lr": lr_network}]
 
     def set_active_levels(self, share: float) -> None:
-        """Let the finer levels in one after the other: `share` 0 shows the two coarsest, 1 shows all.
+        """Activate the levels coarse to fine: the two coarsest at `share` 0, all at 1, one after the other between.
 
-        The field then cannot explain the few photos by detail before it has a coarse shape (FreeNeRF, Yang 2023).
+        So a field fitted to few photos gets a coarse shape before fine detail (as FreeNeRF, Yang 2023).
         """
         shown = 2 + share * (self.shape.levels - 2)
         level = torch.arange(self.shape.levels, device=self.level_weights.device)
@@ -102,11 +102,11 @@ class HashGrid(nn.Module):
 
 
 class DensityGrid(nn.Module):
-    """A coarse grid of densities that says where on a ray to sample; trained by `rendering.proposal_loss` alone.
+    """A coarse grid of densities, the proposal for sampling a field; trained by `rendering.proposal_loss` alone.
 
     Args:
-        center: As the field's.
-        radius: As the field's.
+        center: Center of the scene, as the field's.
+        radius: Half the side of the cube that is mapped linearly, as the field's.
         size: Vertices along each axis.
     """
 
@@ -124,7 +124,7 @@ class DensityGrid(nn.Module):
         x = 2 * contract(points, self.center, self.radius) - 1
         grid = rearrange(x, "n c -> 1 n 1 1 c")
         raw = torch.nn.functional.grid_sample(self.grid, grid, align_corners=True, padding_mode="border")
-        # a cell is small beside a network's output: a larger step makes it learn as fast
+        # a cell has few gradients beside a network's output: the factor makes it learn as fast
         return density_activation(10 * raw.flatten())
 
 
@@ -146,7 +146,7 @@ class _TorchEncoder(nn.Module):
 
 
 class _TinyCudaEncoder(nn.Module):
-    """The same grid by tiny-cuda-nn. It returns half precision; float32 leaves here."""
+    """The same grid by tiny-cuda-nn, whose half precision is returned as float32."""
 
     def __init__(self, shape: GridShape) -> None:
         super().__init__()

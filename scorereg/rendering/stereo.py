@@ -1,10 +1,10 @@
-r"""Photo consistency: what one photo shows at a ray's end, another should show where that point projects to.
+r"""Photo consistency: a stereo term that compares each sample of a photo's ray with the other photos.
 
-A radiance field can explain three photos by a wrong shape before each of them. Plane-sweep stereo cannot: a point on a
-surface looks alike from all sides, a point in front of it does not. This term brings stereo into the fit.
+A radiance field can explain few photos by a wrong shape before each camera. A surface point looks alike in all photos
+that see it, a point in front of it does not, so the matching cost of plane-sweep stereo tells the two apart.
 
-    descriptor   the 3 x 3 colours around a pixel, some pixels apart, without their mean and of unit length: 27 numbers,
-                 blind to brightness, near 0 where there is no texture
+    descriptor   the 3 x 3 colors around a pixel, some pixels apart, without their mean and of unit length: 27 numbers,
+                 independent of brightness, near 0 where there is no texture
     cost         1 - <descriptor of the ray's pixel, descriptor where the sample projects to>, in [0, 2]
 """
 
@@ -18,17 +18,17 @@ from scorereg.cameras import Cameras
 
 __all__ = ["patch_descriptors", "photo_consistency", "texture_strength"]
 
-BLUR = 2.0  # pixels, standard deviation: matches may be found from half a leaf away
-SPACING = 3  # pixels between the nine colours
+BLUR = 2.0  # pixels, standard deviation: widens the range from which a match is found
+SPACING = 3  # pixels between the nine colors
 TEXTURE = 0.14  # root sum of squared contrasts at which a descriptor has 0.7 of unit length
-UNSEEN = 1.0  # cost of a point that no other camera sees: that of an unrelated place
+UNSEEN = 1.0  # cost of a point that no other camera sees: that of unrelated descriptors
 
 
 def patch_descriptors(images: Float[Tensor, "n h w 3"]) -> Float[Tensor, "n h w 27"]:
-    """What a pixel's neighbourhood looks like, comparable by an inner product. Without a graph.
+    """Describe the neighborhood of every pixel for comparison by inner products. Without a graph.
 
     Args:
-        images: Colours in [0, 1].
+        images: Colors in [0, 1].
     """
     with torch.no_grad():
         x = _blur(rearrange(images, "n h w c -> n c h w"))
@@ -37,14 +37,14 @@ def patch_descriptors(images: Float[Tensor, "n h w 3"]) -> Float[Tensor, "n h w 
         around = rearrange(around, "n (c k) (h w) -> n h w c k", c=3, h=height, w=width)
         contrast = (around - around.mean(-1, keepdim=True)).flatten(3)
         unit = contrast / (contrast.square().sum(-1, keepdim=True) + TEXTURE**2).sqrt()
-        return unit.contiguous()  # else every look-up would copy all of it
+        return unit.contiguous()  # otherwise every look-up would copy it
 
 
 def texture_strength(maps: Float[Tensor, "n h w 27"]) -> float:
-    """Mean squared length of `patch_descriptors`, in [0, 1]: how much there is to match, 0 for photos of blank walls.
+    """Mean squared length of `patch_descriptors`, in [0, 1]: 0 for photos without any texture to match.
 
-    On blank walls `photo_consistency` is noise that pulls as hard as it does on leaves; a weight times this pulls in
-    proportion to what is known.
+    Without texture `photo_consistency` is noise, with as large a gradient as on leaves. A weight that is multiplied by
+    this number follows how much the photos tell.
     """
     return maps.square().sum(-1).mean().item()
 
@@ -65,12 +65,12 @@ def photo_consistency(
     (as in plane-sweep stereo, Collins 1996; the minimum as in Godard 2019, eq. 4). Differentiable to the weights alone.
 
     Args:
-        weights: Of the intervals, as rendered.
-        points: Middles of the intervals in world coordinates.
-        index: Which camera a ray belongs to.
-        pixel: Where in its photo, (x, y).
+        weights: Weights of the intervals, as rendered.
+        points: Middles of the intervals, in world coordinates.
+        index: Camera of each ray.
+        pixel: Position (x, y) of each ray in its photo.
         maps: `patch_descriptors` of the cameras' photos.
-        cameras: Which took the photos. With fewer than two of them the term is 0.
+        cameras: Cameras of the photos. With fewer than two the cost is 0.
     """
     others = len(cameras) - 1
     if others < 1:
@@ -90,7 +90,7 @@ def photo_consistency(
 
 
 def _at(maps: Tensor, index: Tensor, pixel: Tensor) -> Tensor:
-    """Descriptors at the nearest pixels. One row each, where interpolation would read four."""
+    """Descriptors at the nearest pixels: one row each, where interpolation would read four."""
     _, height, width, _ = maps.shape
     x = pixel[..., 0].clamp(0, width - 1).long()
     y = pixel[..., 1].clamp(0, height - 1).long()

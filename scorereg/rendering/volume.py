@@ -3,7 +3,7 @@ r"""Volume rendering with one proposal (NeRF, Mildenhall 2020, eq. 3; proposals 
 s        position between near and far on a scale that is even in log depth, in [0, 1]
 t        planar depth in metres, t = near (far / near)^s
 edges    the n + 1 ends of n intervals along a ray
-w        weight of an interval: w_i = T_i (1 - exp(-density_i length_i)), T_i the light that gets there
+w        weight of an interval: w_i = T_i (1 - exp(-density_i length_i)), with the transmittance T_i
 opacity  the sum of a ray's weights
 """
 
@@ -37,17 +37,17 @@ DensityFn = Callable[[Float[Tensor, "n 3"]], Float[Tensor, " n"]]
 
 @dataclass(frozen=True, eq=False)
 class Render:
-    """What a bundle of rays shows.
+    """Colors, depths and opacities of rays, with the samples that they come from.
 
     Args:
-        rgb: Composited before the background: a ray that hits nothing has its colour.
-        depth: Planar depth in metres, divided by opacity; `far` where a ray hits nothing at all.
-        opacity: In [0, 1].
-        weights: Of the intervals.
-        edges: Of the intervals, as s in [0, 1].
-        points: Middles of the intervals in world coordinates.
-        proposal_weights: Of the proposal's intervals.
-        proposal_edges: Of the proposal, as s.
+        rgb: Color composited on the background, in [0, 1].
+        depth: Planar depth in metres, divided by opacity; `far` for a ray that hits nothing.
+        opacity: Sum of the weights, in [0, 1].
+        weights: Weights of the intervals.
+        edges: Ends of the intervals, as s in [0, 1].
+        points: Middles of the intervals, in world coordinates.
+        proposal_weights: Weights of the proposal's intervals.
+        proposal_edges: Ends of the proposal's intervals, as s.
     """
 
     rgb: Float[Tensor, "r 3"]
@@ -77,21 +77,21 @@ def render(
     background: float = 0.0,
     generator: torch.Generator | None = None,
 ) -> Render:
-    """Render rays: even samples tell the proposal where there is something, the field is asked there.
+    """Render rays: evaluate the proposal at even samples, and the field at samples drawn from the proposal's weights.
 
-    Differentiable to the field's and the proposal's parameters; to the rays not.
+    Differentiable to the parameters of the field and the proposal, not to the rays.
 
     Args:
-        field: Density and colour of points.
-        rays: In one axis.
-        proposal: Density of points; asked at `proposal_samples` per ray.
+        field: Density and color of points.
+        rays: Rays in one axis.
+        proposal: Density of points.
         near: Planar depth in metres at which rays begin, > 0.
-        far: Planar depth in metres at which they end.
-        samples: Field evaluations a ray.
-        proposal_samples: Proposal evaluations a ray.
-        anneal: Power that the proposal's weights are taken to, from 0 (even sampling) to 1.
-        background: Grey that lies behind everything, in [0, 1].
-        generator: Jitters the samples of each ray; without it they lie in the middles.
+        far: Planar depth in metres at which rays end.
+        samples: Samples of the field a ray.
+        proposal_samples: Samples of the proposal a ray.
+        anneal: Power of the proposal's weights, from 0 (even sampling) to 1.
+        background: Gray value behind the scene, in [0, 1].
+        generator: Random numbers that jitter the samples of each ray; without it they are in the middles.
 
     Raises:
         ValueError: If not 0 < near < far, or a count is below 1.
@@ -112,7 +112,7 @@ def render(
     density, rgb = field(rearrange(points, "r n c -> (r n) c"), directions)
     tau, rgb = density.reshape(length.shape) * length, rearrange(rgb, "(r n) c -> r n c", n=samples)
     shown = composite(tau, rgb, middle, edges[:, :-1], edges[:, 1:])
-    # the far end takes a vanishing share, which only matters where there is nothing else
+    # the far end has a vanishing weight, which only matters where there is no other
     depth = (shown.depth + 1e-6 * far) / (shown.opacity + 1e-6)
     rgb = shown.rgb if background == 0 else shown.rgb + background * (1 - shown.opacity)[:, None]
     return Render(rgb, depth, shown.opacity, shown.weights, edges, points, coarse, coarse_edges)
@@ -125,13 +125,13 @@ def resample(
     *,
     generator: torch.Generator | None = None,
 ) -> Float[Tensor, "r {samples}+1"]:
-    """New intervals, dense where the weights are large, from the inverse of their cumulative sum. No gradient.
+    """Draw intervals from a histogram by inverse transform sampling. No gradient.
 
     Args:
-        edges: Of the old intervals, rising.
-        weights: Of the old intervals, >= 0, of any sum. A small even share is mixed in: no part is never looked at.
+        edges: Ends of the histogram's intervals, rising.
+        weights: Weights of these intervals, >= 0, of any sum. A small constant is added, so that every part is sampled.
         samples: Number of new intervals.
-        generator: Moves a ray's quantiles by one random share of their distance; without it they lie even.
+        generator: Random numbers that shift a ray's quantiles together; without it they are even.
     """
     weights = weights.detach() + 1e-2 / weights.shape[-1] + 1e-2 * weights.detach().mean(-1, keepdim=True)
     cdf = torch.nn.functional.pad((weights / weights.sum(-1, keepdim=True)).cumsum(-1), (1, 0))
@@ -156,12 +156,12 @@ def edge_depths(edges: Float[Tensor, "*r e"], near: float, far: float) -> Float[
 
 
 def midpoints(t: Float[Tensor, "*r e"]) -> Float[Tensor, "*r e-1"]:
-    """Middles of the intervals between neighbouring depths."""
+    """Middles of the intervals between adjacent depths."""
     return (t[..., 1:] + t[..., :-1]) / 2
 
 
 def proposal_loss(render: Render) -> Float[Tensor, ""]:
-    """How much of the field's weight the proposal's histogram fails to cover (mip-NeRF 360, eq. 13).
+    """Weight of the field that the proposal's histogram does not bound (mip-NeRF 360, eq. 13), squared and averaged.
 
     Differentiable to the proposal alone.
     """
@@ -207,7 +207,7 @@ def _intervals(rays: Rays, edges: Tensor, near: float, far: float) -> tuple[Tens
 
 
 def _jitter(edges: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Move the inner edges of each ray together by up to half an interval either way."""
+    """Shift the inner edges of each ray together by up to half an interval either way."""
     if generator is None:
         return edges
     shift = (torch.rand(len(edges), 1, generator=generator, device=edges.device) - 0.5) / (edges.shape[1] - 1)

@@ -1,8 +1,8 @@
-r"""A radiance field on a voxel grid, without a network (Plenoxels, Fridovich-Keil 2022; DVGO, Sun 2022).
+r"""Radiance field on a voxel grid, without a network (Plenoxels, Fridovich-Keil 2022; DVGO, Sun 2022).
 
-vertices     x y z c, at equal distances in a box whose edges are the world's axes; the box is all there is
-density      1 / m: the exponential of what lies between the vertices, so that a surface may be sharper than a voxel
-rgb          the sigmoid of a colour and of spherical harmonics of the direction, which live on a coarser grid
+vertices     x y z c, at equal distances in a box along the world's axes; outside of it the density is 0
+density      1 / m: the exponential of interpolated values, so that a surface may be sharper than a voxel
+rgb          the sigmoid of a color plus spherical harmonics of the direction, which are on a coarser grid
 """
 
 import math
@@ -21,15 +21,15 @@ _MOST = 12.0  # of the raw density: bounded, so that a step cannot overflow it
 
 
 class VoxelGrid(nn.Module):
-    """Densities and colours at the vertices of a box, interpolated between them. A `Field`.
+    """A `Field` of densities and colors at the vertices of a box, interpolated between them.
 
     Args:
-        low: Least corner of the box, metres.
-        high: What the box reaches at least.
-        vertices: About how many; their distance, the same along all axes, follows from it.
-        view_degree: Degree of the spherical harmonics that the colour depends on the direction by, 0 to 2.
-        coarser: Distance of the vertices of these harmonics, in voxels: photos tell less about them.
-        density: That everything begins with, 1 / m.
+        low: Least corner of the box, in metres.
+        high: Greatest corner of the box, which it reaches at least.
+        vertices: Approximate number of vertices; their distance, the same along all axes, follows from it.
+        view_degree: Degree of the spherical harmonics of the direction that the color depends on, 0 to 2.
+        coarser: Distance of the vertices of these harmonics, in voxels, >= 1.
+        density: Initial density, 1 / m, > 0.
         refine_at: Shares of a fit's steps at which `refine_to` halves the distance of the vertices.
 
     Raises:
@@ -78,7 +78,7 @@ class VoxelGrid(nn.Module):
     def forward(
         self, points: Float[Tensor, "n 3"], directions: Float[Tensor, "n 3"]
     ) -> tuple[Float[Tensor, " n"], Float[Tensor, "n 3"]]:
-        """Return density and colour. Differentiable once to the parameters, and to nothing else."""
+        """Return density and color. Differentiable once, to the parameters alone."""
         unit = self._unit(points)
         corners = _corners(self.color.shape[:3], unit)
         rgb = _Interpolate.apply(self.color, *corners)
@@ -88,7 +88,7 @@ class VoxelGrid(nn.Module):
         return self._density(unit, _Interpolate.apply(self.raw_density, *corners)), rgb.sigmoid()
 
     def density(self, points: Float[Tensor, "n 3"]) -> Float[Tensor, " n"]:
-        """Return the density alone, 0 outside of the box. Differentiable once to the parameters."""
+        """Return the density alone, 0 outside of the box. Differentiable once, to the parameters."""
         unit = self._unit(points)
         return self._density(unit, trilinear(self.raw_density, unit))
 
@@ -116,9 +116,9 @@ class VoxelGrid(nn.Module):
 
     @torch.no_grad()
     def refine(self) -> None:
-        """Halve the distance of the vertices; the function stays exactly what it was.
+        """Halve the distance of the vertices; the interpolated function stays the same.
 
-        The parameters are new ones: an optimiser has to be made anew.
+        The parameters are new tensors, so that optimizers have to be created again.
         """
         self.raw_density = nn.Parameter(_refined(self.raw_density))
         self.color = nn.Parameter(_refined(self.color))
@@ -133,17 +133,17 @@ class VoxelGrid(nn.Module):
 
 
 def trilinear(grid: Float[Tensor, "x y z c"], unit: Float[Tensor, "n 3"]) -> Float[Tensor, "n c"]:
-    """Interpolate between vertices; differentiable once, to the grid. On CPUs some times faster than `grid_sample`.
+    """Interpolate between vertices. Differentiable once, to the grid; on CPUs a multiple faster than `grid_sample`.
 
     Args:
-        grid: At least two vertices along each axis; the first lies at 0, the last at 1.
-        unit: Positions in [0, 1]; those outside take the nearest within.
+        grid: Values at vertices, at least two along each axis; the first is at 0, the last at 1.
+        unit: Positions in [0, 1]; outside, the nearest position inside is taken.
     """
     return _Interpolate.apply(grid, *_corners(grid.shape[:3], unit))  # pyright: ignore[reportReturnType]
 
 
 class _Interpolate(torch.autograd.Function):
-    """Rows of eight corners, summed by `embedding_bag`; backward they are added to, without its sorting."""
+    """Weighted sums of eight rows by `embedding_bag`, whose own backward pass would sort them first."""
 
     @staticmethod
     def forward(ctx, grid: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
@@ -163,7 +163,7 @@ class _Interpolate(torch.autograd.Function):
 
 @torch.no_grad()
 def _corners(shape: torch.Size, unit: Tensor) -> tuple[Tensor, Tensor]:
-    """Rows of the eight vertices around each position [n, 8], and their weights."""
+    """Rows [n, 8] of the vertices around each position, and their weights."""
     cells = torch.tensor(shape, device=unit.device) - 1
     position = unit.clamp(0, 1) * cells
     first = torch.minimum(position.floor().long(), cells - 1)
@@ -177,7 +177,7 @@ def _corners(shape: torch.Size, unit: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _refined(grid: Tensor) -> Tensor:
-    """A vertex more between each two, with their mean."""
+    """The grid with a vertex more between each two, their mean."""
     for axis in range(3):
         n = grid.shape[axis]
         middle = (grid.narrow(axis, 0, n - 1) + grid.narrow(axis, 1, n - 1)) / 2

@@ -1,4 +1,4 @@
-"""Photos with known cameras: what a folder on disk becomes."""
+"""Scenes: photos with known cameras, loaded from a folder."""
 
 from scorereg.scenes.load import load_scene as load_scene
 from scorereg.scenes.scene import Scene as Scene

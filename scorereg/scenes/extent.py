@@ -1,9 +1,9 @@
-r"""How deep a scene is, from what a user has: sparse points, or the training photos alone.
+r"""Range of depths of a scene, from sparse points or from the training photos alone.
 
 The photos are matched by a small plane sweep. For a reference view and planes of constant inverse depth, the other
 views are warped through each plane and compared by normalised cross-correlation over small windows. A pixel counts
-where the best plane correlates well, stands out, and is confirmed by the depth map of another view. True depth maps
-are never looked at: they are for evaluation.
+if its best plane correlates well, stands out, and agrees with the depth map of another view. True depth maps are not
+used; they are for evaluation.
 """
 
 from dataclasses import dataclass
@@ -28,8 +28,8 @@ AGREEMENT = 0.1  # share of the inverse depth, and at least 1.5 planes, by which
 MARGINS = 0.4, 0.3  # of near and far, as shares of them
 LEAST_SUPPORT = 30  # pixels, or points
 MOST_POINTS = 20_000
-MOST_VIEWS = 3  # reference views, and
-NEIGHBORS = 2  # views that each is matched with
+MOST_VIEWS = 3  # reference views
+NEIGHBORS = 2  # views that each reference view is matched with
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class Extent:
     """Range of planar depths, in the unit of the poses.
 
     Args:
-        near: Nothing is expected in front of it; a margin is included.
-        far: Nothing is expected behind it; a margin is included.
+        near: Depth in front of which nothing is expected, with a margin.
+        far: Depth behind which nothing is expected, with a margin.
         typical: Median depth.
     """
 
@@ -48,7 +48,7 @@ class Extent:
 
 
 def extent_of_points(points: Float[Tensor, "p 3"], cameras: Cameras, *, path: Path) -> Extent:
-    """Robust extent of the sparse points that the cameras see: 1st and 99th percentile, a tenth of margin each.
+    """Extent of the sparse points that the cameras see: 1st and 99th percentile of depth, with margins of 10 %.
 
     Raises:
         ValueError: If fewer than `LEAST_SUPPORT` points are in view.
@@ -67,19 +67,19 @@ def extent_of_points(points: Float[Tensor, "p 3"], cameras: Cameras, *, path: Pa
 
 
 def extent_of_views(images: Float[Tensor, "n h w 3"], cameras: Cameras, *, path: Path) -> Extent:
-    """Extent by plane sweep between the given photos (see the module's head).
+    """Extent by a plane sweep between the given photos, coarse and then fine.
 
-    Near and far are the 1st and 98th percentile of the matched depths with margins, because what has no
-    texture, or is seen by one photo alone, is not matched. A coarse sweep finds the range that a finer one then covers.
+    Near and far are the 1st and 98th percentile of the matched depths, with margins for surfaces without texture and
+    those that only one photo sees, which are not matched.
 
     Raises:
-        ValueError: If there is one view only, the cameras share one centre, or too few pixels match.
+        ValueError: If there is only one view, all cameras are at one place, or too few pixels match.
     """
     remedy = "write `near` and `far` (in the unit of the poses) into transforms.json"
     if len(cameras) < 2:
         raise ValueError(f"{path}: one training view alone does not tell near and far; use more views, or {remedy}.")
     distance = torch.cdist(cameras.origins, cameras.origins, compute_mode="donot_use_mm_for_euclid_dist")
-    distance = torch.where(distance > 0, distance, torch.inf)  # a view has no neighbour in itself or in its own place
+    distance = torch.where(distance > 0, distance, torch.inf)  # a view is no neighbor of itself or of one at its place
     nearest = distance.amin(1)
     if not nearest.isfinite().any():
         raise ValueError(f"{path}: the training cameras share one centre, which does not tell depth; {remedy}.")
@@ -116,7 +116,7 @@ def _matched(
     distance: Float[Tensor, "n n"],
     apart: float,
 ) -> Float[Tensor, " m"]:
-    """Inverse depths of the pixels of some reference views that correlate and are confirmed by another view."""
+    """Inverse depths of the pixels of some reference views that correlate well and agree with another view."""
     count = min(len(cameras), MOST_VIEWS)
     chosen = sorted({round(i * (len(cameras) - 1) / (count - 1)) for i in range(count)})
     near = {
@@ -142,7 +142,7 @@ def _sweep(
     planes: Float[Tensor, " d"],
     apart: float,
 ) -> tuple[Int[Tensor, "h w"], Tensor]:
-    """Best plane of each pixel of the reference view, and whether it correlates and stands out."""
+    """Best plane of each pixel of the reference view, and whether it correlates well and stands out."""
     rays = cameras.image_rays(reference)
     best = torch.full((len(planes), *rays.shape), -1.0)
     for other in others:
@@ -165,7 +165,7 @@ def _sweep(
 
 
 def _correlation(warped: Float[Tensor, "d h w"], reference: Float[Tensor, "h w"]) -> Float[Tensor, "d h w"]:
-    """Normalised cross-correlation over windows; where either is flat it tends to 0."""
+    """Normalised cross-correlation over windows; it tends to 0 where either is flat."""
     a, b = warped, reference[None]
     mean_a, mean_b = _mean(a), _mean(b)
     covariance = _mean(a * b) - mean_a * mean_b
@@ -187,7 +187,7 @@ def _confirmed(
     j: int,
     other: tuple[Int[Tensor, "h w"], Tensor],
 ) -> Tensor:
-    """Whether view j has a match of its own at the same depth where view i's match falls."""
+    """Whether view j has a match at the same depth where view i's match projects to."""
     rays = cameras.image_rays(i)
     depth = 1 / planes[index]
     pixel, z = cameras[j].project(rays.points(depth[..., None])[..., 0, :])

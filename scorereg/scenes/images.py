@@ -1,4 +1,4 @@
-"""Reading photos and depth maps, with errors that name the file."""
+"""Readers of photos and depth maps."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from torch import Tensor
 __all__ = ["IMAGE_SUFFIXES", "image_size", "list_images", "read_depth", "read_image"]
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
-_MISSING = 65535  # what Kinect-type 16-bit files write where the sensor saw nothing
+_MISSING = 65535  # of Kinect-type 16-bit files: no depth was measured
 
 
 def list_images(folder: Path) -> list[Path]:
@@ -21,10 +21,10 @@ def list_images(folder: Path) -> list[Path]:
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Width and height from the file's head alone.
+    """Width and height of an image, from the file's header alone.
 
     Raises:
-        ValueError: If it is no image.
+        ValueError: If the file is no image.
     """
     try:
         with Image.open(path) as image:
@@ -36,10 +36,10 @@ def image_size(path: Path) -> tuple[int, int]:
 
 
 def read_image(path: Path) -> Float[Tensor, "h w 3"]:
-    """A photo in [0, 1]; transparency is put on white, grey becomes three equal channels.
+    """Read a photo to [0, 1], transparency on white, gray as three equal channels.
 
     Raises:
-        ValueError: If the file is truncated or no image.
+        ValueError: If the file is truncated, or no image.
     """
     image_size(path)
     try:
@@ -54,13 +54,13 @@ def read_image(path: Path) -> Float[Tensor, "h w 3"]:
 
 
 def read_depth(path: Path, unit: float) -> Float[Tensor, "h w"]:
-    """A planar depth map times `unit`: 16-bit PNG or `.npy`; 0 where nothing is known.
+    """Read a planar depth map, 16-bit PNG or `.npy`, times `unit`; 0 where depth is unknown.
 
-    In a 16-bit file 65535 also means that nothing is known; in a float file so do NaN, infinity and negatives.
+    Unknown are 0, negative numbers, NaN and infinity, and in a file of integers also 65535.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is no depth map.
+        ValueError: If the file is no depth map.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: the depth map named for this view is missing; add it or drop the entry.")

@@ -1,7 +1,7 @@
 """LLFF folders: `poses_bounds.npy` beside `images_8`, `images_4`, ... or `images`.
 
-Each row of the file holds a 3x5 matrix, row by row, and two depths that bound what the view sees. The matrix's columns
-are the camera's down, right and back axes, its centre, and (height, width, focal length) in full-size pixels.
+Each row of the file holds a 3x5 matrix, row by row, and the least and greatest depth of the view. The matrix's columns
+are the camera's down, right and back axes, its center, and (height, width, focal length) in full-size pixels.
 """
 
 from pathlib import Path
@@ -20,11 +20,11 @@ from scorereg.scenes.split import hold_out
 __all__ = ["read_llff"]
 
 _FOLDERS = ("images_8", "images_4", "images_2", "images")
-_ASPECT_TOLERANCE = 0.02  # whole-pixel sizes of reduced images are off the exact ratio by less than this
+_ASPECT_TOLERANCE = 0.02  # reduced images have whole pixels, and a ratio that is off by less than this
 
 
 def read_llff(path: Path, views: int, *, max_size: int | None = None) -> Capture:
-    """Read an LLFF folder with the field's split (see `hold_out`); names sorted.
+    """Read an LLFF folder, photos sorted by name, split as the literature does (`hold_out`).
 
     Raises:
         ValueError: If the pose file, a pose, the photos or their number cannot be used.

@@ -1,4 +1,4 @@
-"""`load_scene`: from a folder of any known format to a `Scene` in metres."""
+"""`load_scene`: load a folder of any known format as a `Scene` in metres."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -13,30 +13,30 @@ __all__ = ["TYPICAL_DEPTH", "load_scene"]
 _SMALLEST = 7  # pixels, the window of SSIM
 
 TYPICAL_DEPTH = 2.4
-"""Median depth in metres of the rendered rooms that the shipped indoor prior was trained on (752 frames). A scene whose
-unit is unknown is scaled so that its own typical depth becomes this: then the prior sees disparities that it knows."""
+"""Median depth in metres of the rendered rooms of the shipped indoor prior's training data (752 frames). A scene of
+unknown unit is scaled so that its typical depth becomes this: its disparities are then those of the training data."""
 
 
 def load_scene(path: str | Path, views: int = 3, *, scale: float | None = None, max_size: int | None = None) -> Scene:
     """Load photos and cameras from an LLFF folder (`poses_bounds.npy`) or a nerfstudio one (`transforms.json`).
 
-    The scale: what has true depth, or says `"metric": true`, is in metres and stays so. For the others it is
-    estimated, so that the typical depth becomes `TYPICAL_DEPTH`. Typical is the harmonic mean of the near and far that
-    the file names, else the median depth of its sparse points, else the median of a plane sweep between the training
-    photos. Near and far come from the same source; never from true depth, which is for evaluation.
+    A scene with true depth, or with `"metric": true`, is in metres. Any other is scaled so that its typical depth
+    becomes `TYPICAL_DEPTH`. The typical depth is the harmonic mean of the file's near and far, else the median depth of
+    its sparse points, else the median of a plane sweep between the training photos. Near and far come from the same
+    source, never from true depth, which is for evaluation.
 
     Args:
         path: Folder of the scene.
-        views: How many training views; spread evenly over those that the format allows for training.
-        scale: Metres per unit of the file, by hand.
-        max_size: Reduce images, by a whole factor, until the longer side has at most this many pixels.
+        views: Number of training views, >= 1; spread evenly over those that the format allows for training.
+        scale: Metres per unit of the file; found as above if not given.
+        max_size: Largest side of the images in pixels, to which they are reduced by a whole factor; not if not given.
 
     Returns:
-        The scene; its poses, depth, near and far are multiplied by the scale already.
+        The scene, with poses, depth, near and far multiplied by the scale.
 
     Raises:
-        FileNotFoundError: If the folder, its poses or a file that they name are missing.
-        ValueError: If what is there cannot be used; the text names the file and what to do.
+        FileNotFoundError: If the folder, its poses or a file that they name is missing.
+        ValueError: If an argument is out of its range, or a file cannot be used.
     """
     folder = Path(path)
     if scale is not None and not 0 < scale < float("inf"):
@@ -47,7 +47,7 @@ def load_scene(path: str | Path, views: int = 3, *, scale: float | None = None, 
     if min(capture.images.shape[1:3]) < _SMALLEST:
         height, width = capture.images.shape[1:3]
         raise ValueError(
-            f"{folder}: photos of {width}x{height} pixels are too small to say anything of; the shorter side "
+            f"{folder}: photos of {width}x{height} pixels are too small; the shorter side "
             f"needs at least {_SMALLEST}. Give larger ones, or a larger max_size."
         )
     extent, source = _extent(capture, folder)

@@ -1,9 +1,9 @@
-"""nerfstudio's `transforms.json`: poses in OpenGL axes (x right, y up, z back), intrinsics per frame or for all.
+"""Reader of nerfstudio's `transforms.json`: poses in OpenGL axes (x right, y up, z back), intrinsics of all or each.
 
-Read are `fl_x fl_y cx cy w h` (or `camera_angle_x`), `k1 k2 k3 p1 p2`, `train_filenames`, `test_filenames`,
+It reads `fl_x fl_y cx cy w h` (or `camera_angle_x`), `k1 k2 k3 p1 p2`, `train_filenames`, `test_filenames`,
 `depth_unit_scale_factor`, `ply_file_path` and, of each frame, `file_path`, `transform_matrix` and `depth_file_path`.
-Two more are ours: `"metric": true` says that lengths are in metres without a depth map to imply it, and `near` and
-`far` name the range of depths, in the file's unit.
+Three keys are extensions: `"metric": true` declares lengths in metres where no depth map implies it, and `near` and
+`far` are the range of depths, in the file's unit.
 """
 
 import json
@@ -33,11 +33,11 @@ _MILLIMETRES = 0.001  # nerfstudio's default unit of a depth map
 
 
 def read_transforms(path: Path, views: int, *, max_size: int | None = None) -> Capture:
-    """Read a folder with `transforms.json`; frames are sorted by `file_path`, lenses are undistorted.
+    """Read a folder with `transforms.json`, frames sorted by `file_path`, images undistorted.
 
     Raises:
         ValueError: If the file, a frame, an image or the number of views cannot be used.
-        FileNotFoundError: If a file that it names is missing.
+        FileNotFoundError: If a file named in it is missing.
     """
     file = path / "transforms.json"
     table = _table(file)
@@ -103,7 +103,7 @@ def _pose(frame: dict[str, Any], file: Path) -> Float[Tensor, "3 4"]:
 
 
 def _lens(entry: dict[str, Any], frame: str, file: Path, width: int, height: int) -> _Lens:
-    """Focal lengths, centre and distortion of one frame, for the image's true size."""
+    """Focal lengths, center and distortion of one frame, for the image's true size."""
     name = f"{file}, frame {frame}"
     if any(entry.get(key) for key in _UNKNOWN_LENS):
         raise ValueError(f"{name}: lens terms beyond k3 are not supported; undistort the images first.")
@@ -145,7 +145,7 @@ def _straight(
 def _depth(
     path: Path, file: Path, table: dict[str, Any], frames: list[dict[str, Any]], lenses: list[_Lens], size: _Size
 ) -> list[Float[Tensor, "h w"]] | None:
-    """Straightened depth maps, zero for a frame that names none; None where no frame does."""
+    """Undistorted depth maps, 0 for a frame without one; None if no frame has one."""
     names = [_path(frame, "depth_file_path", file) for frame in frames]
     if not any(names):
         return None
@@ -207,7 +207,7 @@ def _points(path: Path, table: dict[str, Any], file: Path) -> Float[Tensor, "p 3
 
 
 def _path(entry: dict[str, Any], key: str, file: Path) -> str | None:
-    """The name of a file that need not be named."""
+    """Name of a file that an entry may leave out."""
     name = entry.get(key)
     if name is not None and not isinstance(name, str):
         raise ValueError(f"{file}: `{key}` must be the name of a file, but is {name!r}.")

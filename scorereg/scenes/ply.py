@@ -1,4 +1,4 @@
-"""The corners of a PLY file, text or binary: all that is needed of a sparse reconstruction."""
+"""Reader of the vertices of a PLY file, text or binary."""
 
 from pathlib import Path
 
@@ -23,11 +23,11 @@ _ORDERS = {"ascii": "", "binary_little_endian": "<", "binary_big_endian": ">"}
 
 
 def read_ply(path: Path) -> Float[Tensor, "p 3"]:
-    """The x, y, z of the element `vertex`, which must come first, as all common writers have it.
+    """Read x, y, z of the element `vertex`, which must be the first element, as common writers have it.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is not such a PLY file.
+        ValueError: If the file is not such a PLY file.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: the point file is missing; add it or drop its entry from transforms.json.")

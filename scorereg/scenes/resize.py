@@ -1,4 +1,4 @@
-"""Making photos and depth maps smaller, and straight: from what a lens drew to the pinhole that all else expects."""
+"""Reduction of photos and depth maps by whole factors, and removal of lens distortion."""
 
 import math
 from collections.abc import Mapping
@@ -14,10 +14,10 @@ __all__ = ["check_sizes", "reduce_depth", "reduce_image", "reduction", "undistor
 
 
 def check_sizes(sizes: Mapping[Path, tuple[int, int]]) -> tuple[int, int]:
-    """The one size that all images share.
+    """Return the size that all images share.
 
     Raises:
-        ValueError: If they do not, naming the first that differs from the first.
+        ValueError: If an image has another size than the first.
     """
     first, size = next(iter(sizes.items()))
     for path, other in sizes.items():
@@ -30,12 +30,12 @@ def check_sizes(sizes: Mapping[Path, tuple[int, int]]) -> tuple[int, int]:
 
 
 def reduction(width: int, height: int, max_size: int | None) -> int:
-    """The smallest whole factor that brings the longer side down to `max_size` pixels."""
+    """Smallest whole factor that reduces the longer side to at most `max_size` pixels."""
     return 1 if max_size is None else math.ceil(max(width, height) / max_size)
 
 
 def reduce_image(image: Float[Tensor, "h w c"], step: int) -> Float[Tensor, "i j c"]:
-    """Means over `step` x `step` pixels, so that a pixel position divides by `step`; what is left over is cut off."""
+    """Means over `step` x `step` pixels; rows and columns that are left over are cut off."""
     if step == 1:
         return image
     height, width = (n - n % step for n in image.shape[:2])
@@ -43,7 +43,7 @@ def reduce_image(image: Float[Tensor, "h w c"], step: int) -> Float[Tensor, "i j
 
 
 def reduce_depth(depth: Float[Tensor, "h w"], step: int) -> Float[Tensor, "i j"]:
-    """Every `step`-th pixel, next to the middle of its block: depths are never mixed across an edge."""
+    """Every `step`-th pixel, next to the middle of its block, so that depths are not averaged across an edge."""
     height, width = (n - n % step for n in depth.shape)
     return depth[step // 2 : height : step, step // 2 : width : step]
 
@@ -56,13 +56,13 @@ def undistort(
     *,
     mode: str = "bilinear",
 ) -> Float[Tensor, "h w c"]:
-    """The image that a pinhole with the same intrinsics would have taken.
+    """Remove lens distortion: the image of a pinhole camera with the same intrinsics.
 
-    Brown's model, as OpenCV orders it: with (x, y) on the plane z = 1 and r^2 = x^2 + y^2, the lens moved
-    x to `x (1 + k1 r^2 + k2 r^4 + k3 r^6) + 2 p1 x y + p2 (r^2 + 2 x^2)`, and y alike.
+    Brown's model, in OpenCV's order: with (x, y) on the plane z = 1 and r^2 = x^2 + y^2, the lens moves x to
+    `x (1 + k1 r^2 + k2 r^4 + k3 r^6) + 2 p1 x y + p2 (r^2 + 2 x^2)`, and y alike.
 
     Args:
-        image: As the lens drew it. Pixels that it did not see repeat its border, or are 0 for `mode="nearest"`.
+        image: Distorted image. Pixels that it does not cover repeat its border, or are 0 for `mode="nearest"`.
         focal: fx, fy in pixels.
         center: cx, cy in pixels.
         distortion: k1, k2, p1, p2, k3.

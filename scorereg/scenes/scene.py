@@ -1,4 +1,4 @@
-"""What a scene on disk becomes in memory: `Scene`, and the `Capture` that a reader of one format hands over."""
+"""`Scene`, photos with cameras in metres, and `Capture`, the same in a file's own unit."""
 
 from dataclasses import dataclass, replace
 
@@ -11,8 +11,8 @@ from scorereg.cameras import Cameras
 __all__ = ["MOST_SKEW", "Capture", "Scene", "checked_pose"]
 
 MOST_SKEW = 0.05
-"""Largest entry of `R^T R - I` that still passes for a rotation. Files round their numbers and structure from motion is
-not always clean; a pose within this is replaced by the nearest rotation, a worse one is an error."""
+"""Largest entry of `R^T R - I` of a valid pose. Files round their numbers, so a pose within this is replaced by the
+nearest rotation; a worse one is an error."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,19 +20,18 @@ class Scene:
     """Photos with known cameras, split into training and test views.
 
     Args:
-        name: Of the folder.
-        images: All views, in [0, 1].
-        cameras: Of all views, in metres (see `scale`).
+        name: Name of the folder.
+        images: Photos of all views, in [0, 1].
+        cameras: Cameras of all views, in metres.
         depth: True planar depth of all views, in metres, 0 where unknown; for evaluation only.
         train: Indices of the training views.
         test: Indices of the held-out views.
         near: Planar depth in metres in front of which nothing is expected.
         far: Planar depth in metres behind which nothing is expected.
-        scale: The factor that took the file's unit of length to metres: poses, depth, near and far are multiplied by it
-            already. 1 for a metric scene.
+        scale: Metres per unit of the file, by which poses, depth, near and far were multiplied; 1 for a metric scene.
         metric: Whether the file's own unit is the metre.
-        filenames: Of the photos, relative to the scene's folder.
-        scale_source: How near, far and scale were found, in words.
+        filenames: File names of the photos, relative to the scene's folder.
+        scale_source: Source of near, far and scale, in words.
     """
 
     name: str
@@ -49,7 +48,7 @@ class Scene:
     scale_source: str = ""
 
     def describe(self) -> str:
-        """One line that says what was loaded and how large the library takes it to be."""
+        """Summary in one line: views, size of the photos, near, far and scale."""
         depth = "with true depth" if self.depth is not None else "no true depth"
         return (
             f"{self.name}: {len(self.train)} training and {len(self.test)} test views of "
@@ -73,17 +72,17 @@ class Scene:
 
 @dataclass(frozen=True, eq=False)
 class Capture:
-    """What a file format says, in the file's own unit of length.
+    """Photos with cameras as a file describes them, in the file's own unit of length.
 
     Args:
-        images: All views, in [0, 1].
-        cameras: Of all views.
-        filenames: Of the photos, relative to the scene's folder.
-        train: The chosen training views.
-        test: The held-out views.
-        depth: True planar depth, 0 where unknown.
+        images: Photos of all views, in [0, 1].
+        cameras: Cameras of all views.
+        filenames: File names of the photos, relative to the scene's folder.
+        train: Indices of the training views.
+        test: Indices of the held-out views.
+        depth: True planar depth of all views, 0 where unknown.
         metric: Whether the file's unit is the metre.
-        bounds: Near and far that the file itself names for the training views, without a margin.
+        bounds: Near and far of the training views as the file gives them, without a margin.
         points: Sparse points in world coordinates.
     """
 
@@ -99,7 +98,7 @@ class Capture:
 
 
 def checked_pose(pose: Float[Tensor, "3 4"], name: str) -> Float[Tensor, "3 4"]:
-    """The pose, its rotation replaced by the nearest one (by SVD).
+    """Check a pose, and replace its 3x3 part by the nearest rotation (by SVD).
 
     Args:
         pose: World-from-camera.
@@ -110,7 +109,7 @@ def checked_pose(pose: Float[Tensor, "3 4"], name: str) -> Float[Tensor, "3 4"]:
     """
     if not pose.float().isfinite().all():
         raise ValueError(
-            f"{name}: the pose holds NaN, infinity or what is as good as infinite; remove this frame or pose it again."
+            f"{name}: the pose holds NaN, infinity or a number beyond float32; remove this frame or pose it again."
         )
     rotation = pose[:, :3].double()
     determinant = torch.linalg.det(rotation).item()

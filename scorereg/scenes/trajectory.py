@@ -1,4 +1,4 @@
-"""A smooth, closed flight around given cameras, for videos."""
+"""Smooth, closed camera paths around given cameras, for videos."""
 
 import math
 
@@ -14,15 +14,15 @@ __all__ = ["camera_path"]
 def camera_path(cameras: Cameras, frames: int, *, depth: float, radius: float = 1.0) -> Cameras:
     """Cameras on an ellipse around the given ones, all looking at one point; the last frame precedes the first.
 
-    The ellipse lies in the plane of the mean camera's right and down axes, centred on the mean of the cameras. Its half
-    axes are the cameras' standard deviations along them, times `radius`; where the cameras do not spread, they
-    are a fiftieth of `depth`.
+    The ellipse lies in the plane of the mean camera's right and down axes, around the cameras' mean. Its half axes
+    are the cameras' standard deviations along them, times `radius`; where the cameras do not spread, they are a
+    fiftieth of `depth`.
 
     Args:
-        cameras: Usually the training views.
-        frames: How many.
-        depth: Planar depth, before the mean camera, of the point that all look at.
-        radius: Dimensionless; 1.41 lets two cameras lie on the ellipse's ends.
+        cameras: Cameras, usually of the training views.
+        frames: Number of frames, >= 1.
+        depth: Planar depth, in the mean camera, of the point that all look at, > 0.
+        radius: Factor on the half axes, dimensionless; with 1.41 two cameras lie on the ellipse's ends.
 
     Raises:
         ValueError: If there is no camera, `frames` is below 1 or `depth` is not positive.

@@ -1,7 +1,7 @@
-r"""Plain torch's compositing, with its gradient in closed form: half the time of torch's own, and of its memory.
+r"""Compositing in plain torch with its gradient in closed form: half the time and the memory of torch's own.
 
-P_i     running sum of the weights;  W their sum;  T'_i = exp(-sum_{j<=i} tau_j) the light that is left behind i
-g_i     gradient to a weight: what comes in for it, for its ray's sums, and 2 f_i + 2/3 w_i delta_i of distortion
+P_i     running sum of the weights;  W their sum;  T'_i = exp(-sum_{j<=i} tau_j) the transmittance behind sample i
+g_i     gradient to a weight: its own, those of its ray's sums, and 2 f_i + 2/3 w_i delta_i of distortion
 
 dL/dtau_k = g_k T'_k - sum_{i>k} g_i w_i
 """
@@ -27,7 +27,7 @@ def render_weights(tau: Float[Tensor, "*rays n"]) -> Float[Tensor, "*rays n"]:
     Args:
         tau: Optical depth of the samples, density times length, dimensionless, >= 0, from near to far.
     """
-    # not cumsum minus the last term: behind a wall that would forget the fog before it
+    # not cumsum minus the last term: behind a wall that would round the fog before it away
     before = torch.nn.functional.pad(tau[..., :-1].cumsum(-1), (1, 0))
     return torch.exp(-before) * -torch.expm1(-tau)
 
@@ -42,7 +42,7 @@ def composite_dense(tau: Samples, rgb: Colors, depth: Samples, starts: Samples, 
 
 
 class _Composite(torch.autograd.Function):
-    """Of rays in one axis."""
+    """Compositing of rays in one axis."""
 
     @staticmethod
     def forward(ctx, tau, rgb, depth, starts, ends):
@@ -94,7 +94,7 @@ class _Composite(torch.autograd.Function):
 def _spread_to_weights(
     grad: Tensor | None, starts: Tensor, ends: Tensor, w: Tensor, prefix: Tensor
 ) -> Float[Tensor, "r n"]:
-    """Gradient of distortion to the weights, in fresh memory."""
+    """Gradient of distortion to the weights, in new memory."""
     if grad is None:
         return torch.zeros_like(w)
     middle = starts + ends  # twice

@@ -1,18 +1,18 @@
-"""Triton kernels of `composite`: one program per ray, a ray in pieces of BLOCK samples.
+"""Triton kernels of `composite`: one program per ray, which loops over pieces of BLOCK samples.
 
-The sums that a piece needs of those before it (optical depth, weights, distances) are carried along. Distances come
-from running sums of terms that are not negative,
+The sums over earlier pieces (optical depth, weights, distances) are carried along. Distances come from running sums of
+terms that are not negative,
 
     Q_j = sum_{i<j} w_i (m_j - m_i) = sum_{k<=j} gap_k B_k
 
-with B_k the weights before k and gap_k the way from the middle before; distortion is
+with B_k the sum of the weights before k and gap_k the distance of the middles k - 1 and k; distortion is
 sum_j w_j (2 Q_j + w_j delta_j / 3).
 
-Backward computes the weights again, in two passes over the ray: the first sums g_i w_i, the second hands out
+Backward computes the weights again, in two passes over the ray: the first sums g_i w_i, the second computes
 
     dL/dtau_k = g_k T'_k - sum_{i>k} g_i w_i,   f_i = f_0 + sum_{k<=i} gap_k (2 B_k - W)
 
-(letters as in `composite_torch`). W and f_0 are kept by the forward pass, two numbers a ray. Offsets are int64.
+(letters as in `eager`). The forward pass keeps W and f_0, two numbers a ray. Offsets are int64.
 """
 
 import math
@@ -82,7 +82,7 @@ def _sizes(tau: Tensor, rgb: Tensor, offsets: Tensor | None) -> tuple[int, int, 
 
 
 def _launch(kernel, rays: int, *given) -> None:
-    """The last of what is given is BLOCK: a warp for every 64 samples, two a lane."""
+    """Launch with a warp for every 64 samples, two a lane; the last argument is BLOCK."""
     kernel[(rays,)](*given, num_warps=max(given[-1] // 64, 1))
 
 
@@ -110,7 +110,7 @@ def _load(ptr, i, mask):
 def _weigh(tau_ptr, begin, i, inside, passed):
     """Weights [BLOCK], optical depth through each sample [BLOCK], and of all samples up to here."""
     tau = _load(tau_ptr, i, inside)
-    # the running sum of the neighbours, not of all minus the own: behind a wall that would forget the fog before it
+    # the running sum of the samples before, not of all minus the own: that would round the fog before a wall away
     before = passed + tl.cumsum(_load(tau_ptr, i - 1, inside & (i > begin)), 0)
     w = tl.exp(-before) * _one_minus_exp(tau)
     return w, before + tau, passed + tl.sum(tau, 0)
@@ -127,7 +127,7 @@ def _one_minus_exp(x):
 @no_type_check
 @triton.jit
 def _interval(start_ptr, end_ptr, i, first, inside):
-    """Way from the middle before [BLOCK], 0 for a ray's first sample, and length [BLOCK]."""
+    """Distance from the previous middle [BLOCK], 0 for a ray's first sample, and length [BLOCK]."""
     start, end = _load(start_ptr, i, inside), _load(end_ptr, i, inside)
     later = inside & (i > first)
     gap = (start - _load(start_ptr, i - 1, later) + end - _load(end_ptr, i - 1, later)) / 2
@@ -181,7 +181,7 @@ def _pull(
     tau_ptr, rgb_ptr, depth_ptr, start_ptr, end_ptr, gw_ptr, begin, i, inside, first, opacity,
     passed, weight, bent, g_rgb, g_depth, g_inverse, g_opacity, g_spread, C: tl.constexpr, CP: tl.constexpr,
 ):  # fmt: skip
-    """Gradient to the weights of a piece, and what is needed beside it; carries passed, weight and bent."""
+    """Gradient to the weights of a piece and its intermediate values; carries passed, weight and bent."""
     w, through, passed = _weigh(tau_ptr, begin, i, inside, passed)
     gap, length = _interval(start_ptr, end_ptr, i, first, inside)
     before = weight + tl.cumsum(w, 0) - w

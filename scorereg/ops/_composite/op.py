@@ -1,7 +1,7 @@
-r"""Volume rendering in one pass: weights, colour, depth, opacity and distortion (NeRF, Mildenhall 2020, eq. 3).
+r"""Volume rendering in one pass: weights, color, depth, opacity and distortion (NeRF, Mildenhall 2020, eq. 3).
 
 tau     optical depth of a sample, density times length
-w_i     weight, T_i (1 - exp(-tau_i)), T_i = exp(-sum_{j<i} tau_j) the light that gets there
+w_i     weight, T_i (1 - exp(-tau_i)), with the transmittance T_i = exp(-sum_{j<i} tau_j)
 t       planar depth of a sample;  m, delta: middle and length of its interval, on the distortion's own scale
 """
 
@@ -22,10 +22,10 @@ Offsets = Int[Tensor, " bounds"]
 
 @dataclass(frozen=True, eq=False)
 class Composite:
-    r"""What rays show. Sums over a ray are float32 (float64 of float64), whatever the samples are stored in.
+    r"""Weights of samples and their sums along rays. Sums are float32 (float64 of float64), also of half precision.
 
     Args:
-        weights: Of the samples, in the dtype of the optical depth.
+        weights: Weight of each sample, in the dtype of the optical depth.
         rgb: $\sum w_i c_i$, on black.
         depth: $\sum w_i t_i$, not divided by the opacity.
         inverse_depth: $\sum w_i / t_i$, not divided by the opacity.
@@ -44,18 +44,19 @@ class Composite:
 def composite(
     tau: Samples, rgb: Colors, depth: Samples, starts: Samples, ends: Samples, *, offsets: Offsets | None = None
 ) -> Composite:
-    """Composite the samples of rays, dense or packed. Differentiable once, to all five.
+    """Composite the samples of rays, dense or packed. Differentiable once, to all five inputs.
 
-    Backward, what lies along a ray is computed again from the five inputs by the kernel; plain torch keeps two tensors
-    of the samples' size.
+    For the backward pass the kernel computes everything again from the inputs; plain torch keeps two tensors of the
+    samples' size.
 
     Args:
-        tau: Dimensionless, >= 0, from near to far. Dense: the last axis is a ray. Packed: one axis, ray after ray.
-        rgb: Colours, or features of any number.
+        tau: Optical depth, dimensionless, >= 0, from near to far. Dense: the last axis is a ray. Packed: one axis, ray
+            after ray.
+        rgb: Colors, or any number of features.
         depth: Planar depth, > 0.
-        starts: Of the intervals, rising along a ray, on whatever scale distortion is to be measured.
-        ends: The same.
-        offsets: Of packed rays: where each ray begins in the one axis, and at the end the number of samples.
+        starts: Start of each sample's interval, rising along a ray, on the scale on which distortion is measured.
+        ends: End of each sample's interval, on the same scale.
+        offsets: First sample of each packed ray, and at the end the number of samples; dense rays if not given.
 
     Raises:
         ValueError: If `offsets` are given and the samples have more than one axis.
@@ -83,7 +84,7 @@ def composite(
 def composite_reference(
     tau: Samples, rgb: Colors, depth: Samples, starts: Samples, ends: Samples, *, offsets: Offsets | None = None
 ) -> Composite:
-    """The definition, in plain torch and with torch's own gradients: what the others are tested against."""
+    """The definition of `composite` in plain torch, with torch's own gradients."""
     if offsets is not None:
         bounds = offsets.tolist()
         rays = [composite_reference(*(x[a:b] for x in (tau, rgb, depth, starts, ends))) for a, b in pairwise(bounds)]
@@ -98,7 +99,7 @@ def composite_reference(
 
 
 def _places(offsets: Offsets, samples: int) -> tuple[Int[Tensor, " m"], Int[Tensor, " m"]]:
-    """Ray and place in its ray of each packed sample."""
+    """Ray of each packed sample, and its place along that ray."""
     counts = offsets.diff()
     ray = torch.arange(len(counts), device=offsets.device).repeat_interleave(counts, output_size=samples)
     return ray, torch.arange(samples, device=offsets.device) - offsets[ray]
@@ -107,7 +108,7 @@ def _places(offsets: Offsets, samples: int) -> tuple[Int[Tensor, " m"], Int[Tens
 def _padded(
     packed: tuple[Tensor, ...], where: tuple[Tensor, Tensor], offsets: Offsets
 ) -> list[Float[Tensor, "r n *c"]]:
-    """Packed samples as dense rays of the longest one's length; what is added has no optical depth."""
+    """Packed samples as dense rays, padded to the longest one with samples of no optical depth."""
     shape = (len(offsets) - 1, int(offsets.diff().max()) if len(offsets) > 1 else 0)
     fill = (0.0, 0.0, 1.0, 0.0, 0.0)  # a depth of 1: it is divided by
     return [

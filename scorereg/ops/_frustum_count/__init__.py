@@ -1,1 +1,1 @@
-"""How many cameras see a point: the operation with its definition in plain torch, and its Triton kernels."""
+"""Number of cameras that see a point: the operation with its definition in plain torch, and its Triton kernels."""

@@ -1,7 +1,7 @@
 """Triton kernels of `frustum_count` and its penalty: one program for BLOCK points, or for a ray, through all cameras.
 
-A camera is 18 numbers, the same for all lanes, so they come from the cache; a point is read once. The penalty's way
-back needs how many views a sample lacks, one byte each, written on the way there. Offsets are int64.
+A camera is 18 numbers, the same for all lanes, so they come from the cache; a point is read once. The penalty's
+backward pass reads how many views each sample lacks, one byte that the forward pass writes. Offsets are int64.
 """
 
 from typing import no_type_check
@@ -21,7 +21,7 @@ _BLOCK = 256
 def frustum_count_triton(
     points: Float[Tensor, "*p 3"], planes: Float[Tensor, "k 6 3"], near: float
 ) -> Int[Tensor, "*p"]:
-    """As `frustum_count`."""
+    """`frustum_count` by a kernel."""
     count = torch.empty(points.shape[:-1], dtype=torch.long, device=points.device)
     if count.numel():
         programs = (triton.cdiv(count.numel(), _BLOCK),)
@@ -36,7 +36,7 @@ def frustum_penalty_triton(
     near: float,
     views: int,
 ) -> Float[Tensor, "*rays"]:
-    """As `frustum_penalty`."""
+    """`frustum_penalty` by kernels."""
     return _Penalty.apply(weights, points, planes, near, views)
 
 
@@ -68,7 +68,7 @@ def _launch(kernel, rays: Tensor, *given) -> None:
 @no_type_check
 @triton.jit
 def _seen(point_ptr, at, mask, plane_ptr, cameras, near, BLOCK: tl.constexpr):
-    """How many cameras see each point."""
+    """Number of cameras that see each point."""
     x = tl.load(point_ptr + at * 3, mask=mask, other=0.0).to(tl.float32)
     y = tl.load(point_ptr + at * 3 + 1, mask=mask, other=0.0).to(tl.float32)
     z = tl.load(point_ptr + at * 3 + 2, mask=mask, other=0.0).to(tl.float32)

@@ -1,7 +1,7 @@
-r"""How many cameras look at a point, and the weight that lies where too few do.
+r"""Number of cameras that see a point, and a penalty on weight where too few do.
 
-A point p is in a camera's frustum if four planes through its centre o have it inside and it is deep enough, which needs
-no division: `N (p - o) >= 0` for the rows of N of left, right, top and bottom, and `z > near` for the fifth.
+A point p is in the frustum of a camera with center o if it is inside four planes through o, `N (p - o) >= 0` for the
+rows of N (left, right, top, bottom), and deep enough, `z > near`. Nothing is divided.
 """
 
 import torch
@@ -20,13 +20,13 @@ Points = Float[Tensor, "*rays n 3"]
 def frustum_count(
     points: Float[Tensor, "*p 3"], cameras: Cameras, *, near: float = 0.0, margin: float = 0.0
 ) -> Int[Tensor, "*p"]:
-    """Count the cameras that see each point, as `Cameras.visible` has it. No gradient.
+    """Count the cameras that see each point, as `Cameras.visible` defines it. No gradient.
 
     Args:
-        points: In world coordinates.
-        cameras: Any number of them.
-        near: Depth that a point must be beyond, >= 0, in the unit of the poses.
-        margin: Pixels that it must lie inside the image.
+        points: World coordinates.
+        cameras: The cameras, any number of them.
+        near: Least depth of a visible point, exclusive, >= 0, in the unit of the poses.
+        margin: Least distance of a visible point from the image's border, in pixels.
     """
     planes, points = _planes(cameras, near, margin), points.detach()
     if use_triton(points, planes):
@@ -41,13 +41,13 @@ def frustum_penalty(
 ) -> Float[Tensor, "*rays"]:
     r"""Sum $\sum_i w_i \max(0, \mathrm{views} - \mathrm{count}_i)$ along each ray (DiffusioNeRF, section 3.4).
 
-    Differentiable once, to the weights alone. The kernel keeps one byte a sample for the way back.
+    Differentiable once, to the weights alone. The kernel keeps one byte a sample for the backward pass.
 
     Args:
-        weights: Of the samples; sums are float32, also of half precision.
-        points: Of the samples, in world coordinates.
+        weights: Weight of each sample; sums are float32 (float64 of float64).
+        points: World coordinates of the samples.
         cameras: The training cameras.
-        views: How many of them a point should be seen by, at most 255.
+        views: Number of cameras that should see a point, at most 255.
         near: As in `frustum_count`.
         margin: As in `frustum_count`.
     """
@@ -63,20 +63,20 @@ def frustum_penalty(
 def frustum_count_reference(
     points: Float[Tensor, "*p 3"], cameras: Cameras, *, near: float = 0.0, margin: float = 0.0
 ) -> Int[Tensor, "*p"]:
-    """The definition: what the others are tested against."""
+    """The definition of `frustum_count`."""
     return cameras.visible(points.detach(), near=near, margin=margin).sum(0)
 
 
 def frustum_penalty_reference(
     weights: Weights, points: Points, cameras: Cameras, *, views: int = 2, near: float = 0.0, margin: float = 0.0
 ) -> Float[Tensor, "*rays"]:
-    """The definition, with torch's own gradient."""
+    """The definition of `frustum_penalty`, with torch's own gradient."""
     count = frustum_count_reference(points, cameras, near=near, margin=margin)
     return (weights * (views - count).clamp_min(0)).sum(-1)
 
 
 def _planes(cameras: Cameras, near: float, margin: float) -> Float[Tensor, "k 6 3"]:
-    """Rows of N of each camera, and its centre: nothing here depends on the points."""
+    """Rows of N, the forward axis and the center of each camera."""
     right, down, forward = cameras.pose[:, :, :3].unbind(2)
     low = margin - cameras.center
     high = low.new_tensor([cameras.width, cameras.height]) - margin - cameras.center
@@ -89,7 +89,7 @@ def _planes(cameras: Cameras, near: float, margin: float) -> Float[Tensor, "k 6 
 
 
 def _count(points: Float[Tensor, "*p 3"], planes: Float[Tensor, "k 6 3"], near: float) -> Int[Tensor, "*p"]:
-    """Camera by camera: nothing of the size of points times cameras is written."""
+    """Count camera by camera, so that no tensor of points times cameras is written."""
     flat = points.reshape(-1, 3).t().to(planes.dtype).contiguous()
     count = torch.zeros(flat.shape[1], dtype=torch.long, device=points.device)
     for camera in planes:

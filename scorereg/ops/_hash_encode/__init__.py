@@ -1,1 +1,1 @@
-"""The multiresolution hash grid: the operation, fused functions for CPUs, Triton kernels, tiny-cuda-nn's layout."""
+"""Multiresolution hash encoding: the operation, fused functions for CPUs, Triton kernels, tiny-cuda-nn's layout."""

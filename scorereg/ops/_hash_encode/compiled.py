@@ -1,11 +1,11 @@
 """`hash_encode` on a CPU: three functions that torch.compile fuses, or `grid_sample`.
 
-Arrays are [levels, points] with the points last: the compiler then works on sixteen points at once, and one level's
-part of the table stays in the cache. The features come out as [levels x features, points] and are handed on
-transposed, as a view; matrix products take them so.
+Arrays are [levels, points] with the points last: the compiler then computes sixteen points at once, and one level's
+part of the table stays in the cache. Features are written as [levels x features, points] and returned as a transposed
+view, which matrix products take as it is.
 
 No tensor of size points x levels x corners is written forward, nor for the gradient to positions. The gradient to the
-table is added up in pieces of `_PIECE` points of one level, which stay in the cache: fused accumulation would be a loop
+table is summed in pieces of `_PIECE` points of one level, which stay in the cache: fused accumulation would be a loop
 of compare-and-swap.
 """
 
@@ -29,22 +29,22 @@ _PIECE = 16384
 def hash_encode_compiled(
     x: Float[Tensor, "n d"], table: Float[Tensor, "rows f"], shape: GridShape
 ) -> Float[Tensor, "n lf"]:
-    """As `hash_encode`, of which it is one implementation."""
+    """`hash_encode` by fused functions."""
     exact = torch.promote_types(torch.promote_types(x.dtype, table.dtype), torch.float32)
     x, table = x.to(exact), table.to(exact) if x.dtype == torch.float64 else table
-    if _by_grid_sample(shape) and not x.requires_grad:  # at the cube's faces its slope is another one
+    if _by_grid_sample(shape) and not x.requires_grad:  # its slope differs at the cube's faces
         return torch.cat([_sample(x, table, shape, level) for level in range(shape.levels)], -1)
     return _Fused.apply(x, table, shape)
 
 
 def _by_grid_sample(shape: GridShape) -> bool:
-    """Whether torch has it all: then nothing need be built. It takes twice as long as what is."""
+    """Whether `grid_sample` can do all levels: slower by two than fused functions, but nothing is compiled."""
     plain = shape.dimensions < 4 and not shape.staggered and shape.interpolation == "linear"
     return plain and shape.dense == shape.levels
 
 
 def _sample(x: Tensor, table: Tensor, shape: GridShape, level: int) -> Float[Tensor, "n f"]:
-    """One dense level. `grid_sample` takes the last coordinate as depth, which is the order of the rows."""
+    """One dense level by `grid_sample`, which takes the last coordinate as depth: the order of the rows."""
     rows = table[shape.starts[level] : shape.starts[level] + shape.rows[level]].to(x.dtype)
     side = [shape.sides[level]] * shape.dimensions
     volume = rows.t().reshape(1, -1, *side)
@@ -77,7 +77,7 @@ class _Fused(torch.autograd.Function):
 
 @cache
 def levels_of(shape: GridShape, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Scale, vertices along an axis, rows, first row, and whether it is dense, of each level."""
+    """For each level: scale, vertices along an axis, rows, first row, and whether it is dense."""
     starts = torch.tensor(shape.starts, device=device)
     return (
         torch.tensor(shape.scales, device=device),
@@ -95,7 +95,7 @@ def _kind(shape: GridShape) -> tuple[bool, bool]:
 def _corners(
     x: Tensor, scale: Tensor, side: Tensor, rows: Tensor, start: Tensor, dense: Tensor, staggered: bool, smooth: bool
 ) -> tuple[list[Tensor], Tensor, Tensor]:
-    """Rows [l, n] of each corner of the cells around x [d, n]; shares and their slopes to x, [d, l, n]."""
+    """Rows [l, n] of each corner of the cells around x [d, n]; the upper corners' shares and slopes to x, [d, l, n]."""
     position = x.clamp(0, 1)[:, None] * scale[:, None] + (0.5 if staggered else 0.0)
     low = torch.where(position > 0, position.floor(), 0)  # NaN has a cell too, and keeps its share
     if not staggered:
@@ -119,7 +119,7 @@ def _corners(
 
 
 def _as_int32(number: int) -> int:
-    """Where products wrap as they do in the paper's uint32."""
+    """The number as int32, whose products wrap as those of the paper's uint32."""
     return number - 2**32 if number >= 2**31 else number
 
 
@@ -190,7 +190,7 @@ def _accumulate(x: Tensor, grad: Tensor, shape: GridShape) -> Float[Tensor, "row
 
 @cache
 def _runs(shape: GridShape, most: int) -> tuple[slice, ...]:
-    """Levels that are added up at once, each by a thread of its own: neighbours with equally many rows."""
+    """Slices of adjacent levels with equally many rows, which are summed at once, each by a thread of its own."""
     runs, first = [], 0
     while first < shape.levels:
         last = first + 1
@@ -202,7 +202,7 @@ def _runs(shape: GridShape, most: int) -> tuple[slice, ...]:
 
 
 def sorted_gradient(x: Float[Tensor, "d n"], grad: Float[Tensor, "l f n"], shape: GridShape) -> Float[Tensor, "rows f"]:
-    """The gradient to the table, summed in an order that is always the same; on CUDA by sorting, a level at a time."""
+    """Gradient to the table, summed in a fixed order, one level at a time; on CUDA rows are sorted first."""
     total = grad.new_zeros(sum(shape.rows), shape.features)
     for level in range(shape.levels):
         about: Any = (*(sizes[level : level + 1] for sizes in levels_of(shape, x.device)), *_kind(shape))

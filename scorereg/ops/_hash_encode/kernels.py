@@ -1,16 +1,15 @@
 """Triton kernels of `hash_encode`: one program for BLOCK points of one level.
 
-Levels are the slow axis of the launch, as in the paper: the programs that run together then read one level's part of
-the table, at most 4 MB at 2^19 slots of two floats, which the L2 cache holds. Features leave as [levels x features,
-points], so that neighbouring threads store to neighbouring addresses, and are handed on transposed, as a view.
+Levels are the slow axis of the launch, as in the paper: programs that run together read one level's part of the table,
+at most 4 MB at 2^19 slots of two floats, which the L2 cache holds. Features are written as [levels x features, points],
+so that neighboring threads store to neighboring addresses, and returned as a transposed view.
 
-A block has 128 points and four warps, one point a thread: the reads of its 4, 8 or 16 corners do not depend on one
-another and are all under way at once, and with some 40 registers a thread a multiprocessor is full. This is argued, and
-was not measured.
+A block has 128 points and four warps, one point a thread: the reads of its 4, 8 or 16 corners are independent and in
+flight together, and with some 40 registers a thread a multiprocessor is full. The block size is not measured.
 
-The gradient to the table is added by atomics. The alternative, to sort the rows first, reads and writes all points x
-corners keys several times through memory, where the atomics run at the rate of the L2 cache; but it always sums in
-the same order, and is taken where `torch.use_deterministic_algorithms` asks for that.
+The gradient to the table is added by atomics, which run at the rate of the L2 cache. Sorting the rows first would move
+all points x corners keys several times through memory; it sums in a fixed order and is used under
+`torch.use_deterministic_algorithms`.
 """
 
 from typing import no_type_check
@@ -34,7 +33,7 @@ _BLOCK = 128
 def hash_encode_triton(
     x: Float[Tensor, "n d"], table: Float[Tensor, "rows f"], shape: GridShape
 ) -> Float[Tensor, "n lf"]:
-    """As `hash_encode`, of which it is one implementation."""
+    """`hash_encode` by kernels."""
     return _HashEncode.apply(x, table, shape)
 
 

@@ -4,12 +4,12 @@ r"""Multiresolution hash-grid encoding (Mueller 2022, Instant NGP, section 3).
     s_l      scale of level l: cells along the unit
     table    features of all levels, one row a vertex (dense levels) or a slot (hashed levels)
 
-A level interpolates between the features of the vertices around `x s_l`: 4, 8 or 16 of them. A level that fits into the
-slots is dense: vertex (i, j, k) is row `i + n (j + n k)`, with n vertices along an axis. The others share slots by the
-hash of eq. 4, `(i xor 2654435761 j xor 805459861 k xor 3674653429 m) mod T`, collisions unresolved.
+A level interpolates between the features of the 4, 8 or 16 vertices around `x s_l`. A level that fits into the slots is
+dense: vertex (i, j, k) is row `i + n (j + n k)`, with n vertices along an axis. The others share slots by the hash of
+eq. 4, `(i xor 2654435761 j xor 805459861 k xor 3674653429 m) mod T`; collisions are not resolved.
 
-Three implementations: the definition in plain torch, fused functions that torch.compile builds for a CPU
-(`hash_encode_compiled`), and Triton kernels (`hash_encode_triton`).
+There are three implementations: the definition in plain torch, functions that torch.compile fuses for a CPU
+(`compiled`), and Triton kernels (`kernels`).
 """
 
 import shutil
@@ -36,17 +36,17 @@ def hash_encode(
     to `x` and to `table`, whose gradient is rounded to the table's dtype after it is summed.
 
     Args:
-        x: Positions in [0, 1]; outside, the nearest position of the cube is taken, with gradient 0. NaN is
-            met nowhere but in its own row.
+        x: Positions in [0, 1]; outside, the nearest position of the cube is taken, with gradient 0. A NaN
+            reaches its own row of the result alone.
         table: Rows of all levels, `sum(shape.rows)` of them.
         shape: Sizes of the grid.
         backend: `"triton"` runs the kernels, `"compiled"` functions fused by torch.compile, `"eager"` the reference.
-            `"auto"` takes the kernels on CUDA, and elsewhere the fused functions where a C++ compiler is found. The
-            first call compiles, for some ten seconds, unless an earlier process has.
+            `"auto"` takes the kernels on CUDA, and elsewhere the fused functions if there is a C++ compiler. Their
+            first call compiles, for some ten seconds, unless an earlier process did.
 
     Raises:
         ValueError: If positions or table do not have the shape's dimensions, rows and features.
-        RuntimeError: If the backend that is asked for cannot run here.
+        RuntimeError: If the chosen backend cannot run here.
     """
     if table.shape != (sum(shape.rows), shape.features):
         raise ValueError(
@@ -72,7 +72,7 @@ def hash_encode(
 def hash_encode_reference(
     x: Float[Tensor, "n d"], table: Float[Tensor, "rows f"], shape: GridShape
 ) -> Float[Tensor, "n lf"]:
-    """The definition, in plain torch: what the fast paths are tested against, in any precision."""
+    """The definition of `hash_encode` in plain torch, in any precision."""
     exact = torch.promote_types(torch.promote_types(x.dtype, table.dtype), torch.float32)
     x, table = x.to(exact).clamp(0, 1), table.to(exact)
     out = []

@@ -1,4 +1,4 @@
-"""Sizes of a multiresolution grid, by level."""
+"""Sizes of a multiresolution grid, level by level."""
 
 import math
 from dataclasses import dataclass
@@ -20,16 +20,16 @@ class GridShape:
     """Sizes of a multiresolution grid.
 
     Args:
-        levels: Number of resolutions.
-        features: Features of a vertex.
-        log2_slots: A level has at most `2 ** log2_slots` rows; at most 30.
-        base: Cells along an axis of the coarsest level; of a staggered grid, vertices.
-        finest: Those of the finest level; between, they grow by a constant factor.
-        dimensions: Of space: 2, 3 or 4.
-        interpolation: `"linear"`, or `"smoothstep"`, 3 s^2 - 2 s^3 in the place of each share s, whose slope is
-            continuous from cell to cell.
-        staggered: As tiny-cuda-nn lays its grids out: half a cell off the cube's corner, so that the levels' vertices
-            do not fall together. Else the first vertex lies in one corner of the cube and the last in the other.
+        levels: Number of resolutions, >= 1.
+        features: Features of a vertex, >= 1.
+        log2_slots: Logarithm of the largest number of rows of a level, 1 to 30.
+        base: Cells along an axis of the coarsest level (vertices, if staggered), >= 1.
+        finest: The same of the finest level, >= base; between, they grow by a constant factor.
+        dimensions: Dimensions of space: 2, 3 or 4.
+        interpolation: `"linear"`, or `"smoothstep"`: 3 s^2 - 2 s^3 in place of each share s, whose slope is continuous
+            from cell to cell.
+        staggered: Whether grids are laid out as tiny-cuda-nn's: half a cell off the cube's corner, so that vertices of
+            different levels do not coincide. Else the first and last vertices lie in the cube's corners.
 
     Raises:
         ValueError: If a size is out of its range, or `finest` is below `base`.
@@ -57,7 +57,7 @@ class GridShape:
 
     @cached_property
     def scales(self) -> tuple[float, ...]:
-        """Cells along the unit, by level; no whole numbers where the grid is staggered."""
+        """Cells along the unit, by level; not whole numbers if the grid is staggered."""
         if not self.staggered:
             growth = math.log(self.growth)
             return tuple(float(int(self.base * math.exp(level * growth) + 1e-9)) for level in range(self.levels))
@@ -80,7 +80,7 @@ class GridShape:
 
     @cached_property
     def rows(self) -> tuple[int, ...]:
-        """Rows of each level in the table. Those of a staggered grid are filled up to a multiple of eight."""
+        """Rows of each level in the table; if staggered, rounded up to a multiple of eight."""
         unit = 8 if self.staggered else 1
         return tuple(min(math.ceil(side**self.dimensions / unit) * unit, 2**self.log2_slots) for side in self.sides)
 
@@ -91,5 +91,5 @@ class GridShape:
 
     @cached_property
     def dense(self) -> int:
-        """How many levels are dense; they are the first ones."""
+        """Number of dense levels, which are the coarsest ones."""
         return sum(side**self.dimensions <= 2**self.log2_slots for side in self.sides)

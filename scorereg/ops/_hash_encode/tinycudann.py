@@ -1,8 +1,8 @@
-"""Tables of `hash_encode` as parameters of tiny-cuda-nn's `HashGrid` encoding, and back.
+"""Conversion of tables of `hash_encode` to parameters of tiny-cuda-nn's `HashGrid` encoding, and back.
 
 tiny-cuda-nn keeps one vector: level after level, row after row, a row's features side by side. A level has n^d rows for
-its n = ceil(s) + 1 vertices along an axis, filled up to a multiple of eight, and at most 2^T of them; its grid is
-staggered by half a cell, s = base b^l - 1 cells along the unit. A staggered `GridShape` is that grid, row by row.
+its n = ceil(s) + 1 vertices along an axis, rounded up to a multiple of eight, and at most 2^T of them; its grid is
+staggered by half a cell, with s = base b^l - 1 cells along the unit. A staggered `GridShape` has the same rows.
 """
 
 import math
@@ -17,7 +17,7 @@ __all__ = ["from_tinycudann", "tinycudann_config", "to_tinycudann"]
 
 
 def tinycudann_config(shape: GridShape) -> dict[str, str | int | float]:
-    """What `tinycudann.Encoding(shape.dimensions, ...)` takes to be a grid of these sizes."""
+    """Settings with which `tinycudann.Encoding(shape.dimensions, ...)` is a grid of this shape."""
     return {
         "otype": "HashGrid",
         "n_levels": shape.levels,
@@ -30,7 +30,7 @@ def tinycudann_config(shape: GridShape) -> dict[str, str | int | float]:
 
 
 def to_tinycudann(table: Float[Tensor, "rows f"], shape: GridShape) -> Float[Tensor, " p"]:
-    """The table as `params` of a tiny-cuda-nn encoding, in float32.
+    """Convert a table to the `params` of a tiny-cuda-nn encoding, in float32.
 
     Raises:
         ValueError: If the grid is not staggered, or the table does not have the shape's rows and features.
@@ -40,11 +40,11 @@ def to_tinycudann(table: Float[Tensor, "rows f"], shape: GridShape) -> Float[Ten
 
 
 def from_tinycudann(params: Float[Tensor, " p"], shape: GridShape) -> Float[Tensor, "rows f"]:
-    """The table whose features are those of a tiny-cuda-nn encoding with these `params`.
+    """Convert the `params` of a tiny-cuda-nn encoding to a table.
 
     Args:
-        params: Of an encoding alone. A network with an encoding keeps the network's parameters first: cut them off.
-        shape: Staggered; `tinycudann_config(shape)` has the encoding's settings.
+        params: Parameters of the encoding alone; a network with an encoding has the network's parameters before them.
+        shape: Shape of the grid, staggered; `tinycudann_config(shape)` gives the encoding's settings.
 
     Raises:
         ValueError: If the grid is not staggered, or the parameters are not as many as the shape's.

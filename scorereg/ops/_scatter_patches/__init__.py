@@ -1,1 +1,1 @@
-"""Patches added into images: the operation with its definition in plain torch, and its Triton kernels."""
+"""Blocks averaged into images: the operation with its definition in plain torch, and its Triton kernels."""
