@@ -36,7 +36,8 @@ def run(
 ) -> dict:
     """Fit a radiance field with the weights along its rays regularised.
 
-    It writes what `scorereg fit` writes, and the weights along a few rays in `rays.npz`. The arguments are the command's options.
+    It writes what `scorereg fit` writes, and the weights along a few rays in `rays.npz`.
+    The arguments are the options of the command.
 
     Returns:
         What `metrics.json` holds.

@@ -54,7 +54,8 @@ def run(
 ) -> dict:
     """Fit a voxel grid to a few photos, with or without a prior over blocks of its densities.
 
-    It writes `metrics.json`, `views/`, `field.pt` and `history.jsonl` into `out`. The arguments are the command's options.
+    It writes `metrics.json`, `views/`, `field.pt` and `history.jsonl` into `out`.
+    The arguments are the options of the command.
 
     Returns:
         What `metrics.json` holds.

@@ -60,7 +60,8 @@ def run(
 ) -> dict:
     """Fit Gaussian splats to a few photos, with or without a diffusion prior attached.
 
-    It writes `metrics.json`, `views/` and `splats.pt` into `out`. The arguments are the command's options.
+    It writes `metrics.json`, `views/` and `splats.pt` into `out`.
+    The arguments are the options of the command.
 
     Returns:
         What `metrics.json` holds.
