@@ -155,7 +155,7 @@ def private_uses(tree: ast.AST) -> list[str]:
             owner = ast.unparse(node.value)
             if owner not in ("self", "cls", "torch"):
                 found.append(f"{node.lineno}: {owner}.{node.attr}")
-    return found
+    return sorted(found)
 
 
 @pytest.mark.parametrize("module", modules())

@@ -1,4 +1,4 @@
-"""Small training runs for the tests: settings, a source in memory, and how two runs are compared."""
+"""Small training runs for the tests: settings, a source in memory, comparison of runs."""
 
 import dataclasses
 import os
@@ -12,7 +12,15 @@ from scorereg.data.source import SourceInfo, seeded
 from scorereg.training.settings import Settings
 
 SMALL = Settings(
-    patch_size=8, network_size="tiny", batch=4, focal=(15.0, 30.0), save_every=2, precision="fp32", steps=5, workers=0, keep=9
+    patch_size=8,
+    network_size="tiny",
+    batch=4,
+    focal=(15.0, 30.0),
+    save_every=2,
+    precision="fp32",
+    steps=5,
+    workers=0,
+    keep=9,
 )
 
 
@@ -29,7 +37,7 @@ class Waves:
 
     @property
     def about(self) -> SourceInfo:
-        return SourceInfo(self.channels, self.size, "waves", held_out=("some",), licence="CC0", credits=("nobody",))
+        return SourceInfo(self.channels, self.size, "waves", held_out=("some",), licence="CC0", credits=("someone",))
 
     @property
     def measured(self) -> tuple[str, ...]:
@@ -50,7 +58,7 @@ class Waves:
 
 
 def assert_same(a, b) -> None:
-    """Equal to the bit, however deep; time spent is the one thing that may differ."""
+    """Equal to the bit, at any depth, but for the time that was spent."""
     if isinstance(a, dict):
         assert a.keys() == b.keys()
         for key in a:

@@ -283,7 +283,10 @@ def test_attached_adds_exactly_the_scores_gradient(scene):
     prior = GaussianFieldPrior(8, ("r", "g", "b", "disparity"))
     loss = ScoreLoss(prior, sigma=0.1, channel_weights={"rgb": 0.2, "disparity": 0.5})
     nearby = importlib.import_module("examples.own_renderer.splats.run").Nearby(
-        PatchSampler(cameras, photos, size=8, focal=(30.0, 60.0), photo_fraction=0.5), transform, Recipe(start=0.0), draw
+        PatchSampler(cameras, photos, size=8, focal=(30.0, 60.0), photo_fraction=0.5),
+        transform,
+        Recipe(start=0.0),
+        draw,
     )
     views = nearby(0)
     assert views is not None
