@@ -102,8 +102,10 @@ class TiledPrior(nn.Module):
         masks = [None] * len(parts)
         if known is not None:
             masks = _Cut.apply(known.expand_as(x), corners, sides).flatten(0, 1).split(self.chunk)
-        asked = zip(parts, levels, masks, strict=True)
-        done = torch.cat([self.prior.denoise(part, s, *conditioning_args(self.prior, mask)) for part, s, mask in asked])
+        batches = zip(parts, levels, masks, strict=True)
+        done = torch.cat(
+            [self.prior.denoise(part, s, *conditioning_args(self.prior, mask)) for part, s, mask in batches]
+        )
         done = done.unflatten(0, (len(x), len(corners))).transpose(0, 1).flatten(1, 2)  # samples as channels
         window = _window(sides, _WINDOWS[self.window]).to(x.device, torch.promote_types(x.dtype, torch.float32))
         whole, _ = scatter_patches(done, corners, space, window=window)
