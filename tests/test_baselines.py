@@ -1,5 +1,7 @@
 """Each term against its definition, written out."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -150,3 +152,29 @@ def test_opacity():
     assert_close(value.detach(), torch.tensor([1.0, 0.5625, 0.0]))
     (grad,) = torch.autograd.grad(value.sum(), opacity)
     assert_close(grad, torch.tensor([-2.0, -1.5, 0.0]))
+
+
+# total variation
+
+
+def test_total_variation_is_the_loop():
+    values = torch.randn(3, 4, 5, 2, dtype=torch.float64)
+    total = 0.0
+    for x in range(2):
+        for y in range(3):
+            for z in range(4):
+                for c in range(2):
+                    here = values[x, y, z, c]
+                    ahead = values[x + 1, y, z, c], values[x, y + 1, z, c], values[x, y, z + 1, c]
+                    total += math.sqrt(sum((v - here) ** 2 for v in ahead) + 1e-4)
+    assert_close(baselines.total_variation(values).item(), total / (2 * 3 * 4 * 2))
+
+
+def test_total_variation_of_a_slope_and_of_nothing():
+    slope = 3.0 * torch.arange(5.0)[None, None, :, None].expand(4, 4, 5, 1)
+    assert_close(baselines.total_variation(slope, floor=0.0).item(), 3.0)
+    flat = torch.ones(3, 3, 3, 1, requires_grad=True)
+    value = baselines.total_variation(flat)
+    assert value.item() == pytest.approx(0.01)
+    value.backward()
+    assert_close(flat.grad, torch.zeros_like(flat))

@@ -25,8 +25,9 @@ class MLP(nn.Module):
     Args:
         center: Center of the scene, in world coordinates.
         radius: Half the side of the cube that is mapped linearly, in metres, > 0; outside, space is contracted.
-        layers: Hidden layers, >= 1. The encoded position enters once more in the middle.
-        width: Units of a hidden layer.
+        layers: Number of hidden layers, >= 1.
+        width: Units of a hidden layer, >= 1.
+        skip: Layer, counted from 0, whose input includes the encoded position again; `layers // 2 + 1` if not given.
         position_frequencies: Octaves L of the position's encoding.
         direction_frequencies: Octaves of the direction's; with 0 the color is the same from everywhere.
         seed: Seed of the initial parameters.
@@ -45,6 +46,7 @@ class MLP(nn.Module):
         *,
         layers: int = 8,
         width: int = 256,
+        skip: int | None = None,
         position_frequencies: int = 10,
         direction_frequencies: int = 4,
         seed: int = 0,
@@ -55,7 +57,7 @@ class MLP(nn.Module):
                 "MLP needs layers and width of at least 1 and numbers of frequencies of at least 0, "
                 f"got {layers}, {width}, {position_frequencies} and {direction_frequencies}."
             )
-        self.skip = layers // 2 + 1
+        self.skip = layers // 2 + 1 if skip is None else skip
         self.position_frequencies, self.direction_frequencies = position_frequencies, direction_frequencies
         self.register_buffer("center", center.clone())
         self.register_buffer("radius", torch.tensor(float(radius)))

@@ -36,6 +36,7 @@ def test_the_default_is_the_papers_network():
         (256, 60), *[(256, 256)] * 4, (256, 316), *[(256, 256)] * 2,
     ]  # fmt: skip
     assert tuple(field.color[0].weight.shape) == (128, 256 + 24)
+    assert [layer.in_features for layer in small(skip=2).trunk] == [18, 16, 16 + 18, 16]
 
 
 def test_one_point_by_hand():

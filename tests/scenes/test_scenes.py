@@ -2,6 +2,7 @@ import json
 import math
 import re
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -631,3 +632,14 @@ def test_scenes_whose_depth_cannot_be_told(tmp_path):
 
     edit(tmp_path, one_place)
     says(ValueError, tmp_path, 3, match="share one centre")
+
+
+@pytest.mark.parametrize(("near", "far", "radius"), [(1.0, 4.0, 2.0), (0.5, 100.0, 3.0)])
+def test_the_ball_lies_before_the_training_cameras(near, far, radius, tmp_path):
+    """Halfway to the far end, or six times the near one; in the middle of where those cameras look."""
+    transforms(tmp_path)
+    scene = replace(load_scene(tmp_path, 3), near=near, far=far)
+    center, size = scene.ball()
+    ends = [scene.cameras.pose[i, :, 3] + radius * scene.cameras.pose[i, :, 2] for i in scene.train]
+    assert size == radius
+    assert_close(center, torch.stack(ends).mean(0))

@@ -1,13 +1,9 @@
-"""Colours before an unknown background: the expectation in closed form, and what it does to a dark wall."""
-
-from dataclasses import replace
+"""Colors before an unknown background: the expectation in closed form, and renders before a gray one."""
 
 import torch
-from test_fit import TINY, wall_scene
-from test_rendering import FAR, NEAR, Body, camera, show
+from test_volume import FAR, NEAR, Body, camera, show
 from torch.testing import assert_close
 
-from scorereg import fit_scene
 from scorereg.rendering import render_image
 from scorereg.rendering.background import BACKGROUND, background_variance
 
@@ -32,14 +28,3 @@ def test_a_render_lies_before_its_background():
     )  # fmt: skip
     assert_close(image.flatten(0, 1), grey.rgb)
     assert_close(opacity.flatten(), grey.opacity)
-
-
-def test_a_dark_wall_is_no_hole():
-    scene = wall_scene()
-    dark = replace(scene, images=scene.images * 0.08)
-    recipe = replace(TINY, steps=120, rays=192, lr=4e-2, lr_network=2e-2, view_degree=0)
-    fit = fit_scene(dark, regularize="none", recipe=recipe, seed=0)
-    rgb, _, opacity = fit.image(dark.cameras.image_rays(3))
-    assert opacity.mean() > 0.9
-    assert (rgb - dark.images[3]).abs().mean() < 0.05
-    assert fit.history[-1]["background"] < 1e-3
