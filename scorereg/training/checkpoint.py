@@ -145,12 +145,7 @@ def checkpoints(out: Path) -> list[Path]:
 
 
 def resume_state(
-    card: PriorCard,
-    settings: Settings,
-    out: Path,
-    *,
-    device: str | torch.device = "cpu",
-    precision: str = "fp32",
+    card: PriorCard, settings: Settings, out: Path, *, device: str | torch.device = "cpu", precision: str = "fp32"
 ) -> State | None:
     """Restore the run of the newest checkpoint that can be read.
 
@@ -249,8 +244,8 @@ def _facts(card: PriorCard) -> dict[str, Any]:
 
 
 def _kind(card: PriorCard) -> str:
-    network = card.architecture or "unknown architecture", f"predicts {card.prediction or 'something else'}"
-    return ", ".join((*network, card.network.get("size", "unknown size")))
+    parts = card.architecture, card.prediction and f"predicts {card.prediction}", card.network.get("size", "")
+    return ", ".join(filter(None, parts)) or "not described on its card"
 
 
 def _shapes(weights: dict[str, Tensor]) -> dict[str, torch.Size]:

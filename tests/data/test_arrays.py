@@ -1,4 +1,4 @@
-"""Folders of ready-made patches: what is read, what is drawn, and training on them in every rank."""
+"""Folders of ready-made patches: reading, drawing, and training on them in every rank."""
 
 import json
 
@@ -13,7 +13,12 @@ from scorereg.data.arrays.source import open_arrays
 from scorereg.evaluation.datasets import evaluate_prior
 from scorereg.training import train_prior
 
-FACTS = {"channels": ["weight"], "licence": "CC0", "credits": ["nobody"], "transform": {"kind": "RayWeights", "far": 9}}
+FACTS = {
+    "channels": ["weight"],
+    "licence": "CC0",
+    "credits": ["A"],
+    "transform": {"kind": "RayWeights", "far": 9},
+}
 
 
 def write(folder, train, held, **facts):
@@ -85,7 +90,7 @@ def test_a_prior_of_every_rank(tmp_path, monkeypatch, size):
     folder = train_prior([data], tmp_path / "run", small(steps=2), evaluate=[data])
     prior = load_prior(folder)
     card = prior.card
-    assert (card.channels, card.size, card.licence, card.credits) == (("weight",), size, "CC0", ("nobody",))
+    assert (card.channels, card.size, card.licence, card.credits) == (("weight",), size, "CC0", ("A",))
     assert card.training["transform"] == FACTS["transform"]
     assert ("focal" in card.training) == (len(card.size) == 2)  # how frames are cut had no say in lines and volumes
     assert (card.depth, card.d_min, card.focal) == (None, None, None)

@@ -1,3 +1,5 @@
+"""Voxel blocks from meshes, grids and depth maps: occupancy, distances, places, files and errors."""
+
 import importlib.util
 import json
 

@@ -1,4 +1,4 @@
-"""Layouts of published data sets, written small and true, and read: TUM RGB-D, ScanNet, 7-Scenes; maps; bad input."""
+"""Layouts of published data sets in small: TUM RGB-D, ScanNet, 7-Scenes; further maps; bad input."""
 
 import json
 
@@ -132,7 +132,7 @@ def test_named_maps_are_read_beside_the_photo(tmp_path):
         find_frames([folder], channels=("albedo",))
 
 
-def test_photos_alone_will_do_for_colour(tmp_path):
+def test_photos_alone_are_enough_for_colour(tmp_path):
     folder = transforms(tmp_path / "s", 2)
     text = (folder / "transforms.json").read_text()
     (folder / "transforms.json").write_text(text.replace('"depth_file_path"', '"no_depth"'))

@@ -1,4 +1,4 @@
-"""What a run may learn of frames: any channels, of folders that have no more than these; bad frames; wrong units."""
+"""Sources of frames: any channels, folders with no more files than needed, bad frames, wrong units."""
 
 import json
 import shutil
@@ -77,17 +77,17 @@ def spoilt(folder, frames: int):
     return folder
 
 
-def test_bad_frames_are_skipped_and_named_where_asked(tmp_path):
+def test_bad_frames_are_skipped_and_named(tmp_path):
     folder = spoilt(tmp_path / "s", 201)
     (folder / "depth" / "5.png").unlink()
     with pytest.raises(ValueError, match=r"5.jpg has no depth map"):
         source_of(folder)
-    with pytest.warns(UserWarning, match="left out") as told:
+    with pytest.warns(UserWarning, match="left out") as warned:
         source = source_of(folder, reading=ReadOptions(skip_bad=True))
-    told = [str(each.message) for each in told]
-    assert told[0].startswith(f"left out: {folder}/rgb/5.jpg has no depth map")
-    assert told[1].startswith(f"left out: {folder}/rgb/1.jpg cannot be read")
-    assert told[2:] == ["2 of 201 frames were left out."]
+    warned = [str(each.message) for each in warned]
+    assert warned[0].startswith(f"left out: {folder}/rgb/5.jpg has no depth map")
+    assert warned[1].startswith(f"left out: {folder}/rgb/1.jpg cannot be read")
+    assert warned[2:] == ["2 of 201 frames were left out."]
     assert source.about.data.endswith("; 2 bad frames were left out")
 
 
@@ -107,17 +107,17 @@ def test_folders_are_left_out_by_pattern(tmp_path):
     assert "of 1 scenes" in source_of(tmp_path / "data", reading=ReadOptions(exclude=("b",))).about.data
 
 
-def test_a_factor_mends_the_unit_of_what_is_trained_on(tmp_path):
+def test_a_factor_corrects_the_unit_of_training_data(tmp_path):
     right, wrong, other = (rooms(tmp_path / name, 4) for name in ("right", "wrong", "other"))
     text = (wrong / "frames.json").read_text()
     (wrong / "frames.json").write_text(text.replace('"depth_unit_m": 0.001', '"depth_unit_m": 1.0'))
     with pytest.raises(ValueError, match=r"millimetres read as metres.*--depth-factor 0.001"):
         source_of(wrong)
     spec = PatchSpec(**SPEC, depth_factor=0.001)
-    mended = open_source([wrong], spec, [other])
+    corrected = open_source([wrong], spec, [other])
     x = source_of(right).batch(5, seed=1, step=2, slot=0)[0]
-    assert_close(mended.batch(5, seed=1, step=2, slot=0)[0], x, rtol=0.0, atol=2e-4)
-    assert mended.plain("other", 4, seed=0)[0][:, 3].max() < 0.1, "what is only measured on keeps its unit"
+    assert_close(corrected.batch(5, seed=1, step=2, slot=0)[0], x, rtol=0.0, atol=2e-4)
+    assert corrected.plain("other", 4, seed=0)[0][:, 3].max() < 0.1, "what is only measured on keeps its unit"
     (tmp_path / "lines").mkdir()
     (tmp_path / "lines" / "arrays.json").write_text(json.dumps({"channels": ["weight"]}))
     with pytest.raises(ValueError, match="--depth-factor is for folders of frames"):
@@ -125,7 +125,7 @@ def test_a_factor_mends_the_unit_of_what_is_trained_on(tmp_path):
 
 
 def test_runs_of_before_the_factor_go_on():
-    asked = Settings().to_json()
-    saved = {name: value for name, value in asked.items() if name != "depth_factor"}
-    assert not differences(saved, asked)
-    assert differences(saved, asked | {"depth_factor": 0.5}) == ["depth_factor was 1.0, now 0.5"]
+    given = Settings().to_json()
+    saved = {name: value for name, value in given.items() if name != "depth_factor"}
+    assert not differences(saved, given)
+    assert differences(saved, given | {"depth_factor": 0.5}) == ["depth_factor was 1.0, now 0.5"]

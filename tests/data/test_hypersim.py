@@ -102,7 +102,7 @@ def test_tilted_lenses_are_left_out_and_said_so(tmp_path):
         find_frames([tmp_path], bad=BadFrames(ReadOptions(exclude=("ai_001*", "ai_038*"))))
 
 
-def test_the_table_of_cameras_is_asked_for(tmp_path):
+def test_the_table_of_cameras_is_required(tmp_path):
     scene(tmp_path, "ai_001_001")
     with pytest.raises(FileNotFoundError, match=rf"{CAMERAS} is missing. Each scene has its own lens"):
         find_frames([tmp_path])

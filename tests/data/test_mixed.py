@@ -1,4 +1,4 @@
-"""Several sets of shards, shards beside folders, and what is measured on beside either."""
+"""Several sets of shards, shards beside folders, and further sets to measure on."""
 
 import dataclasses
 import json
@@ -123,14 +123,14 @@ def test_photos_without_a_camera_leave_no_focal_length():
     with_focal, without = (dataclasses.replace(Waves().about, focal=f) for f in ((80.0, 180.0), None))
 
     @dataclass(frozen=True)
-    class Told(Waves):
-        told: SourceInfo = with_focal
+    class Described(Waves):
+        description: SourceInfo = with_focal
 
         @property
         def about(self):
-            return self.told
+            return self.description
 
-    assert mixed([Told(), Told(told=without)], [1, 1]).about.focal is None
+    assert mixed([Described(), Described(description=without)], [1, 1]).about.focal is None
 
 
 def test_priors_are_evaluated_on_shards(scenes, tmp_path):

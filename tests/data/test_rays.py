@@ -1,3 +1,5 @@
+"""Weights along rays from depth maps: distributions, bins, silhouettes, files and errors."""
+
 import itertools
 import json
 import math
@@ -146,7 +148,7 @@ def test_held_out_rays_are_of_other_scenes(scenes, tmp_path):
     assert len(np.load(tmp_path / "out" / "held-00000.npy")) == sum(frame.scene in held for frame in frames)
 
 
-def test_files_are_split_and_an_unfinished_folder_is_begun_anew(tmp_path, monkeypatch):
+def test_files_are_split_and_an_unfinished_folder_is_started_again(tmp_path, monkeypatch):
     monkeypatch.setattr("scorereg.data.arrays.write._PER_FILE", 32)
     check_new(tmp_path / "out")
     (tmp_path / "out" / "train-00009.npy").write_bytes(b"left")
@@ -176,7 +178,7 @@ def test_mistakes_are_named(scenes, tmp_path):
         write_arrays(tmp_path, {"held": np.full((1, 1, 2), np.nan, np.float32)}, {})
 
 
-def test_bad_depth_is_left_out_and_named_where_asked(tmp_path):
+def test_bad_depth_is_left_out_and_named(tmp_path):
     folder = spoilt(tmp_path / "s", 150)
     (folder / "depth" / "7.png").write_bytes(b"nope")
     with pytest.raises((OSError, ValueError), match=r"depth/7.png"):

@@ -1,4 +1,4 @@
-"""The source of a run that reads shards from a folder or a URL: each step a function of its number; what it refuses."""
+"""Shards as a source, from a folder or URL: each batch a function of its step, and errors."""
 
 import dataclasses
 import pickle
@@ -24,10 +24,10 @@ SPEC = PatchSpec(8, focal=(15.0, 30.0))
 
 
 class Quiet(SimpleHTTPRequestHandler):
-    asked: list[str] = []  # noqa: RUF012
+    requested: list[str] = []  # noqa: RUF012
 
     def do_GET(self):
-        self.asked.append(self.path)
+        self.requested.append(self.path)
         super().do_GET()
 
     def log_message(self, *_):
@@ -36,7 +36,7 @@ class Quiet(SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def served(shards):
-    Quiet.asked = []
+    Quiet.requested = []
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(shards)))
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -51,15 +51,17 @@ def test_a_url_gives_what_the_folder_gives(shards, served, tmp_path, monkeypatch
     here, there = (open_shards(where, SPEC) for where in (shards, served))
     for one, two in zip(here.batch(6, seed=1, step=3, slot=0), there.batch(6, seed=1, step=3, slot=0), strict=True):
         assert_close(one, two, rtol=0.0, atol=0.0)
-    tars = [path for path in Quiet.asked if path.endswith(".tar")]
+    tars = [path for path in Quiet.requested if path.endswith(".tar")]
     assert tars
     assert len(tars) == len(set(tars)), "each is fetched once"
     again = open_shards(served, SPEC)
     again.batch(6, seed=1, step=3, slot=0)
     again._ahead[1].shutdown()
-    assert len([path for path in Quiet.asked if path.endswith(".tar")]) <= len(Manifest.read(Location(shards)).shards)
-    mended = Location(str(served).replace("://", ":/"))  # as Path leaves it
-    assert mended.url == served
+    assert len([path for path in Quiet.requested if path.endswith(".tar")]) <= len(
+        Manifest.read(Location(shards)).shards
+    )
+    restored = Location(str(served).replace("://", ":/"))  # as Path leaves it
+    assert restored.url == served
     assert Manifest.read(Location(shards.resolve().as_uri(), cache=tmp_path / "c2")) == Manifest.read(Location(shards))
 
 

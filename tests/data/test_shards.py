@@ -1,4 +1,4 @@
-"""Shards: what is stored is what was read, an interrupted preparation goes on, and bad input is named."""
+"""Shards: stored frames, continued after an interruption, and bad input."""
 
 import gc
 import io
@@ -112,7 +112,7 @@ class Stop(Exception):
     pass
 
 
-def test_an_interrupted_preparation_goes_on(scenes, shards, tmp_path):
+def test_an_interrupted_preparation_is_continued(scenes, shards, tmp_path):
     calls = []
 
     def stop(done, total, written):
@@ -167,7 +167,7 @@ def test_bad_frames_are_skipped_and_named(tmp_path):
     assert not (tmp_path / "other" / MANIFEST).exists()
 
 
-def test_a_wrong_unit_is_seen_first_and_mended_by_a_factor(tmp_path):
+def test_a_wrong_unit_is_seen_first_and_corrected_by_a_factor(tmp_path):
     for i in range(3):
         folder = pairs(tmp_path / "raw" / f"{i}", 1)
         text = (folder / "intrinsics.json").read_text()

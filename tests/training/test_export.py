@@ -104,7 +104,7 @@ def test_pushed_and_loaded_by_name(run, hub, tmp_path):
     page = (hub / "me" / "mine" / "README.md").read_text()
     assert page.startswith("---\n")
     assert "license_name: CC0" in page
-    assert "- nobody" in page
+    assert "- someone" in page
 
 
 def test_what_is_not_pushed(run, hub, tmp_path, monkeypatch):
@@ -118,7 +118,7 @@ def test_what_is_not_pushed(run, hub, tmp_path, monkeypatch):
     assert not (hub / "me").exists()
     monkeypatch.undo()
 
-    for kind in (OSError, ExceptionGroup):  # the client that the hub is asked by has errors of its own
+    for kind in (OSError, ExceptionGroup):  # the hub's client has error types of its own
 
         def refuse(self, name, kind=kind, **_):
             raise kind("401\nno token") if kind is OSError else kind("401\nno token", [OSError()])

@@ -1,4 +1,4 @@
-"""A run that begins with a prior's weights, and colours that have grain."""
+"""Runs that start from the weights of a prior; grain and sharpening of colours."""
 
 import shutil
 
@@ -29,7 +29,7 @@ def first(tmp_path):
     return train_prior(Waves(), tmp_path / "first", small())
 
 
-def test_a_run_begins_with_the_weights_it_is_given(first, tmp_path):
+def test_a_run_starts_from_the_given_weights(first, tmp_path):
     settings = small(seed=3)
     state = init_from_prior(new_state(make_card("p", settings, Waves().about), settings), str(first))
     prior = load_prior(first)
@@ -43,7 +43,7 @@ def test_a_run_begins_with_the_weights_it_is_given(first, tmp_path):
     assert load_prior(tmp_path / "next" / "prior").card.training["init"] == str(first)
 
 
-def test_a_resumed_run_does_not_begin_again(first, tmp_path):
+def test_a_resumed_run_is_not_initialised_again(first, tmp_path):
     how = {"seed": 3, "init": str(first)}
     train_prior(Waves(), tmp_path / "whole", small(**how))
     train_prior(Waves(), tmp_path / "parts", small(**how, steps=2, schedule="constant"))
@@ -57,9 +57,9 @@ def test_a_resumed_run_does_not_begin_again(first, tmp_path):
 
 
 def test_a_prior_of_another_kind_is_refused(first, tmp_path):
-    colours = Waves(channels=("r", "g", "b"))
+    colors = Waves(channels=("r", "g", "b"))
     with pytest.raises(ValueError, match=r"--init .* has the channels disparity, but the run r, g, b"):
-        train_prior(colours, tmp_path / "a", small(init=str(first)))
+        train_prior(colors, tmp_path / "a", small(init=str(first)))
     with pytest.raises(ValueError, match=r"--init .*another kind \(.*tiny\) than the run's \(.*small\)"):
         train_prior(Waves(), tmp_path / "b", small(init=str(first), network_size="small"))
     assert not checkpoints(tmp_path / "b")

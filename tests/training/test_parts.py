@@ -44,13 +44,13 @@ def test_the_loss_of_edm_by_hand(monkeypatch):
 
 @pytest.mark.usefixtures("as_user")
 def test_the_loss_of_the_paper_by_hand():
-    """|eps - n| at z = sqrt(abar) x + sqrt(1 - abar) n, over known values only; the index is told as it is."""
+    """|eps - n| at z = sqrt(abar) x + sqrt(1 - abar) n, over known values only; the network gets the index itself."""
     x, weight, noise = batch(4)
-    index, told = torch.tensor([0.0, 10.0, 500.0, 999.0]), []
+    index, calls = torch.tensor([0.0, 10.0, 500.0, 999.0]), []
 
     class Network(torch.nn.Module):
         def forward(self, z, time, return_dict):
-            told.append((z, time))
+            calls.append((z, time))
             return (torch.where(weight > 0, 0.25 * z, 1e6),)
 
     loss = state_of(small(recipe="diffusionerf")).loss
@@ -58,7 +58,7 @@ def test_the_loss_of_the_paper_by_hand():
     value = loss(x, weight, noise, index)
     kept = (1 - cosine_betas(1000)).cumprod(0)[index.long()][:, None, None, None]
     z = kept.sqrt() * x + (1 - kept).sqrt() * noise
-    ((seen, time),) = told
+    ((seen, time),) = calls
     assert_close(seen.double(), z, rtol=1e-6, atol=1e-6)
     assert torch.equal(time, index)
     assert value.item() == pytest.approx((0.25 * z - noise).abs()[weight > 0].mean().item(), rel=1e-5)
@@ -91,7 +91,7 @@ def test_no_two_parts_share_their_noise():
 
 
 def test_the_average_by_hand():
-    """Weights 1, 2, 3 of one step each: decay (1 + n) / (10 + n), at most the one asked for."""
+    """Weights 1, 2, 3 of one step each: decay (1 + n) / (10 + n), at most the given one."""
     network = torch.nn.Linear(2, 1)
     with torch.no_grad():
         for value in network.parameters():

@@ -58,14 +58,14 @@ def test_a_step_in_pieces_is_that_of_the_whole(recipe):
         if recipe == "diffusionerf":
             parts = [(*parts[0][:3], torch.arange(settings.batch).float())]
         alone = SimpleNamespace(no_sync=lambda _: nullcontext(), reduce=lambda x, _: x, process_index=0)
-        told = train_step(state, state.loss, parts, alone)
+        metrics = train_step(state, state.loss, parts, alone)
         seen.remove()
-        return told, [p.grad.clone() for p in state.loss.network.parameters()]
+        return metrics, [p.grad.clone() for p in state.loss.network.parameters()]
 
-    (told, gradients), (told_cut, gradients_cut) = step(False), step(True)
+    (metrics, gradients), (metrics_cut, gradients_cut) = step(False), step(True)
     assert most == [19, 8, 8, 3]
-    assert_close(told_cut.loss, told.loss, rtol=1e-5, atol=0.0)
-    assert_close(told_cut.gradient, told.gradient, rtol=1e-4, atol=0.0)
+    assert_close(metrics_cut.loss, metrics.loss, rtol=1e-5, atol=0.0)
+    assert_close(metrics_cut.gradient, metrics.gradient, rtol=1e-4, atol=0.0)
     scale = max(g.abs().max() for g in gradients)
     for a, b in zip(gradients_cut, gradients, strict=True):
         assert_close(a, b, rtol=1e-3, atol=1e-5 * scale.item())

@@ -63,12 +63,12 @@ def test_a_run_leaves_what_it_says(scenes, tmp_path):
     names = {"checkpoints", "metrics.jsonl", "prior", "samples.png", "denoising.json", "denoising.png"}
     assert {p.name for p in out.iterdir()} == names
     assert [p.name for p in sorted((out / "checkpoints").iterdir())] == ["00000002.pt", "00000003.pt", "best.json"]
-    told = lines(out)
-    assert [(line["step"], "loss" in line) for line in told] == [(2, False), (3, True), (3, False)]
-    assert told[1]["loss"] > 0
-    assert told[1]["gradient"] > 0
-    assert told[1]["images_per_second"] > 0
-    assert set(told[0]["denoising"]) == {"0.02", "0.1", "0.5"}
+    logged = lines(out)
+    assert [(line["step"], "loss" in line) for line in logged] == [(2, False), (3, True), (3, False)]
+    assert logged[1]["loss"] > 0
+    assert logged[1]["gradient"] > 0
+    assert logged[1]["images_per_second"] > 0
+    assert set(logged[0]["denoising"]) == {"0.02", "0.1", "0.5"}
     card = load_prior(prior).card
     assert (card.name, card.licence, card.credits, card.steps) == ("n", "L", ("C",), 3)
     assert (card.channels, card.size, card.d_min) == (("r", "g", "b", "disparity"), (8, 8), 0.5)
@@ -110,7 +110,7 @@ def test_an_interrupted_run_goes_on_to_the_bit(tmp_path, in_step, monkeypatch, k
 
 
 def test_a_killed_run_goes_on_from_its_checkpoint(tmp_path, in_step, monkeypatch):
-    """Died in step 4, after the checkpoint of step 2: what was told of later steps is taken back and told anew."""
+    """Killed in step 4, after the checkpoint of step 2: lines of later steps are removed, and logged again."""
     from scorereg.training import log, train
 
     def die():
@@ -129,10 +129,10 @@ def test_a_killed_run_goes_on_from_its_checkpoint(tmp_path, in_step, monkeypatch
     train_prior(Waves(), parted, SMALL, resume=True)
     assert not list((parted / "checkpoints").glob(".*"))
     assert_same(content(whole), content(parted))
-    told = [[{k: v for k, v in d.items() if k not in ("seconds", "images_per_second")} for d in lines(out)]
+    logged = [[{k: v for k, v in d.items() if k not in ("seconds", "images_per_second")} for d in lines(out)]
             for out in (whole, parted)]  # fmt: skip
-    assert told[0] == told[1]
-    assert [d["step"] for d in told[1] if "loss" in d] == [1, 2, 3, 4, 5]
+    assert logged[0] == logged[1]
+    assert [d["step"] for d in logged[1] if "loss" in d] == [1, 2, 3, 4, 5]
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # JAX, where loaded, dislikes forks
@@ -175,8 +175,8 @@ def test_other_channels(scenes, tmp_path, channels, count):
 def test_training_lowers_the_loss(tmp_path):
     """In 75 steps, by a third: the gradient reaches the weights."""
     train_prior(Waves(), tmp_path / "run", small(steps=75, batch=16, lr=4e-3, save_every=75))
-    told = [line["loss"] for line in lines(tmp_path / "run") if "loss" in line]
-    assert told[-1] < 0.75 * told[0]
+    losses = [line["loss"] for line in lines(tmp_path / "run") if "loss" in line]
+    assert losses[-1] < 0.75 * losses[0]
 
 
 def test_resume_begins_where_nothing_is_and_may_go_on_for_longer(scenes, tmp_path):
@@ -234,7 +234,7 @@ def test_a_damaged_checkpoint_falls_back_and_says_so(tmp_path):
 
 
 def test_a_full_disk_ends_a_run_at_its_end_only(tmp_path, monkeypatch):
-    """The second of three checkpoints cannot be written: the run goes on, and could go on from the first."""
+    """The second of three checkpoints cannot be written: the run continues, and could be resumed from the first."""
     out, full = tmp_path / "run", [False, True, False, True, True]
     save = torch.save
 
@@ -313,8 +313,8 @@ def test_a_device_that_is_not_there(tmp_path, monkeypatch, device, says):
         train_prior(Waves(), tmp_path / "run", SMALL, device=device)
 
 
-def test_a_loss_that_is_no_number_stops_the_run(tmp_path, monkeypatch):
-    """In the second part of step 3; what was learned until then is kept, and the batch to be looked at."""
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, monkeypatch):
+    """In the second part of step 3: the weights before it and the batch are saved."""
     out, good = tmp_path / "run", NetworkPrior.forward
     calls = []
 
@@ -356,35 +356,35 @@ def test_too_little_memory_says_what_fits(tmp_path, monkeypatch):
 def test_what_tensorboard_is_told(tmp_path, monkeypatch):
     from scorereg.training import log
 
-    told: dict[str, list] = {}
+    written: dict[str, list] = {}
 
     class Board:
         def add_scalar(self, name, value, step):
-            told.setdefault(name, []).append((step, value))
+            written.setdefault(name, []).append((step, value))
 
         def add_image(self, name, image, step, dataformats):
             assert image.shape[-1] == 3
             assert dataformats == "HWC"
-            told.setdefault(name, []).append((step, image.shape))
+            written.setdefault(name, []).append((step, image.shape))
 
         def close(self):
-            told["closed"] = []
+            written["closed"] = []
 
     monkeypatch.setattr(log, "_board", lambda out, step: Board())
     train_prior(Waves(), tmp_path / "run", small(steps=2, save_every=1))
     names = {"loss", "gradient", "lr", "images_per_second", "samples", "closed", "denoising/mean over sigma squared"}
-    assert set(told) == names | {f"denoising/sigma {sigma}" for sigma in ("0.02", "0.1", "0.5")}
-    assert [step for step, _ in told["samples"]] == [1, 2]
+    assert set(written) == names | {f"denoising/sigma {sigma}" for sigma in ("0.02", "0.1", "0.5")}
+    assert [step for step, _ in written["samples"]] == [1, 2]
 
 
 def test_how_the_network_is_computed(tmp_path, monkeypatch):
-    """Compiling is asked of torch, checkpointing of the network, and neither changes a weight."""
-    asked = []
-    monkeypatch.setattr(torch.nn.Module, "compile", lambda self: asked.append(type(self).__name__))
+    """The network is compiled, checkpointing switched on, and neither changes a weight."""
+    compiled = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self: compiled.append(type(self).__name__))
     train_prior(Waves(), tmp_path / "a", small(steps=2))
-    assert asked == []
+    assert compiled == []
     train_prior(Waves(), tmp_path / "b", small(steps=2, compile=True, checkpointing=True))
-    assert asked == ["UNet2DModel"]
+    assert compiled == ["UNet2DModel"]
     torch.testing.assert_close(content(tmp_path / "b")["network"], content(tmp_path / "a")["network"])
 
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -113,7 +114,8 @@ def prepare(
     bad.check(total)
     _check_units(frames, channels)
     splits = _splits(frames)
-    jobs = _jobs(splits, out, channels, focal, RAW_MAX / d_min, shard_frames, bad.options)
+    common = {"channels": channels, "focal": focal, "inverse_max": RAW_MAX / d_min, "reading": bad.options}
+    jobs = _jobs(splits, out, shard_frames, **common)
     check_folder(out)
     known = _known(out, jobs)
     shards: dict[Path, Shard] = {}
@@ -211,22 +213,14 @@ def _splits(frames: list[Frame]) -> dict[str, list[Frame]]:
     return {name: part for name, part in (("train", train), ("val", held), ("test", test)) if part}
 
 
-def _jobs(
-    splits: dict[str, list[Frame]],
-    out: Path,
-    channels: tuple[str, ...],
-    focal: float,
-    inverse_max: float,
-    shard_frames: int,
-    reading: ReadOptions,
-) -> list[Job]:
+def _jobs(splits: dict[str, list[Frame]], out: Path, shard_frames: int, **common: Any) -> list[Job]:
     jobs, first = [], 0
     for split, part in splits.items():
         order = np.random.default_rng(0).permutation(len(part))
         for number, chosen in enumerate(np.array_split(order, -(-len(part) // shard_frames))):
             path = out / f"{split}-{number:05d}.tar"
             mixed = tuple(part[i] for i in chosen)
-            jobs.append(Job(path, split, first, mixed, channels, focal, inverse_max, reading))
+            jobs.append(Job(path, split, first, mixed, **common))
             first += len(mixed)
     return jobs
 
