@@ -92,6 +92,30 @@ def test_gradients_pass_and_x_is_left_alone():
     assert_close(grad, torch.full_like(grad, 0.2))
 
 
+@pytest.mark.parametrize("space", [(21,), (13, 17), (9, 7, 8)], ids=str)
+def test_tiles_are_put_together_by_the_kernel_where_it_runs(space, monkeypatch):
+    pytest.importorskip("triton")
+
+    class Own(White):
+        def denoise(self, x, sigma):
+            return x + torch.arange(len(x), dtype=x.dtype).reshape(-1, *[1] * (x.ndim - 1))
+
+    prior, x = TiledPrior(Own(), 5, overlap=2), torch.randn(3, 2, *space)[1:, 1:]  # not all of its memory
+    plain = prior.denoise(x.contiguous(), torch.ones(2))
+    assert_close(prior.denoise(x, torch.ones(2)), plain, rtol=0, atol=0)
+    monkeypatch.setenv("SCOREREG_OPS", "triton")
+    monkeypatch.setattr("scorereg.ops._scatter_patches.op._Scatter", None)
+    assert_close(prior.denoise(x, torch.ones(2)), plain)
+
+
+def test_gradients_are_those_of_differences():
+    prior = TiledPrior(White(0.25, 0.3), (3, 4), overlap=(2, 1))
+    x = torch.randn(2, 1, 6, 7, dtype=torch.float64, requires_grad=True)
+    sigma = torch.tensor([0.2, 0.8], dtype=torch.float64)
+    weight = torch.randn(2, 1, 6, 7, dtype=torch.float64)
+    assert torch.autograd.gradcheck(lambda x: prior.denoise(x, sigma).square() * weight, x)
+
+
 def test_size_comes_from_the_card():
     prior = TiledPrior(White(card=dataclasses.replace(CARD, size=(4, 6))))
     assert prior.size == (4, 6)

@@ -88,6 +88,17 @@ def test_a_patch_finer_than_the_photo_is_bilinear():
     assert_close(patches.photo[inner], expected[inner], rtol=0, atol=1e-5)
 
 
+def test_photos_are_gathered_by_the_kernel_where_it_runs(cameras, images, monkeypatch):
+    pytest.importorskip("triton")
+    sampler = PatchSampler(cameras, images, size=8, focal=(60.0, 180.0), photo_fraction=0.5)
+    plain = sampler.sample(4, generator(1))
+    monkeypatch.setenv("SCOREREG_OPS", "triton")
+    monkeypatch.setattr("scorereg.ops._gather_patches.eager._Windows", None)
+    by_kernel = sampler.sample(4, generator(1))
+    assert 0 < plain.from_photo.sum() < 4
+    assert_close(by_kernel.photo, plain.photo, rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize("photo_fraction", [0.0, 1.0])
 def test_a_patchs_camera_sees_its_rays(cameras, images, photo_fraction):
     patches = PatchSampler(cameras, images, size=6, photo_fraction=photo_fraction).sample(20, generator())
