@@ -1,8 +1,10 @@
 """Shards as a source, from a folder or URL: each batch a function of its step, and errors."""
 
 import dataclasses
+import json
 import pickle
 import threading
+from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -83,6 +85,39 @@ def test_damage_is_found(shards, served, tmp_path, monkeypatch):
     assert place.file(shard.name, shard.sha256).read_bytes() == content, "what is damaged here is fetched again"
     with pytest.raises(OSError, match=r"nothing.tar cannot be fetched \(HTTP Error 404.*Is the address right"):
         place.file("nothing.tar")
+
+
+@pytest.mark.parametrize(
+    "name", ["../x.tar", "/tmp/x.tar", "a/b.tar", "..", ".hidden", "x\\y.tar", "", "a b.tar", None, 3]
+)
+def test_a_manifest_cannot_name_files_outside_its_folder(name, shards, served, tmp_path):
+    facts = json.loads((shards / "manifest.json").read_text())
+    facts["shards"][0]["name"] = name
+    folder = tmp_path / "served"
+    folder.mkdir()
+    (folder / "manifest.json").write_text(json.dumps(facts))
+    with pytest.raises(ValueError, match="is no bare file name"):
+        Manifest.read(Location(folder))
+    with pytest.raises(ValueError, match="is no bare file name"):
+        Manifest.read(Location(folder.as_uri(), cache=tmp_path / "cache"))
+    if isinstance(name, str):
+        with pytest.raises(ValueError, match="is no bare file name"):
+            Location(served, cache=tmp_path / "cache").file(name)
+    assert not (tmp_path / "x.tar").exists()
+
+
+def test_a_download_is_no_larger_than_the_manifest_says(shards, served, tmp_path, monkeypatch):
+    monkeypatch.setattr("scorereg.data.shards.remote.time.sleep", lambda _: None)
+    manifest = Manifest.read(Location(shards))
+    shard = replace(manifest.shards[0], bytes=100)
+    with pytest.raises(OSError, match="it has more than the 100 bytes that are expected"):
+        next(read_shard(Location(served, cache=tmp_path / "cache"), manifest, shard, BOTH))
+    assert not list((tmp_path / "cache").rglob("*.tar"))
+    facts = json.loads((shards / "manifest.json").read_text())
+    facts["shards"][0]["bytes"] = "many"
+    (tmp_path / "manifest.json").write_text(json.dumps(facts))
+    with pytest.raises(ValueError, match="'many' is no number of bytes"):
+        Manifest.read(Location(tmp_path))
 
 
 def test_a_step_is_a_function_of_its_number(shards):

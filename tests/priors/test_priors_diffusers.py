@@ -238,6 +238,20 @@ def test_pipeline_folder_and_model_folder(tmp_path):
     assert (load_prior(pipeline, autocast=True).denoise(x, sigma) - expected).abs().max() < 0.1
 
 
+def test_code_in_a_models_folder_is_refused(tmp_path):
+    diffusers.UNet2DModel(
+        sample_size=8, in_channels=3, out_channels=3, block_out_channels=(8,), norm_num_groups=4, layers_per_block=1,
+        down_block_types=("DownBlock2D",), up_block_types=("UpBlock2D",), add_attention=False,
+    ).save_pretrained(tmp_path / "unet")  # fmt: skip
+    diffusers.DDPMScheduler().save_pretrained(tmp_path / "scheduler")
+    (tmp_path / "unet" / "diffusers.py").write_text("raise SystemExit")
+    (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": "DDPMPipeline"}))
+    with pytest.raises(
+        ValueError, match=r"unet.diffusers\.py is code, and a prior's folder may hold weights and settings"
+    ):
+        load_prior(tmp_path)
+
+
 def test_half_precision_weights():
     unet, scheduler = tiny(), diffusers.DDPMScheduler()
     x, sigma = torch.randn(2, 3, 8, 8), torch.tensor([0.02, 2.0])

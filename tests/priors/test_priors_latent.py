@@ -106,6 +106,20 @@ def test_folder(pipeline, tmp_path):
     assert_close(again.transform(rgb), Latents(pipeline.vae)(rgb))
 
 
+@pytest.mark.parametrize("place", ["unet/diffusers.py", "text_encoder/transformers.py", "setup.py", "unet/config.json"])
+def test_no_code_in_a_folder_runs(place, pipeline, tmp_path):
+    folder, mark = tmp_path / "model", tmp_path / "mark"
+    pipeline.save_pretrained(folder)
+    path = folder / place
+    if path.suffix == ".py":
+        path.write_text(f"open({str(mark)!r}, 'w').write('ran')\n")
+    else:
+        path.write_text(json.dumps({**json.loads(path.read_text()), "auto_map": {"AutoModel": "evil.Model"}}))
+    with pytest.raises(ValueError, match=r"(is code|names code in auto_map), and a prior's folder may hold"):
+        load_prior(folder, prompt="a chair")
+    assert not mark.exists()
+
+
 def test_half_precision(pipeline):
     x = torch.randn(2, 4, 4, 4)
     exact = load_prior(pipeline, prompt="a chair").denoise(x, SIGMA)

@@ -15,7 +15,7 @@ from typing import Any
 
 from scorereg.data.frames.frame import Frame, Planes
 from scorereg.data.shards.codec import decode
-from scorereg.data.shards.remote import Location
+from scorereg.data.shards.remote import Location, bare_name
 
 __all__ = ["MANIFEST", "Manifest", "Shard", "has_shards", "read_shard"]
 
@@ -47,7 +47,14 @@ class Shard:
 
     @classmethod
     def of(cls, facts: dict[str, Any]) -> "Shard":
-        """Return the shard that a JSON object describes."""
+        """Return the shard that a JSON object describes.
+
+        Raises:
+            ValueError: If its name is a path, or its size is no number of bytes.
+        """
+        bare_name(facts["name"])
+        if not isinstance(facts["bytes"], int) or facts["bytes"] < 0:
+            raise ValueError(f"{facts['bytes']!r} is no number of bytes")
         return cls(**{**facts, "skipped": tuple(facts["skipped"])})
 
 
@@ -140,7 +147,7 @@ def read_shard(
     Raises:
         OSError: If it cannot be read or fetched, or its checksum is not the manifest's.
     """
-    data = location.file(shard.name, shard.sha256).read_bytes()
+    data = location.file(shard.name, shard.sha256, shard.bytes).read_bytes()
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
         key, files = "", dict[str, bytes]()
         for member in tar:

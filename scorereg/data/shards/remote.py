@@ -10,10 +10,11 @@ from pathlib import Path
 
 from scorereg._io import write_beside
 
-__all__ = ["Location", "checksum"]
+__all__ = ["Location", "bare_name", "checksum"]
 
 _TRIES = 4
 _SECONDS = 60
+_LARGEST = 1 << 28  # bytes of a manifest, some 100 times that of Hypersim's
 
 
 class Location:
@@ -40,17 +41,19 @@ class Location:
         """Return whether there is such a file; for a URL this is assumed."""
         return self.url is not None or (self.folder / name).is_file()
 
-    def file(self, name: str, sha256: str | None = None) -> Path:
+    def file(self, name: str, sha256: str | None = None, size: int = _LARGEST) -> Path:
         """Return the local path of a file, downloaded if needed.
 
         Args:
-            name: File name in the folder.
+            name: File name in the folder; see `bare_name`.
             sha256: Expected checksum; without it, a file behind a URL is downloaded on every call.
+            size: Most bytes to download.
 
         Raises:
             OSError: If the file is missing or damaged; behind a URL, after four downloads.
+            ValueError: If the name is none of a file in the folder.
         """
-        path = self.folder / name
+        path = self.folder / bare_name(name)
         if self.url is None:
             if sha256 is not None and checksum(path) != sha256:
                 raise OSError(
@@ -63,7 +66,7 @@ class Location:
         reason = ""
         for attempt in range(_TRIES):
             try:
-                data = self._fetch(name)
+                data = self._fetch(name, size)
             except urllib.error.HTTPError as error:
                 if error.code < 500:
                     raise OSError(f"{self.url}/{name} cannot be fetched ({error}). Is the address right?") from None
@@ -78,9 +81,23 @@ class Location:
             time.sleep(0.2 * 4**attempt if attempt < _TRIES - 1 else 0)
         raise OSError(f"{self.url}/{name} cannot be fetched ({reason}), {_TRIES} times. Try again later.")
 
-    def _fetch(self, name: str) -> bytes:
+    def _fetch(self, name: str, size: int) -> bytes:
         with urllib.request.urlopen(f"{self.url}/{name}", timeout=_SECONDS) as answer:
-            return answer.read()
+            data = answer.read(size + 1)
+        if len(data) > size:
+            raise OSError(f"it has more than the {size} bytes that are expected")
+        return data
+
+
+def bare_name(name: object) -> str:
+    """Return a name if it is that of a file in a folder: letters, digits, `.`, `_` and `-`, no path.
+
+    Raises:
+        ValueError: If it is not, and so could lead out of the folder.
+    """
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", name):
+        raise ValueError(f"{name!r} is no bare file name (letters, digits, '.', '_', '-')")
+    return name
 
 
 def checksum(path: Path) -> str:

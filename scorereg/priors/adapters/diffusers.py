@@ -197,6 +197,7 @@ def read_part(folder: Path, config: str, supported: tuple[str, ...]) -> Any:
     """
     import diffusers
 
+    refuse_code(folder)
     settings = _read_json(folder / config)
     name = settings.get("_class_name")
     if name not in supported:
@@ -212,6 +213,19 @@ def read_part(folder: Path, config: str, supported: tuple[str, ...]) -> Any:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         kind = FileNotFoundError if "no file named" in reason else ValueError
         raise kind(f"{folder} cannot be read as a {name} ({reason}). Copy or download the folder again.") from None
+
+
+def refuse_code(folder: Path) -> None:
+    """Refuse a model's folder that holds Python code, or whose settings name some for a loader to run.
+
+    Raises:
+        ValueError: If it does; the file is named.
+    """
+    for path in sorted(folder.iterdir() if folder.is_dir() else ()):
+        named = path.suffix == ".json" and path.is_file() and b'"auto_map"' in path.read_bytes()
+        if path.suffix == ".py" or named:
+            what = "names code in auto_map" if named else "is code"
+            raise ValueError(f"{path} {what}, and a prior's folder may hold weights and settings only. Remove it.")
 
 
 def _read_json(path: Path) -> Mapping[str, Any]:

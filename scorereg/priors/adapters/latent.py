@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from scorereg._io import read_json
-from scorereg.priors.adapters.diffusers import MODEL_INDEX, scheduler_settings
+from scorereg.priors.adapters.diffusers import MODEL_INDEX, refuse_code, scheduler_settings
 from scorereg.priors.adapters.wrapped import WrappedPrior, wrap
 
 __all__ = ["Latents", "from_text_pipeline", "is_text_folder", "load_text_pipeline"]
@@ -136,6 +136,8 @@ def load_text_pipeline(
         raise ValueError(f"{path} lists no text-to-image pipeline ({error}). Copy it again.") from None
     if index.get("_class_name") != PIPELINE or not sources <= {"diffusers", "transformers"}:
         raise ValueError(f"{path} is of a {index.get('_class_name')}; supported is {PIPELINE}.")
+    for part in (folder, *(folder / name for name in index if not name.startswith("_"))):
+        refuse_code(part)
     try:
         from diffusers import StableDiffusionPipeline
 
