@@ -56,6 +56,16 @@ class ScoreGradient(nn.Module):
     skipped: int
     last: GradientReport | None
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_state_dict_post_hook(_leave_out_denoisers)
+        self.register_load_state_dict_post_hook(_expect_no_denoisers)
+
+    def train(self, mode: bool = True) -> "ScoreGradient":
+        """Set the loss's own mode; prior and control stay as they were given, as dropout would change the gradient."""
+        self.training = mode
+        return self
+
     @torch.no_grad()
     def evaluate(
         self, patch: Tensor, sigma: Any, step: int | None, known: Tensor | None, generator: torch.Generator | None
@@ -173,3 +183,20 @@ def _checked(returned: Tensor, x: Tensor, source: str) -> Tensor:
             f"{source} must return the shape of x, {tuple(x.shape)}, but it returned {tuple(returned.shape)}."
         )
     return returned.to(x.dtype)
+
+
+def _leave_out_denoisers(module: nn.Module, state: dict[str, Any], prefix: str, metadata: Any) -> None:
+    """Remove the weights of prior and control, which are fixed, from a state dict."""
+    for name in [name for name in state if name.startswith((f"{prefix}prior.", f"{prefix}control."))]:
+        del state[name]
+
+
+def _expect_no_denoisers(module: nn.Module, incompatible: Any) -> None:
+    """Accept a state dict without them."""
+    names = tuple(f".{part}.{name}" for part in ("prior", "control") for name in _names(getattr(module, part)))
+    keep = [name for name in incompatible.missing_keys if not f".{name}".endswith(names)]
+    incompatible.missing_keys[:] = keep
+
+
+def _names(denoiser: Any) -> list[str]:
+    return list(denoiser.state_dict()) if isinstance(denoiser, nn.Module) else []
