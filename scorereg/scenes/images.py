@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float
-from PIL import Image
 from torch import Tensor
 
 __all__ = ["IMAGE_SUFFIXES", "image_size", "list_images", "read_depth", "read_image"]
@@ -26,6 +25,8 @@ def image_size(path: Path) -> tuple[int, int]:
     Raises:
         ValueError: If the file is no image.
     """
+    from PIL import Image
+
     try:
         with Image.open(path) as image:
             return image.size
@@ -41,6 +42,8 @@ def read_image(path: Path) -> Float[Tensor, "h w 3"]:
     Raises:
         ValueError: If the file is truncated, or no image.
     """
+    from PIL import Image
+
     image_size(path)
     try:
         with Image.open(path) as image:
@@ -62,6 +65,8 @@ def read_depth(path: Path, unit: float) -> Float[Tensor, "h w"]:
         FileNotFoundError: If there is no such file.
         ValueError: If the file is no depth map.
     """
+    from PIL import Image
+
     if not path.is_file():
         raise FileNotFoundError(f"{path}: the depth map named for this view is missing; add it or drop the entry.")
     try:
