@@ -144,12 +144,10 @@ def _check(regularize: str, estimator: str, gate: float | None, rays: int | None
 
 def _terms(regularize: str, prior: str, ray_prior: str, device: str, **settings: Any) -> list:
     """The terms of the fit; an unusable prior is named by its option, before the fit."""
-    from scorereg.fit import PatchPrior, RayPrior, geometric_terms, photo_terms
+    from scorereg.fit import PatchPrior, RayPrior, default_terms
     from scorereg.priors.load import load_prior
 
-    terms = photo_terms()
-    if regularize != "none":
-        terms += geometric_terms()
+    terms = default_terms(regularize="none" if regularize == "none" else "geometric")
     if regularize == "prior":
         loaded = load_prior(prior, device=device)
         with named_option(f"--prior {prior}"):

@@ -33,13 +33,16 @@ def check_new(out: Path) -> None:
             left.unlink()
 
 
-def write_arrays(out: Path, arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> None:
+def write_arrays(out: Path, arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> dict[str, int]:
     """Write arrays [N, ...] in files of about 64 MiB each, and then `arrays.json`.
 
     Args:
         out: A folder of `check_new`.
         arrays: Arrays by name: `"train"` and `"held"`, and others with a row for each of theirs, like `"known-train"`.
         facts: Content of `arrays.json`; `counts` is added.
+
+    Returns:
+        Number of rows of each array.
 
     Raises:
         OSError: If a file cannot be written.
@@ -58,3 +61,4 @@ def write_arrays(out: Path, arrays: dict[str, np.ndarray], facts: dict[str, Any]
     partial = out / "arrays.json.partial"
     partial.write_text(json.dumps({**facts, "counts": counts}, indent=2) + os.linesep, encoding="utf-8")
     partial.replace(out / "arrays.json")
+    return counts

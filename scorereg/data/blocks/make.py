@@ -143,8 +143,7 @@ def make_blocks(
         "seed": seed,
         "held_out": sorted(held),
     }
-    write_arrays(out, arrays, facts)
-    return {name: len(array) for name, array in arrays.items()}
+    return write_arrays(out, arrays, facts)
 
 
 def _check(count: int, voxel: tuple[float, float], mix: BlockMix) -> None:

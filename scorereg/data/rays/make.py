@@ -140,8 +140,7 @@ def make_rays(
         "seed": seed,
         "held_out": list(held_names),
     }
-    write_arrays(out, arrays, facts)
-    return {name: len(array) for name, array in arrays.items()}
+    return write_arrays(out, arrays, facts)
 
 
 def _all(
