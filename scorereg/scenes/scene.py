@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from scorereg.cameras import Cameras
@@ -23,7 +23,8 @@ class Scene:
         name: Name of the folder.
         images: Photos of all views, in [0, 1].
         cameras: Cameras of all views, in metres.
-        depth: True planar depth of all views, in metres, 0 where unknown; for evaluation only.
+        depth: Measured or true planar depth of all views, in metres, 0 where unknown. A fit uses that of its training
+            views only where it is asked to (`fit.MeasuredDepth`); that of the others is for evaluation.
         train: Indices of the training views.
         test: Indices of the held-out views.
         near: Planar depth in metres in front of which nothing is expected.
@@ -32,6 +33,9 @@ class Scene:
         metric: Whether the file's own unit is the metre.
         filenames: File names of the photos, relative to the scene's folder.
         scale_source: Source of near, far and scale, in words.
+        masks: Pixels of all views that count; the others take no part in a fit or its metrics. None: all count.
+        offset: Center of the scene in the file's coordinates and unit, float64: a point X of the file is at
+            `scale * (X - offset)` here. Zero unless the poses are so far from the origin that float32 would lose digits.
     """
 
     name: str
@@ -46,6 +50,8 @@ class Scene:
     metric: bool
     filenames: tuple[str, ...]
     scale_source: str = ""
+    masks: Bool[Tensor, "n h w"] | None = None
+    offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
     def describe(self) -> str:
         """Summary in one line: views, size of the photos, near, far and scale."""
@@ -66,8 +72,8 @@ class Scene:
 
     def to(self, device: torch.device | str) -> "Scene":
         """The same scene, its tensors on another device."""
-        depth = None if self.depth is None else self.depth.to(device)
-        return replace(self, images=self.images.to(device), cameras=self.cameras.to(device), depth=depth)
+        depth, masks = (None if x is None else x.to(device) for x in (self.depth, self.masks))
+        return replace(self, images=self.images.to(device), cameras=self.cameras.to(device), depth=depth, masks=masks)
 
 
 @dataclass(frozen=True, eq=False)
