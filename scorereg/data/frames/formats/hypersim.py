@@ -22,8 +22,8 @@ import numpy as np
 
 from scorereg.data.bad_frames import BadFrames
 from scorereg.data.channels import COLOR, DEPTH
-from scorereg.data.frames.formats.parsing import scene_name
 from scorereg.data.frames.frame import Frame, Planes
+from scorereg.files.layouts.parsing import scene_name
 
 __all__ = ["CAMERAS", "SPLIT", "find_hypersim", "is_tilted", "planar_depth", "read_hypersim_frame", "tone_map"]
 

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from scorereg.data.bad_frames import BadFrames
-from scorereg.data.frames.formats.parsing import MILLIMETRE, entries, load_json, number, scene_name, text
 from scorereg.data.frames.frame import Frame
+from scorereg.files.layouts.parsing import MILLIMETRE, entries, load_json, number, scene_name, text
 
 __all__ = ["find_rooms", "find_transforms"]
 

@@ -3,7 +3,9 @@
 from pathlib import Path
 
 from scorereg.data.bad_frames import BadFrames
-from scorereg.data.frames.formats.parsing import (
+from scorereg.data.frames.frame import Frame
+from scorereg.data.frames.images import find_images
+from scorereg.files.layouts.parsing import (
     IMAGES,
     MILLIMETRE,
     load_json,
@@ -12,8 +14,6 @@ from scorereg.data.frames.formats.parsing import (
     read_matrix,
     scene_name,
 )
-from scorereg.data.frames.frame import Frame
-from scorereg.data.frames.images import find_images
 
 __all__ = ["find_kinect", "find_pairs", "find_photos", "find_scannet"]
 
@@ -36,7 +36,7 @@ def find_pairs(folder: Path, bad: BadFrames) -> list[Frame]:
         for name, kinds in (("rgb", IMAGES), ("depth", (".png",)))
     ]
     colors, depths = (each or {} for each in both)
-    names = sorted({**colors, **depths}) if None in both else paired(folder, colors, depths, bad)
+    names = sorted({**colors, **depths}) if None in both else paired(folder, colors, depths, bad.add)
     others = {
         sub.name: _images(sub, (*IMAGES, ".npy"))
         for sub in sorted(folder.iterdir())
@@ -64,7 +64,7 @@ def find_kinect(folder: Path, bad: BadFrames) -> list[Frame]:
         focal = read_matrix(folder / "camera-intrinsics.txt", "the frames beside it need its 3x3 camera matrix.")
     colors = {p.name.removesuffix(f".color{p.suffix}"): p for p in sorted(folder.glob("*.color.*g"))}
     depths = {p.name.removesuffix(".depth.png"): p for p in folder.glob("*.depth.png")}
-    names = paired(folder, colors, depths, bad)
+    names = paired(folder, colors, depths, bad.add)
     return [Frame(scene_name(folder), colors[n], depths[n], focal, MILLIMETRE, shared=True) for n in names]
 
 
@@ -79,7 +79,7 @@ def find_scannet(folder: Path, bad: BadFrames) -> list[Frame]:
         path = folder / "intrinsic" / "intrinsic_depth.txt"
     focal = read_matrix(path, "color/ and depth/ need the camera matrix of the depth maps.")
     colors, depths = _images(folder / "color", IMAGES), _images(folder / "depth", (".png",))
-    names = paired(folder, colors, depths, bad)
+    names = paired(folder, colors, depths, bad.add)
     return [Frame(scene_name(folder), colors[n], depths[n], focal, MILLIMETRE, resize=True, shared=True) for n in names]
 
 

@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 
 from scorereg.data.bad_frames import BadFrames
-from scorereg.data.frames.formats.parsing import load_json, number, scene_name
 from scorereg.data.frames.frame import Frame
+from scorereg.files.layouts.parsing import load_json, number, scene_name
 
 __all__ = ["ASSOCIATIONS", "find_tum"]
 

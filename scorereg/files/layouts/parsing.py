@@ -1,15 +1,26 @@
-"""Helpers of the layout readers: values of JSON and text descriptions, pairs of files, errors that name the file."""
+"""Helpers of the layouts: values of JSON and text descriptions, pairs of files, errors that name the file."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from scorereg._io import read_json
-from scorereg.data.bad_frames import BadFrames
 
-__all__ = ["IMAGES", "MILLIMETRE", "entries", "load_json", "number", "paired", "read_matrix", "scene_name", "text"]
+__all__ = [
+    "IMAGES", "MILLIMETRE", "Bad", "entries", "load_json", "number", "paired", "raise_it", "read_matrix", "scene_name",
+    "text",
+]  # fmt: skip
 
 IMAGES = (".jpg", ".jpeg", ".png")
 MILLIMETRE = 0.001
+
+Bad = Callable[[OSError | ValueError], object]
+"""Is given the error of a frame that cannot be used; it raises it, or the frame is left out."""
+
+
+def raise_it(error: OSError | ValueError) -> NoReturn:
+    """Raise the error of a frame that cannot be used: what a layout does if no other `bad` is given."""
+    raise error
 
 
 def scene_name(folder: Path) -> str:
@@ -66,12 +77,12 @@ def read_matrix(path: Path, missing: str) -> tuple[float, float]:
         ) from None
 
 
-def paired(folder: Path, colors: dict[str, Path], depths: dict[str, Path], bad: BadFrames) -> list[str]:
+def paired(folder: Path, colors: dict[str, Path], depths: dict[str, Path], bad: Bad = raise_it) -> list[str]:
     """Return the names with both a photo and a depth map; the others are bad frames."""
     for here, there, what in ((colors, depths, "depth map"), (depths, colors, "photo")):
         lonely = sorted(set(here) - set(there))
         for name in lonely:
-            bad.add(
+            bad(
                 ValueError(
                     f"{here[name]} has no {what} of the same name in {folder} ({len(lonely)} such). "
                     "Add the missing files or remove the lonely ones."
