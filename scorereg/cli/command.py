@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from scorereg.cli.data import make_blocks_command, make_rays_command, prepare_command
-from scorereg.cli.errors import run_app
+from scorereg.cli.errors import DEBUG, run_app
 from scorereg.cli.fit import fit_command
 from scorereg.cli.prior import evaluate_command, inspect_command, sample_command
 from scorereg.cli.train import export_command, push_command, train_prior_command
@@ -27,6 +27,9 @@ def _print_version(wanted: bool | None) -> bool:
 def _root(
     version: Annotated[
         bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and exit.")
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option(DEBUG, help="Print the traceback of an error too; anywhere in the line.")
     ] = False,
 ) -> None:
     """Diffusion priors as regularisers for anything that is optimised by gradient descent."""

@@ -1,6 +1,7 @@
 """Errors and warnings of a command: one line each on standard error."""
 
 import sys
+import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,10 +9,11 @@ from typing import Any, NoReturn
 
 import typer
 
-__all__ = ["one_line_errors", "plain_warnings", "run_app"]
+__all__ = ["DEBUG", "one_line_errors", "plain_warnings", "run_app"]
 
 # The base class of click's errors, which newer versions of typer bundle and older ones import.
 _UsageError: Any = typer.BadParameter.__mro__[2]
+DEBUG = "--debug"
 _RENAMED = {
     ("train-prior", "--size"): "--network",
     ("sample", "--size"): "--patch",
@@ -21,27 +23,50 @@ _RENAMED = {
 
 
 def run_app(app: typer.Typer, name: str) -> NoReturn:
-    """Run a typer application under a name and exit with its code; errors and warnings are one line each."""
-    with one_line_errors(name), plain_warnings(name):
-        sys.exit(app(prog_name=name, standalone_mode=False) or 0)
+    """Run a typer application under a name and exit with its code; errors and warnings are one line each.
+
+    The word `--debug`, anywhere in the command line, prints the traceback of an error as well.
+    """
+    debug = DEBUG in sys.argv
+    words = [word for word in sys.argv[1:] if word != DEBUG]
+    with one_line_errors(name, debug=debug), plain_warnings(name):
+        sys.exit(app(words, prog_name=name, standalone_mode=False) or 0)
 
 
 @contextmanager
-def one_line_errors(name: str = "scorereg") -> Iterator[None]:
-    """Turn ValueError, OSError and typer's usage errors into one line on standard error and exit code 2.
+def one_line_errors(name: str = "scorereg", *, debug: bool = False) -> Iterator[None]:
+    """Turn errors into one line on standard error.
 
-    Other exceptions are faults of the program and keep their traceback. Typer raises its usage errors only with
-    `standalone_mode=False`, as `run_app` calls it.
+    The exit code is 2 for what the user can mend: ValueError, OSError, MemoryError and typer's usage errors. Any other
+    error is a fault of the program: exit code 1, and the line asks to report it. Typer raises its usage errors only
+    with `standalone_mode=False`, as `run_app` calls it.
+
+    Args:
+        name: What the line begins with.
+        debug: Print the traceback before the line.
     """
     try:
         yield
-    except (ValueError, OSError) as error:
-        _say(f"{name}: {error}", "red")
-        sys.exit(2)
     except _UsageError as error:
         if text := _usage(error):
             _say(f"{name}: {text}", "red")
         sys.exit(2)
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        text, code = _explained(error)
+        _say(f"{name}: {text}", "red")
+        sys.exit(code)
+
+
+def _explained(error: Exception) -> tuple[str, int]:
+    """The line of an error, and the exit code."""
+    if isinstance(error, ValueError | OSError):
+        return str(error), 2
+    if isinstance(error, MemoryError):
+        return "there is not enough memory. Use smaller data, or end other programs.", 2
+    first = (str(error).strip().splitlines() or [""])[0][:200]
+    return f"a fault of the program ({type(error).__name__}: {first}). Please report it with what {DEBUG} prints.", 1
 
 
 @contextmanager
@@ -53,7 +78,9 @@ def plain_warnings(name: str = "scorereg") -> Iterator[None]:
 
 
 def _say(text: str, color: str) -> None:
-    typer.secho(" ".join(text.split()), fg=color, err=True)
+    """Print a line; control characters, which may come from a stranger's file, are shown as `?`."""
+    line = " ".join(text.split())
+    typer.secho("".join(c if c.isprintable() else "?" for c in line), fg=color, err=True)
 
 
 def _usage(error: Any) -> str:

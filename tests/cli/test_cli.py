@@ -118,14 +118,37 @@ def test_an_application_of_ones_own(monkeypatch, capsys):
     assert capsys.readouterr().err == "mine: no room\n"
 
 
-def test_other_faults_keep_their_traceback(monkeypatch, scenes, tmp_path):
+def test_other_faults_are_one_line_that_asks_to_report_them(monkeypatch, capsys, scenes, tmp_path):
     def fail(*_: object, **__: object) -> None:
-        raise RuntimeError("a fault of ours")
+        raise RuntimeError("a fault\nof ours")
+
+    def run(*more):
+        words = ["scorereg", "train-prior", str(scenes), "--out", str(tmp_path / "run"), *more]
+        monkeypatch.setattr(sys, "argv", words)
+        with pytest.raises(SystemExit) as caught:
+            main()
+        assert caught.value.code == 1
+        return capsys.readouterr().err
 
     monkeypatch.setattr("scorereg.training.train_prior", fail)
-    monkeypatch.setattr(sys, "argv", ["scorereg", "train-prior", str(scenes), "--out", str(tmp_path / "run")])
-    with pytest.raises(RuntimeError, match="a fault of ours"):
-        main()
+    line = "scorereg: a fault of the program (RuntimeError: a fault). Please report it with what --debug prints.\n"
+    assert run() == line
+    long = run("--debug")
+    assert long.startswith("Traceback")
+    assert long.endswith(line)
+
+
+def test_lack_of_memory_is_no_fault_of_the_program(capsys):
+    with pytest.raises(SystemExit) as caught, one_line_errors("mine"):
+        raise MemoryError
+    assert caught.value.code == 2
+    assert capsys.readouterr().err == "mine: there is not enough memory. Use smaller data, or end other programs.\n"
+
+
+def test_control_characters_of_a_strangers_file_do_not_reach_the_terminal(capsys):
+    with pytest.raises(SystemExit), one_line_errors("mine"):
+        raise ValueError("a\x1b[2Jb\x07c\rd")
+    assert capsys.readouterr().err == "mine: a?[2Jb?c d\n"
 
 
 def test_every_option_reaches_the_settings(call, tmp_path, monkeypatch):
@@ -181,8 +204,8 @@ def test_every_option_reaches_the_data(call, tmp_path, monkeypatch):
     mix = BlockMix(size=16, factors=(2, 3), up="z", kind="sdf")
     assert given.pop()[1] == {"count": 5, "seed": 3, "voxel": (1.0, 2.0), "mix": mix, "show": True, **card}
     words = ["--focal", 90, "--d-min", 0.25, "--channels", "rgb", "--depth-factor", 2, "--skip-bad", "--exclude", "x*"]
-    with pytest.raises(AttributeError):  # what is returned here is no manifest
-        call("prepare", *common, *words, "--shard-frames", 9, "--workers", 2, "--name", "mine")
+    # what is returned here is no manifest
+    assert call("prepare", *common, *words, "--shard-frames", 9, "--workers", 2, "--name", "mine")[0] == 1
     named = given.pop()[1]
     assert callable(named.pop("progress"))
     assert named == {
