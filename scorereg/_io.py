@@ -1,4 +1,4 @@
-"""Atomic file writes, checks that a path can be written, and JSON objects with errors that name the file."""
+"""Atomic file writes, checks that a path can be written, and text and JSON with errors that name the file."""
 
 import json
 import os
@@ -7,7 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-__all__ = ["check_file", "check_folder", "read_json", "write_beside"]
+__all__ = ["MOST_TEXT", "check_file", "check_folder", "read_json", "read_text", "write_beside"]
+
+MOST_TEXT = 256 * 2**20
+"""Most bytes of a description: no file makes a program read on and on."""
 
 
 def write_beside(path: Path, write: Callable[[Path], object]) -> None:
@@ -55,8 +58,38 @@ def check_file(path: Path) -> None:
     check_folder(path.parent)
 
 
+def read_text(path: Path, remedy: str, *, latin: bool = False) -> str:
+    r"""Read a text file in UTF-8, UTF-16 or UTF-32, with or without byte order mark; line ends become `\n`.
+
+    Args:
+        path: The file.
+        remedy: Sentence at the end of an error: what to do.
+        latin: Take bytes that are no UTF-8 for Latin-1, which every file is.
+
+    Raises:
+        OSError: If it cannot be read.
+        ValueError: If it is larger than `MOST_TEXT` bytes, or in another encoding.
+    """
+    try:
+        if path.is_file() and (size := path.stat().st_size) > MOST_TEXT:
+            raise ValueError(f"{path} has {size / 2**20:.0f} MB, which no description has. {remedy}")
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path} is missing. {remedy}") from None
+    except OSError as error:
+        raise OSError(f"{path} cannot be read ({error.strerror or error}). {remedy}") from None
+    try:
+        text = data.decode(json.detect_encoding(data))
+    except UnicodeDecodeError as error:
+        if error.encoding != "utf-8" or not latin:
+            why = f"{error.reason} at byte {error.start}"
+            raise ValueError(f"{path} is no text in {error.encoding} ({why}). Save it as UTF-8. {remedy}") from None
+        text = data.decode("latin-1")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
 def read_json(path: Path, remedy: str) -> dict[str, Any]:
-    """Read a JSON object.
+    """Read a JSON object, in any encoding of `read_text`. Numbers may be NaN or infinite, as Python writes them.
 
     Args:
         path: The file.
@@ -64,12 +97,25 @@ def read_json(path: Path, remedy: str) -> dict[str, Any]:
 
     Raises:
         OSError: If it cannot be read.
-        ValueError: If it holds no JSON object.
+        ValueError: If it holds no JSON object, or one that has a key twice with two values.
     """
+    text = read_text(path, remedy)
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
+        entries = json.loads(text, object_pairs_hook=_unique)
+    except RecursionError:
+        raise ValueError(f"{path} is no valid JSON that can be read (nested too deep). {remedy}") from None
     except ValueError as error:
         raise ValueError(f"{path} is no valid JSON ({error}). {remedy}") from None
     if not isinstance(entries, dict):
         raise ValueError(f"{path} must hold one JSON object, not a {type(entries).__name__}. {remedy}")
     return entries
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON, whose keys must differ: which of two values holds is anyone's guess."""
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found and found[key] != value:
+            raise ValueError(f"the key `{key}` is there twice")
+        found[key] = value
+    return found
