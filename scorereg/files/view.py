@@ -1,7 +1,7 @@
 """What the files of a folder say of each photo, before any pixel is read: `View`, its `Lens`, and their `Listing`.
 
-A layout (`files.layouts`) makes a `Listing` out of a folder; scenes and training data are both made of it. Nothing in it
-is converted or scaled: lengths are in the folder's own unit and float64, pixels are those of the size that the file
+A layout (`files.layouts`) makes a `Listing` out of a folder; scenes and training data are both made of it. Nothing in
+it is converted or scaled: lengths are in the folder's own unit and float64, pixels are those of the size that the file
 names.
 """
 
@@ -21,8 +21,9 @@ class Lens:
     Args:
         focal: fx, fy.
         center: cx, cy, measured from the corner of the first pixel; None for the middle of the image.
-        distortion: Of `"brown"`: k1, k2, p1, p2, k3 and perhaps k4, k5, k6, in OpenCV's order; of `"fisheye"`, OpenCV's
-            equidistant model: k1, k2, k3, k4; empty for `"pinhole"`.
+        distortion: Of `"brown"`: k1, k2, p1, p2, k3 and perhaps k4, k5, k6, in OpenCV's order, and after them the
+            factor of r^8 that nerfstudio calls k4; of `"fisheye"`, OpenCV's equidistant model: k1, k2, k3, k4; empty
+            for `"pinhole"`.
         model: Kind of the lens.
         size: Width and height that the numbers are for; None for those of the photo's file.
     """
@@ -90,6 +91,10 @@ class Listing:
         views: In order of their names.
         metric: Whether the unit of the poses is the metre; None where the folder does not say.
         points: File of sparse points in world coordinates: `.ply`, or COLMAP's `points3D.bin` or `.txt`.
+        applied: Transformation, a 3x4 matrix row by row, from the coordinates of an earlier program to those of the
+            poses, if the folder says that there was one: some writers leave the sparse points in the earlier ones.
+        train: Positions of the views that the folder lists for training a scene, in its order; None if it has no list.
+        test: Positions of the views that it holds out; None if it has no list.
         said: What was understood in a way that a user should know, one line each; they become warnings.
     """
 
@@ -97,4 +102,7 @@ class Listing:
     views: tuple[View, ...]
     metric: bool | None = None
     points: Path | None = None
+    applied: tuple[float, ...] | None = None
+    train: tuple[int, ...] | None = None
+    test: tuple[int, ...] | None = None
     said: tuple[str, ...] = ()

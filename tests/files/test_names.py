@@ -81,8 +81,8 @@ def test_split_letters_are_the_same_letters(tmp_path):
     "name",
     [
         "/home/other/scene/images/a.png", "C:\\Users\\Ann\\scene\\images\\a.png", "D:/images/a.png",
-        "../old/images/a.png", "data/fox/images/a.png", "\\\\server\\share\\images\\a.png", "file:///C:/x/images/a.png", "/elsewhere/a.png",
-        "C:\\captures\\A.PNG",
+        "../old/images/a.png", "data/fox/images/a.png", "\\\\server\\share\\images\\a.png", "file:///C:/x/images/a.png",
+        "/elsewhere/a.png", "C:\\captures\\A.PNG",
     ],
 )  # fmt: skip
 def test_names_of_another_machine_are_found_by_their_ends(tmp_path, name):
