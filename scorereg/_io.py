@@ -3,11 +3,13 @@
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-__all__ = ["MOST_TEXT", "check_file", "check_folder", "read_json", "read_text", "write_beside"]
+__all__ = ["MOST_TEXT", "check_file", "check_folder", "hold_folder", "read_json", "read_text", "write_beside"]
 
 MOST_TEXT = 256 * 2**20
 """Most bytes of a description: no file makes a program read on and on."""
@@ -45,6 +47,39 @@ def check_folder(out: Path) -> None:
             pass
     except OSError as error:
         raise OSError(f"{out} cannot be written ({error.strerror or error}). Choose another --out.") from None
+
+
+@contextmanager
+def hold_folder(out: Path) -> Iterator[None]:
+    """Keep other runs out of a folder while this one writes to it.
+
+    The folder itself is locked (`flock`), so that nothing is left behind: the lock ends with the process, however that
+    ends. Where the system has no such locks (Windows, some network drives) nothing is locked.
+
+    Raises:
+        OSError: If another run holds the folder.
+    """
+    if find_spec("fcntl") is None:
+        yield
+        return
+    import fcntl
+
+    handle = os.open(out, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # no locks on this file system
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise _Held from None
+        yield
+    except _Held:
+        raise OSError(f"{out} is in use by another run. Wait for its end, or choose another --out.") from None
+    finally:
+        os.close(handle)
+
+
+class _Held(Exception):
+    """Another process has the lock."""
 
 
 def check_file(path: Path) -> None:

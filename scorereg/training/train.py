@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from scorereg._io import check_folder, write_beside
+from scorereg._io import check_folder, hold_folder, write_beside
 from scorereg.data.bad_frames import ReadOptions
 from scorereg.data.open import open_source
 from scorereg.data.source import Source
@@ -72,24 +72,25 @@ def train_prior(
     """
     accelerator = _accelerator(device)
     check_folder(out)
-    if checkpoints(out) and not resume:
-        raise ValueError(f"{out} holds a run already. Go on with it by --resume, or choose another --out.")
-    source = open_source(data, settings.patch_spec, evaluate, reading) if isinstance(data, list) else data
-    card = make_card(name, settings, source.about)
-    card = dataclasses.replace(card, licence=licence or card.licence, credits=credits or card.credits)
-    options: dict[str, Any] = {"device": accelerator.device, "precision": _precision(settings, accelerator.device)}
-    with accelerator.main_process_first():  # which renames damaged checkpoints
-        state = resume_state(card, settings, out, **options) if resume else None
-        if state is None:
-            state = new_state(card, settings, **options)
-            state = init_from_prior(state, settings.init) if settings.init else state
-    if state.step > settings.steps:
-        raise ValueError(f"{out} is at step {state.step}, beyond --steps {settings.steps}. Give as many or more.")
-    share = RankShare.of(settings, accelerator.process_index, accelerator.num_processes)
-    if not _loop(state, BatchDataset(source, settings, share), accelerator, out, show):
-        return None
-    accelerator.end_training()
-    return write_report(out, source) if accelerator.is_main_process else out / "prior"
+    with hold_folder(out) if accelerator.is_main_process else nullcontext():
+        if checkpoints(out) and not resume:
+            raise ValueError(f"{out} holds a run already. Go on with it by --resume, or choose another --out.")
+        source = open_source(data, settings.patch_spec, evaluate, reading) if isinstance(data, list) else data
+        card = make_card(name, settings, source.about)
+        card = dataclasses.replace(card, licence=licence or card.licence, credits=credits or card.credits)
+        options: dict[str, Any] = {"device": accelerator.device, "precision": _precision(settings, accelerator.device)}
+        with accelerator.main_process_first():  # which renames damaged checkpoints
+            state = resume_state(card, settings, out, **options) if resume else None
+            if state is None:
+                state = new_state(card, settings, **options)
+                state = init_from_prior(state, settings.init) if settings.init else state
+        if state.step > settings.steps:
+            raise ValueError(f"{out} is at step {state.step}, beyond --steps {settings.steps}. Give as many or more.")
+        share = RankShare.of(settings, accelerator.process_index, accelerator.num_processes)
+        if not _loop(state, BatchDataset(source, settings, share), accelerator, out, show):
+            return None
+        accelerator.end_training()
+        return write_report(out, source) if accelerator.is_main_process else out / "prior"
 
 
 def _loop(state: State, draws: BatchDataset, accelerator: Any, out: Path, show: bool) -> bool:

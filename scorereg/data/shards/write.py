@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from scorereg._io import check_folder, write_beside
+from scorereg._io import check_folder, hold_folder, write_beside
 from scorereg.data.bad_frames import BadFrames, ReadOptions
 from scorereg.data.channels import DEPTH, RGBD, maps_of
 from scorereg.data.frames.build import maps_to_read
@@ -117,24 +117,25 @@ def prepare(
     common = {"channels": channels, "focal": focal, "inverse_max": RAW_MAX / d_min, "reading": bad.options}
     jobs = _jobs(splits, out, shard_frames, **common)
     check_folder(out)
-    known = _known(out, jobs)
-    shards: dict[Path, Shard] = {}
-    unpaired = tuple(bad.messages)
-    for job, shard in _run(jobs, known, workers):
-        shards[job.path] = shard
-        bad.messages += shard.skipped
-        bad.check(total)
-        progress(sum(s.frames for s in shards.values()), total, sum(s.bytes for s in shards.values()))
-    manifest = Manifest(
-        name or data[0].resolve().name, channels, focal, d_min, RAW_MAX / d_min,
-        tuple(shards[job.path] for job in jobs),
-        {split: tuple(sorted({frame.scene for frame in part})) for split, part in splits.items()},
-        licence, credits, unpaired, tuple(bad.left_out), _CONVENTION,
-    )  # fmt: skip
-    write_beside(out / MANIFEST, lambda path: path.write_text(manifest.to_json(), encoding="utf-8"))
-    for job in jobs:
-        _note(job.path).unlink(missing_ok=True)
-    return manifest
+    with hold_folder(out):
+        known = _known(out, jobs)
+        shards: dict[Path, Shard] = {}
+        unpaired = tuple(bad.messages)
+        for job, shard in _run(jobs, known, workers):
+            shards[job.path] = shard
+            bad.messages += shard.skipped
+            bad.check(total)
+            progress(sum(s.frames for s in shards.values()), total, sum(s.bytes for s in shards.values()))
+        manifest = Manifest(
+            name or data[0].resolve().name, channels, focal, d_min, RAW_MAX / d_min,
+            tuple(shards[job.path] for job in jobs),
+            {split: tuple(sorted({frame.scene for frame in part})) for split, part in splits.items()},
+            licence, credits, unpaired, tuple(bad.left_out), _CONVENTION,
+        )  # fmt: skip
+        write_beside(out / MANIFEST, lambda path: path.write_text(manifest.to_json(), encoding="utf-8"))
+        for job in jobs:
+            _note(job.path).unlink(missing_ok=True)
+        return manifest
 
 
 def write_shard(job: Job) -> Shard:
