@@ -116,6 +116,7 @@ def _floaters(fit: Fit, scene: LoadedScene) -> dict[str, float | None]:
     found: dict[str, float | None] = {"floater_mass": None, "floater_share": None}
     if scene.depth is not None:
         field = fit.field
-        points = empty_points(scene.depth, scene.cameras, near=scene.near)
+        depth = scene.depth if scene.masks is None else torch.where(scene.masks, scene.depth, 0.0)
+        points = empty_points(depth, scene.cameras, near=scene.near)
         found = floaters(lambda piece: field.density(piece.to(field.low)), points)
     return found | {"voxel": fit.field.voxel}

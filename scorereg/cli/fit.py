@@ -10,8 +10,21 @@ from typing import Annotated, Any, get_args
 
 import typer
 
+from scorereg.cli.options import (
+    Depth,
+    MaxSize,
+    OutFolder,
+    Preset,
+    Resume,
+    RgbdPrior,
+    Scale,
+    Scene,
+    Seed,
+    Steps,
+    Video,
+    Views,
+)
 from scorereg.cli.options import Device as DeviceName
-from scorereg.cli.options import MaxSize, OutFolder, Preset, Resume, RgbdPrior, Scale, Scene, Seed, Steps, Video, Views
 from scorereg.cli.options import option as opt
 
 __all__ = ["app_of", "command_of", "fit_command", "run_fit", "run_fit_views"]
@@ -26,6 +39,7 @@ def run_fit_views(
     views: Views = 3,
     max_size: MaxSize = None,
     scale: Scale = None,
+    depth: Depth = "off",
     regularize: Annotated[
         str, opt("Prior", "none, geometric, or prior (geometric terms and the priors).", unit="KIND")
     ] = "prior",
@@ -53,7 +67,8 @@ def run_fit_views(
     """Fit, evaluate, and write `metrics.json`, `views/`, `field.pt`, `history.jsonl` and `path.mp4` into `out`.
 
     With `regularize="prior"` there are two priors: `prior` over RGB-D patches, and `ray_prior` over the weights along
-    photo rays, unless that is `"none"`. The arguments are the options of `scorereg fit`.
+    photo rays, unless that is `"none"`. With `depth`, the weight of `MeasuredDepth`, the measured depth of the training
+    photos is fitted, and shown to the first prior. The arguments are the options of `scorereg fit`.
 
     Returns:
         What `metrics.json` holds, and the rendered test views.
@@ -68,12 +83,14 @@ def run_fit_views(
     from scorereg.scenes import load_scene
 
     _check(regularize, estimator, gate, rays, seed, backend)
+    weight = _weight(depth)
     device, chosen = choose_device(device), choose_preset(preset, PRESETS)
     recipe = with_steps(chosen.recipe, steps)
     recipe = recipe if rays is None else replace(recipe, rays=rays)
     make_run_folder(out, video=video)
     loaded = load_scene(scene, views=views, scale=scale, max_size=max_size)
-    terms = _terms(regularize, prior, ray_prior, device, patches=chosen.patches, estimator=estimator, gate=gate)
+    settings = {"patches": chosen.patches, "estimator": estimator, "gate": gate}
+    terms = _terms(regularize, prior, ray_prior, device, weight, **settings)
     names = {term.name for term in terms}
     facts = {
         "regularize": regularize, "prior": prior if "prior" in names else None,
@@ -142,16 +159,28 @@ def _check(regularize: str, estimator: str, gate: float | None, rays: int | None
         raise ValueError(f"--seed must be from 0 to 2^63 - 1, but is {seed}.")
 
 
-def _terms(regularize: str, prior: str, ray_prior: str, device: str, **settings: Any) -> list:
+def _weight(depth: str) -> float | None:
+    if depth == "off":
+        return None
+    try:
+        weight = float(depth)
+    except ValueError:
+        weight = -1.0
+    if not 0 < weight < float("inf"):
+        raise ValueError(f"--depth must be a weight above 0, such as 0.1, or off, but is {depth!r}.")
+    return weight
+
+
+def _terms(regularize: str, prior: str, ray_prior: str, device: str, depth: float | None, **settings: Any) -> list:
     """The terms of the fit; an unusable prior is named by its option, before the fit."""
     from scorereg.fit import PatchPrior, RayPrior, default_terms
     from scorereg.priors.load import load_prior
 
-    terms = default_terms(regularize="none" if regularize == "none" else "geometric")
+    terms = default_terms(regularize="none" if regularize == "none" else "geometric", depth=depth)
     if regularize == "prior":
         loaded = load_prior(prior, device=device)
         with named_option(f"--prior {prior}"):
-            terms.append(PatchPrior(loaded, **settings))
+            terms.append(PatchPrior(loaded, depth=depth is not None, **settings))
         if ray_prior != "none":
             loaded = load_prior(ray_prior, device=device)
             with named_option(f"--ray-prior {ray_prior}"):

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 __all__ = [
-    "Best", "Channels", "Count", "CpuTime", "Credit", "DepthFactor", "Device", "Evaluate", "Exclude", "Frames",
+    "Best", "Channels", "Count", "CpuTime", "Credit", "Depth", "DepthFactor", "Device", "Evaluate", "Exclude", "Frames",
     "Licence", "MaxSize", "Name", "OutFile", "OutFolder", "Patch", "Preset", "PriorSource", "Resume", "RgbdPrior",
     "Scale", "Scene", "Seed", "SkipBad", "Steps", "Video", "Views", "option",
 ]  # fmt: skip
@@ -31,6 +31,9 @@ Count = Annotated[int, option("Run", "Number of rays, blocks or patches.", unit=
 CpuTime = Annotated[bool, option("Run", "Count the processor's seconds.", "the clock's", name="--cpu-time")]
 Credit = Annotated[list[str] | None, option("Output", "Whom to credit on the card; repeatable.", "none", "TEXT")]
 DepthFactor = Annotated[float, option("Data", "Factor on the depth unit of the frames.", unit="FACTOR")]
+Depth = Annotated[
+    str, option("Scene", "Weight of the training photos' measured depth (0.1), or off.", unit="WEIGHT", name="--depth")
+]
 Device = Annotated[str | None, option("Run", "cpu or cuda.", "cuda where there is a GPU, else cpu", "NAME")]
 Evaluate = Annotated[list[Path] | None, option("Data", "More data to measure errors on; repeatable.", "none", "FOLDER")]
 Exclude = Annotated[list[str] | None, option("Data", "Folders to leave out (ai_037_*); repeatable.", "none", "PATTERN")]

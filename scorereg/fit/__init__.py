@@ -1,6 +1,7 @@
 """Fits of a field to photos, with any list of terms: the one place where rendering and priors meet."""
 
 from scorereg.fit.fit import Fit, Regularize, default_field, default_terms, fit_scene
+from scorereg.fit.measured_depth import MeasuredDepth
 from scorereg.fit.patch_prior import PatchPrior
 from scorereg.fit.ray_prior import RayPrior
 from scorereg.fit.recipe import CPU, GPU, PRESETS, Preset, Recipe
@@ -27,6 +28,7 @@ __all__ = [
     "FitContext",
     "Frustum",
     "FunctionTerm",
+    "MeasuredDepth",
     "Opacity",
     "PatchPrior",
     "Photo",

@@ -15,6 +15,7 @@ from scorereg.cameras import Rays
 from scorereg.fit.checkpoint import SavedFit
 from scorereg.fit.fingerprint import fingerprint
 from scorereg.fit.loop import FitState
+from scorereg.fit.measured_depth import MeasuredDepth
 from scorereg.fit.patch_prior import PatchPrior
 from scorereg.fit.recipe import CPU, Recipe
 from scorereg.fit.term import Term, as_terms
@@ -65,12 +66,13 @@ class Fit:
         )
 
 
-def default_terms(prior: Any = None, *, regularize: Regularize = "prior") -> list[Term]:
+def default_terms(prior: Any = None, *, regularize: Regularize = "prior", depth: float | None = None) -> list[Term]:
     """Return the terms that `fit_scene(scene, prior, regularize=...)` uses.
 
     Args:
         prior: Denoiser over RGB-D patches; needed where `regularize` is `"prior"`.
         regularize: `"none"`: the photos alone; `"geometric"`: and `geometric_terms`; `"prior"`: and a `PatchPrior`.
+        depth: Weight of the `MeasuredDepth` of the training photos, which the prior is shown as well; None uses none.
 
     Raises:
         ValueError: If `regularize` is unknown, a prior is needed and none given, or the prior cannot be used.
@@ -82,7 +84,9 @@ def default_terms(prior: Any = None, *, regularize: Regularize = "prior") -> lis
     terms = photo_terms()
     if regularize != "none":
         terms += geometric_terms()
-    return [*terms, PatchPrior(prior)] if regularize == "prior" else terms
+    if depth is not None:
+        terms.append(MeasuredDepth(depth))
+    return [*terms, PatchPrior(prior, depth=depth is not None)] if regularize == "prior" else terms
 
 
 def fit_scene(
@@ -139,6 +143,8 @@ def fit_scene(
         raise ValueError("fit_scene takes a prior or terms. Put PatchPrior(prior) among the terms instead.")
     chosen = default_terms(prior, regularize=regularize) if terms is None else list(terms)
     bound = as_terms([*chosen, *([] if extra is None else [extra])])
+    if not bound:
+        raise ValueError("fit_scene got no terms, so there is nothing to fit. Give some, such as photo_terms().")
     scene = scene.to(device)
     field, proposal = _field(scene, field, seed).to(device), _proposal(scene, proposal, device)
     saved = SavedFit(save, _identity(scene, field, proposal, bound, recipe, seed) if save else {})
@@ -213,6 +219,8 @@ def _identity(
     about |= {"size": f"{scene.cameras.width}x{scene.cameras.height}", "seed": str(seed)}
     about |= {"field": fingerprint(field), "proposal": fingerprint(proposal)}
     about |= {name: fingerprint(value) for name, value in recipe.__dict__.items()}
+    if scene.masks is not None:
+        about["masks"] = fingerprint(scene.masks[list(scene.train)])
     for term in terms:
         about |= {f"{term.name}.{name}": text for name, text in term.fingerprint().items()}
     return about

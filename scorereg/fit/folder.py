@@ -1,4 +1,7 @@
-"""A fit that leaves a folder: metrics, history, pictures of the held-out views, the field and a video."""
+"""A fit that leaves a folder: metrics, history, pictures of the held-out views, the field and a video.
+
+Where no view is held out, nothing is measured, and the pictures are of training views.
+"""
 
 import os
 import tempfile
@@ -13,16 +16,26 @@ import torch
 from torch import nn
 
 from scorereg.fit.fit import Fit, fit_scene
-from scorereg.fit.progress import show_progress
+from scorereg.fit.progress import show_progress, used_of
 from scorereg.fit.recipe import Recipe
 from scorereg.fit.term import Term
 from scorereg.fit.views import View, render_views, summary, write_run
 from scorereg.rendering.volume import DensityFn
 from scorereg.scenes import Scene
 
-__all__ = ["choose_device", "choose_preset", "facts_of", "fit_to_folder", "make_run_folder", "with_steps"]
+__all__ = [
+    "TRAINING",
+    "choose_device",
+    "choose_preset",
+    "facts_of",
+    "fit_to_folder",
+    "make_run_folder",
+    "some_of",
+    "with_steps",
+]
 
 P = TypeVar("P")
+MOST_SHOWN, TRAINING = 12, "train-"  # pictures of training views, and what their names begin with
 WRITTEN = ("metrics.json", "history.jsonl", "field.pt", "fit.pt", "path.mp4")
 
 
@@ -97,29 +110,37 @@ def fit_to_folder(
     Returns:
         What `metrics.json` holds, and the rendered test views.
     """
-    with show_progress(scene, facts["regularize"], recipe.steps) as progress:
+    with show_progress(scene, facts["regularize"], recipe.steps, terms) as progress:
         progress.say("compiling")
         fit = fit_scene(
             scene, terms=terms, field=field, proposal=proposal, recipe=recipe, seed=seed, device=device,
             report=progress.report, save=out / "fit.pt", resume=resume,
             clock=time.process_time if cpu_time else time.monotonic,
         )  # fmt: skip
-        progress.say("rendering the test views")
+        progress.say("rendering the test views" if scene.test else "rendering training views")
         views = render_views(fit.scene, fit.image)
-    metrics = {**facts_of(scene, device), **facts, **summary(views)}
+        shown = views or render_views(fit.scene, fit.image, some_of(scene.train))
+    metrics = {**facts_of(scene, device), **used_of(scene, terms), **facts, **summary(views)}
     metrics |= {"seconds": fit.seconds, "steps": recipe.steps, "seed": seed}
     if also is not None:
         metrics |= also(fit, views) or {}
-    write_run(fit, views, metrics, out, video_frames=video)
+    write_run(fit, shown, metrics, out, video_frames=video, prefix="" if views else TRAINING)
     (out / "fit.pt").unlink()  # of use to an interrupted fit only
     return metrics, views
+
+
+def some_of(train: tuple[int, ...]) -> tuple[int, ...]:
+    """Return up to 12 of the training views, spread evenly: those that are shown where no view is held out."""
+    count = min(len(train), MOST_SHOWN)
+    return tuple(train[i * len(train) // count] for i in range(count))
 
 
 def facts_of(scene: Scene, device: str) -> dict:
     """Return what `metrics.json` says of the scene and the machine."""
     name = torch.cuda.get_device_name() if device == "cuda" else f"cpu, {torch.get_num_threads()} threads"
     return {
-        "scene": scene.name, "train": [scene.filenames[i] for i in scene.train], "near": scene.near, "far": scene.far,
+        "scene": scene.name, "train": [scene.filenames[i] for i in scene.train],
+        "test": [scene.filenames[i] for i in scene.test], "near": scene.near, "far": scene.far,
         "scale": scene.scale, "device": name, "threads": torch.get_num_threads(), "torch": torch.__version__,
     }  # fmt: skip
 

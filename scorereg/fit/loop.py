@@ -5,11 +5,11 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from scorereg._ema import make_average
 from scorereg.cameras import Rays
+from scorereg.fit.pixels import PhotoPixels, training_depth, training_masks
 from scorereg.fit.recipe import Recipe
 from scorereg.fit.term import Batch, FitContext, Term
 from scorereg.rendering.volume import DensityFn, Render, proposal_loss, render
@@ -44,11 +44,15 @@ class FitState:
         self.scene, self.field, self.proposal, self.recipe = scene, field, proposal, recipe
         self.device = scene.images.device
         self.generator = torch.Generator(self.device).manual_seed(seed)
-        self.cameras = scene.cameras[scene.train]
-        self.photos = scene.images[list(scene.train)]
+        self.cameras, masks = scene.cameras[scene.train], training_masks(scene)
+        photos = scene.images[list(scene.train)]
+        if masks is not None:
+            photos = torch.where(masks[..., None], photos, 0.0)  # nothing under a mask reaches any term
+        self.pixels = PhotoPixels(photos, masks)
         self.terms = list(terms)
         self._start_optimizer()
-        context = FitContext(scene, self.cameras, self.photos, field, recipe, self.generator)
+        depth = training_depth(scene)
+        context = FitContext(scene, self.cameras, photos, field, recipe, self.generator, masks, depth)
         for term in self.terms:
             term.bind(context)
 
@@ -66,9 +70,8 @@ class FitState:
                 values[term.name] = term(_with_own(batch, owners.get(term.name)))
                 losses.append(term.factor(progress) * values[term.name])
                 values |= term.report()
-        self.optimizer.zero_grad()
-        torch.stack(losses).sum().backward()
-        self.optimizer.step()
+        if losses:  # else no term is at work in this step
+            self._descend(torch.stack(losses).sum(), step)
         self.average.update_parameters(self.learned)
         return {name: value.detach() for name, value in values.items()}
 
@@ -97,6 +100,14 @@ class FitState:
         for term in self.terms:
             term.load_state_dict(state["terms"][term.name])
 
+    def _descend(self, loss: Tensor, step: int) -> None:
+        if not loss.requires_grad:
+            names = ", ".join(term.name for term in self.terms)
+            raise ValueError(f"The loss of step {step} does not depend on the field, so it has no gradient: {names}.")
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+
     def _start_optimizer(self) -> None:
         recipe, field = self.recipe, self.field
         groups = list(field.param_groups(recipe.lr, recipe.lr_network))  # pyright: ignore[reportCallIssue]
@@ -121,7 +132,7 @@ class FitState:
 
     def _batch(self, step: int, progress: float) -> tuple[Batch, dict[str, slice]]:
         """The step's rays, rendered together, and which of them each term asked for."""
-        camera, pixel, color = self._photo_pixels()
+        camera, pixel, color = self.pixels.draw(self.recipe.rays, self.generator)
         rays = [self.cameras.rays(camera, pixel)]
         owners, count = {}, len(camera)
         for term in self.terms:
@@ -141,14 +152,6 @@ class FitState:
             proposal_samples=recipe.proposal_samples, anneal=min(1.0, 0.1 + progress / recipe.anneal),
             background=recipe.background, generator=self.generator,
         )  # fmt: skip
-
-    def _photo_pixels(self) -> tuple[Int[Tensor, " r"], Float[Tensor, "r 2"], Float[Tensor, "r 3"]]:
-        """Random pixels of the photos: view, position and color."""
-        n, height, width, _ = self.photos.shape
-        flat = torch.randint(n * height * width, (self.recipe.rays,), generator=self.generator, device=self.device)
-        index, row, column = flat // (height * width), flat // width % height, flat % width
-        pixel = torch.stack([column, row], -1) + 0.5
-        return index, pixel, self.photos[index, row, column]
 
 
 def _with_own(batch: Batch, own: slice | None) -> Batch:

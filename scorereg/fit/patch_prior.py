@@ -43,6 +43,7 @@ class PatchPrior(Term):
         estimator: How the score is estimated: a name of `estimators.by_name`.
         gate: Quantile of clean patches' residuals beyond which a patch counts less; None for all alike.
         normalize: Passed to `ScoreLoss`.
+        depth: Whether patches at a training camera show the measured depth of its photo to the prior, where known.
 
     Raises:
         ValueError: If the prior's card is not one of RGB-D patches of cameras, or does not know the noise levels.
@@ -69,6 +70,7 @@ class PatchPrior(Term):
         estimator: EstimatorName = "direct",
         gate: float | None = None,
         normalize: Literal["rms"] | None = None,
+        depth: bool = False,
     ) -> None:
         if not 0 <= start < end <= 1:
             raise ValueError(f"PatchPrior needs 0 <= start < end <= 1, or it is never used; got {start:g} and {end:g}.")
@@ -76,7 +78,7 @@ class PatchPrior(Term):
         self.translation, self.rotation, self.photo_fraction = translation, rotation, photo_fraction
         self.sigma, self.start, self.end = sigma, start, end
         self.disparity, self.rgb, self.band = disparity, rgb, band
-        self.weight, self.gate = weight, gate
+        self.weight, self.gate, self.depth = weight, gate, depth
         self.estimator: EstimatorName = estimator
         self.normalize: Literal["rms"] | None = normalize
         self._transform, self._focal = _usable(prior.card, focal, sigma)
@@ -93,6 +95,8 @@ class PatchPrior(Term):
             translation=self.translation,
             rotation=self.rotation,
             photo_fraction=self.photo_fraction,
+            masks=context.masks,
+            depth=context.depth if self.depth else None,
         )
         self._denoiser = RenderDenoiser(self.prior) if self.estimator == "vsd" else None
         first, last = int(self.start * steps), int(self.end * steps)
@@ -119,9 +123,12 @@ class PatchPrior(Term):
         render, drawn = batch.requested, self._drawn
         b, p, _ = drawn.rays.shape
         rgb = rearrange(render.rgb, "(b h w) c -> b c h w", b=b, h=p)
-        rgb = torch.where(drawn.from_photo[:, None, None, None], drawn.photo, rgb)
+        rgb = torch.where(drawn.shown[:, None], drawn.photo, rgb)
         depth = rearrange(self._depth(render), "(b h w) -> b h w", b=b, h=p)
-        known = self._transform.photo_mask(drawn.from_photo)
+        measured = None if drawn.depth is None else drawn.depth > 0
+        if drawn.depth is not None:
+            depth = torch.where(drawn.depth > 0, drawn.depth, depth)
+        known = self._transform.photo_mask(drawn.shown, measured)
         patch = self._transform(rgb, depth)
         if self._denoiser is not None:
             self._denoiser.learn(patch, self._levels(batch.step), self._generator)

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from scorereg._io import write_beside
 
-__all__ = ["apply_palette", "labelled_grid", "paint_depth", "paint_error", "save", "save_video"]
+__all__ = ["apply_palette", "hatch", "labelled_grid", "paint_depth", "paint_error", "save", "save_video"]
 
 _GAP, _LABEL = 4, 22
 
@@ -33,6 +33,15 @@ def paint_error(depth: Float[Tensor, "h w"], truth: Float[Tensor, "h w"], worst:
     """Return relative depth error as color, from 0 (black) to `worst` (white); black where the truth is unknown."""
     error = (depth - truth).abs() / truth.clamp_min(1e-6) / worst
     return apply_palette(torch.where(truth > 0, error, torch.zeros_like(error)), palette="inferno")
+
+
+def hatch(image: Float[Tensor, "h w 3"], mask: Bool[Tensor, "h w"] | None) -> Float[Tensor, "h w 3"]:
+    """Return an image with grey diagonal stripes in place of the pixels that do not count; as it is without a mask."""
+    if mask is None:
+        return image
+    row, column = torch.meshgrid(torch.arange(mask.shape[0]), torch.arange(mask.shape[1]), indexing="ij")
+    stripes = torch.where((row + column) % 8 < 4, 0.55, 0.75)
+    return torch.where(mask[..., None], image, stripes[..., None])
 
 
 def labelled_grid(rows: list[tuple[str, list[Tensor | None]]], columns: list[str]) -> Tensor:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from scorereg.cameras import Cameras, Rays
@@ -26,10 +26,12 @@ class FitContext:
     Args:
         scene: On the fit's device.
         cameras: The training cameras.
-        photos: Their photos, in [0, 1].
+        photos: Their photos, in [0, 1]; 0 where masked.
         field: The field that is fitted.
         recipe: The numbers of the loop.
         generator: The fit's source of random numbers; what a term draws from it is repeated by the same seed.
+        masks: Pixels of the photos that count; None where all do. Photo rays are drawn from these alone.
+        depth: Measured planar depth of the photos in metres, 0 where unknown or masked; None where there is none.
     """
 
     scene: Scene
@@ -38,6 +40,8 @@ class FitContext:
     field: Any
     recipe: Recipe
     generator: torch.Generator
+    masks: Bool[Tensor, "n h w"] | None = None
+    depth: Float[Tensor, "n h w"] | None = None
 
 
 @dataclass(frozen=True, eq=False)

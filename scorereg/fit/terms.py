@@ -6,7 +6,7 @@ from torch import Tensor
 from scorereg import baselines
 from scorereg.fit.term import Batch, FitContext, Term
 from scorereg.rendering.background import background_variance
-from scorereg.rendering.stereo import patch_descriptors, photo_consistency, texture_strength
+from scorereg.rendering.stereo import descriptors_count, patch_descriptors, photo_consistency, texture_strength
 
 __all__ = [
     "Distortion",
@@ -114,7 +114,7 @@ class WeightDecay(WeightedTerm):
 
 
 class PhotoConsistency(WeightedTerm):
-    """Cost of matching along the photo rays: `rendering.photo_consistency`.
+    """Cost of matching along the photo rays: `rendering.photo_consistency`. Not at work with one photo alone.
 
     Args:
         weight: Factor in the loss for photos of `rendering.texture_strength` 1, >= 0; it is multiplied by that of the
@@ -125,12 +125,17 @@ class PhotoConsistency(WeightedTerm):
 
     def bind(self, context: FitContext) -> None:
         self._cameras = context.cameras
-        self._maps = patch_descriptors(context.photos)
-        self._texture = texture_strength(self._maps)
+        self._maps = patch_descriptors(context.photos, context.masks)
+        self._counts = None if context.masks is None else descriptors_count(context.masks)
+        self._texture = texture_strength(self._maps, self._counts)
+
+    def active(self, progress: float) -> bool:
+        return len(self._cameras) > 1
 
     def __call__(self, batch: Batch) -> Tensor:
-        seen = batch.photo
-        return photo_consistency(seen.weights, seen.points, batch.camera, batch.pixel, self._maps, self._cameras).mean()
+        seen, index, pixel = batch.photo, batch.camera, batch.pixel
+        cost = photo_consistency(seen.weights, seen.points, index, pixel, self._maps, self._cameras, self._counts)
+        return cost.mean()
 
     def factor(self, progress: float) -> float:
         return self.weight * self._texture

@@ -1,21 +1,21 @@
-"""Held-out views of a fit: rendered, measured against their photos, and written as pictures and metrics."""
+"""Views of a fit: rendered, measured against their photos where these were held out, and written as pictures."""
 
 import json
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from scorereg._io import write_beside
 from scorereg.cameras import Rays
 from scorereg.fit.fit import Fit
-from scorereg.fit.pictures import paint_depth, paint_error, save, save_video
-from scorereg.metrics import depth_abs_rel, lpips, psnr, ssim
+from scorereg.fit.pictures import hatch, paint_depth, paint_error, save, save_video
+from scorereg.metrics import depth_abs_rel, lpips, psnr, ssim, windows_count
 from scorereg.scenes import Scene, camera_path
 
 __all__ = ["View", "clear", "render_views", "summary", "write_metrics", "write_run", "write_views"]
@@ -23,7 +23,7 @@ __all__ = ["View", "clear", "render_views", "summary", "write_metrics", "write_r
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """One held-out view.
+    """One view beside its photo.
 
     Args:
         name: File name of its photo.
@@ -31,6 +31,7 @@ class View:
         depth: Rendered planar depth, metres.
         photo: The photo.
         truth: True planar depth, metres, 0 where unknown; None where there is none.
+        mask: Pixels of the photo that count; None where all do.
     """
 
     name: str
@@ -38,34 +39,56 @@ class View:
     depth: Float[Tensor, "h w"]
     photo: Float[Tensor, "h w 3"]
     truth: Float[Tensor, "h w"] | None
+    mask: Bool[Tensor, "h w"] | None = None
 
     def metrics(self) -> dict[str, float | str | None]:
-        """Return PSNR in dB, SSIM, LPIPS where its package is installed, and the relative depth error where known."""
-        truth = self.truth if self.truth is not None and bool((self.truth > 0).any()) else None
+        """Return PSNR in dB, SSIM, LPIPS where its package is installed, and the relative depth error where known.
+
+        They are over the pixels that count, and None where there are none.
+        """
+        truth, mask = self.known_truth(), self.mask
+        some = mask is None or bool(mask.any())
+        windows = mask is None or bool(windows_count(mask).any())
         return {
             "view": self.name,
-            "psnr": psnr(self.rgb, self.photo),
-            "ssim": ssim(self.rgb, self.photo),
-            "lpips": lpips(self.rgb, self.photo, net="vgg") if find_spec("lpips") else None,
-            "depth_abs_rel": None if truth is None else depth_abs_rel(self.depth, truth),
+            "psnr": psnr(self.rgb, self.photo, mask) if some else None,
+            "ssim": ssim(self.rgb, self.photo, mask) if windows else None,
+            "lpips": lpips(self.rgb, self.photo, net="vgg", mask=mask) if some and find_spec("lpips") else None,
+            "depth_abs_rel": depth_abs_rel(self.depth, truth) if truth is not None and bool(truth.any()) else None,
         }
 
+    def known_truth(self) -> Float[Tensor, "h w"] | None:
+        """Return the true depth at the pixels that count, 0 elsewhere."""
+        return self.truth if self.truth is None or self.mask is None else torch.where(self.mask, self.truth, 0.0)
+
     def picture(self, near: float, far: float) -> Float[Tensor, "h wide 3"]:
-        """Return photo, render and depth side by side, with true depth and depth error where the truth is known."""
-        parts = [self.photo, self.rgb, paint_depth(self.depth, near, far)]
-        if self.truth is not None:
-            parts += [paint_depth(self.truth, near, far), paint_error(self.depth, self.truth)]
+        """Return photo, render and depth side by side, with true depth and depth error where the truth is known.
+
+        Masked pixels of all but the render and its depth are hatched.
+        """
+        truth, parts = self.known_truth(), [hatch(self.photo, self.mask), self.rgb, paint_depth(self.depth, near, far)]
+        if truth is not None:
+            painted = [paint_depth(truth, near, far), paint_error(self.depth, truth)]
+            parts += [hatch(image, self.mask) for image in painted]
         return torch.cat(parts, 1)
 
 
-def render_views(scene: Scene, image: Callable[[Rays], tuple[Tensor, Tensor, Tensor]]) -> list[View]:
-    """Render the test views by a function from rays to color, planar depth and opacity, such as `Fit.image`."""
-    views = []
-    for index in scene.test:
+def render_views(
+    scene: Scene, image: Callable[[Rays], tuple[Tensor, Tensor, Tensor]], views: Sequence[int] | None = None
+) -> list[View]:
+    """Render views by a function from rays to color, planar depth and opacity, such as `Fit.image`.
+
+    Args:
+        scene: Cameras, photos, true depth and masks.
+        image: The function.
+        views: Indices of the views; the test views, if not given.
+    """
+    rendered = []
+    for index in scene.test if views is None else views:
         rgb, depth, _ = (x.cpu() for x in image(scene.cameras.image_rays(index)))
-        truth = None if scene.depth is None else scene.depth[index].cpu()
-        views.append(View(scene.filenames[index], rgb.clamp(0, 1), depth, scene.images[index].cpu(), truth))
-    return views
+        truth, mask = (None if x is None else x[index].cpu() for x in (scene.depth, scene.masks))
+        rendered.append(View(scene.filenames[index], rgb.clamp(0, 1), depth, scene.images[index].cpu(), truth, mask))
+    return rendered
 
 
 def summary(views: list[View]) -> dict:
@@ -79,11 +102,11 @@ def summary(views: list[View]) -> dict:
     return {**{name: mean(name) for name in ("psnr", "ssim", "lpips", "depth_abs_rel")}, "views": each}
 
 
-def write_run(fit: Fit, views: list[View], metrics: dict, out: Path, *, video_frames: int) -> None:
-    """Write metrics, history, a picture of each test view, the field and a video; each file is renamed into place."""
+def write_run(fit: Fit, views: list[View], metrics: dict, out: Path, *, video_frames: int, prefix: str = "") -> None:
+    """Write metrics, history, a picture of each view, the field and a video; each file is renamed into place."""
     clear(out)
     _write_text(out / "history.jsonl", "".join(json.dumps(values) + "\n" for values in fit.history))
-    write_views(views, out, fit.scene.near, fit.scene.far)
+    write_views(views, out, fit.scene.near, fit.scene.far, prefix)
     _save_field(fit, out / "field.pt")
     if video_frames > 0:
         save_video(_flight(fit, video_frames), out / "path.mp4")
@@ -96,18 +119,23 @@ def clear(out: Path) -> None:
         old.unlink(missing_ok=True)
 
 
-def write_views(views: list[View], out: Path, near: float, far: float) -> None:
-    """Write a picture of each view into `out/views`, named after its photo."""
-    stems = [Path(view.name).stem for view in views]
-    if len(set(stems)) < len(stems):  # photos of one name in several folders
-        stems = ["-".join(Path(view.name).with_suffix("").parts) for view in views]
-    for stem, view in zip(stems, views, strict=True):
-        save(view.picture(near, far), out / "views" / f"{stem}.png")
+def write_views(views: list[View], out: Path, near: float, far: float, prefix: str = "") -> None:
+    """Write a picture of each view into `out/views`, named after its photo, with a prefix."""
+    for stem, view in zip(_stems([Path(view.name) for view in views]), views, strict=True):
+        save(view.picture(near, far), out / "views" / f"{prefix}{stem}.png")
 
 
 def write_metrics(metrics: dict, out: Path) -> None:
     """Write `metrics.json`; last, as its presence means that the run is complete."""
     _write_text(out / "metrics.json", json.dumps(metrics, indent=1) + "\n")
+
+
+def _stems(names: list[Path]) -> list[str]:
+    """Names of pictures, each its own: those of the photos, with their folders or numbers only where needed."""
+    stems = [name.stem for name in names]
+    if len(set(stems)) < len(stems):  # photos of one name in several folders
+        stems = ["-".join(p for p in name.with_suffix("").parts if p not in ("..", name.anchor)) for name in names]
+    return stems if len(set(stems)) == len(stems) else [f"{i}-{name.stem}" for i, name in enumerate(names)]
 
 
 def _flight(fit: Fit, frames: int) -> list[Tensor]:

@@ -7,7 +7,7 @@ from scorereg.rendering.field import Field, contract
 from scorereg.rendering.hash_grid import DensityGrid, HashGrid
 from scorereg.rendering.mlp import MLP
 from scorereg.rendering.patches import Patches, PatchSampler
-from scorereg.rendering.stereo import patch_descriptors, photo_consistency, texture_strength
+from scorereg.rendering.stereo import descriptors_count, patch_descriptors, photo_consistency, texture_strength
 from scorereg.rendering.volume import (
     DensityFn,
     Render,
@@ -33,6 +33,7 @@ __all__ = [
     "VoxelGrid",
     "background_variance",
     "contract",
+    "descriptors_count",
     "edge_depths",
     "midpoints",
     "patch_descriptors",

@@ -22,6 +22,8 @@ from scorereg.ops import gather_patches
 
 __all__ = ["PatchSampler", "Patches"]
 
+TOUCHED = 1e-5  # share of a footprint that is masked, up to which that is rounding
+
 
 @dataclass(frozen=True, eq=False)
 class Patches:
@@ -30,18 +32,22 @@ class Patches:
     Args:
         rays: Rays of the pixel centers, in shape (b, p, p): batch, row, column.
         photo: Colors of the photo at the same positions, in [0, 1]; 0 where there is no photo.
+        shown: Which pixels have the photo's color: those of patches `from_photo` that touch no masked pixel.
         from_photo: Which patches keep their training camera and come with its photo.
         camera: Training camera from which each patch was drawn, as an index into the sampler's cameras.
         focal: Focal length of each patch in its own pixels.
         cameras: Pinhole camera of each patch, for renderers that project.
+        depth: Measured planar depth at the pixels that are `shown`, 0 where unknown; None if the sampler has none.
     """
 
     rays: Rays
     photo: Float[Tensor, "b 3 p p"]
+    shown: Bool[Tensor, "b p p"]
     from_photo: Bool[Tensor, " b"]
     camera: Int[Tensor, " b"]
     focal: Float[Tensor, " b"]
     cameras: Cameras
+    depth: Float[Tensor, "b p p"] | None = None
 
     def __len__(self) -> int:
         return len(self.from_photo)
@@ -61,9 +67,11 @@ class PatchSampler:
         photo_fraction: Probability that a patch keeps its camera and takes its colors from the photo.
         interpolate: Probability that another patch starts from a pose between two random training cameras instead of
             one of them.
+        masks: Pixels of the photos that count; the others are never shown. All, if not given.
+        depth: Measured planar depth of the photos, 0 where unknown.
 
     Raises:
-        ValueError: If the photos are not the cameras', a number is out of its range, or the window fits into no photo.
+        ValueError: If images are not the cameras', a number is out of its range, or the window fits into no photo.
     """
 
     def __init__(
@@ -77,9 +85,12 @@ class PatchSampler:
         rotation: float = 0.3,
         photo_fraction: float = 0.25,
         interpolate: float = 0.0,
+        masks: Bool[Tensor, "n h w"] | None = None,
+        depth: Float[Tensor, "n h w"] | None = None,
     ) -> None:
         low, high = (focal, focal) if isinstance(focal, int | float) else focal
         _check(cameras, images, size, (low, high), translation, rotation, photo_fraction, interpolate)
+        _check_maps(cameras, masks=masks, depth=depth)
         self.cameras = cameras
         self.size = size
         self.translation, self.rotation = translation, rotation
@@ -91,7 +102,13 @@ class PatchSampler:
                 f"PatchSampler: a patch of {size} pixels needs a focal length of at least {self._low.max():.4g} px to "
                 f"fit into every photo, but at most {high:.4g} is allowed; use a smaller size or longer focal lengths."
             )
+        if (
+            masks is not None
+        ):  # a fourth channel is what they leave out: its mean is 0 where a footprint touches none of it
+            images = torch.where(masks[..., None], images, 0.0)
+            images = torch.cat([images, (~masks)[..., None].to(images)], -1)
         self._photos = rearrange(images, "n h w c -> n c h w").contiguous()
+        self._depth = depth
 
     def sample(self, count: int, generator: torch.Generator | None = None) -> Patches:
         """Draw `count` patches at once.
@@ -112,16 +129,37 @@ class PatchSampler:
         corner = draw.uniform(count, 2) * (self._image_size() - self.size * pitch).clamp_min(0)
         edges = corner[:, None] + torch.arange(self.size + 1).to(pitch)[:, None] * pitch[:, None]  # b p+1 2
         pose = torch.where(from_photo[:, None, None], self.cameras.pose[camera], self._moved(camera, draw))
-        kept, photo = from_photo.nonzero()[:, 0], self._photos.new_zeros(count, 3, self.size, self.size)
-        shown, _ = gather_patches(self._photos, corner[kept], self.size, pitch[kept], index=camera[kept])
-        photo[kept] = shown.clamp(0, 1)
-        rays = self._rays(pose, camera, (edges[:, 1:] + edges[:, :-1]) / 2)
+        photo, shown = self._shown(from_photo, camera, corner, pitch)
+        middle = (edges[:, 1:] + edges[:, :-1]) / 2
+        rays = self._rays(pose, camera, middle)
         base = replace(self.cameras[camera], pose=pose)
         windows = base.windows(corner, pitch, width=self.size, height=self.size)
-        return Patches(rays, photo, from_photo, camera, focal, windows)
+        depth = None if self._depth is None else torch.where(shown, self._measured(self._depth, camera, middle), 0.0)
+        return Patches(rays, photo, shown, from_photo, camera, focal, windows, depth)
 
     def _image_size(self) -> Float[Tensor, " 2"]:
         return self.cameras.pose.new_tensor([self.cameras.width, self.cameras.height])
+
+    def _shown(
+        self, from_photo: Bool[Tensor, " b"], camera: Int[Tensor, " b"], corner: Tensor, pitch: Tensor
+    ) -> tuple[Float[Tensor, "b 3 p p"], Bool[Tensor, "b p p"]]:
+        """Colors of the patches that come from a photo, and at which of their pixels all that was averaged counts."""
+        kept, p = from_photo.nonzero()[:, 0], self.size
+        photo, shown = self._photos.new_zeros(len(from_photo), 3, p, p), from_photo[:, None, None].repeat(1, p, p)
+        found, _ = gather_patches(self._photos, corner[kept], p, pitch[kept], index=camera[kept])
+        photo[kept] = found[:, :3].clamp(0, 1)
+        if found.shape[1] > 3:
+            shown[kept] = found[:, 3] <= TOUCHED
+        return photo, shown
+
+    @staticmethod
+    def _measured(
+        depth: Float[Tensor, "n h w"], camera: Int[Tensor, " b"], middle: Float[Tensor, "b p 2"]
+    ) -> Float[Tensor, "b p p"]:
+        """Depth at the pixels of the photo in which those of the patches have their centers."""
+        x = middle[:, None, :, 0].long().clamp(0, depth.shape[2] - 1)
+        y = middle[:, :, None, 1].long().clamp(0, depth.shape[1] - 1)
+        return depth[camera[:, None, None], y, x]
 
     def _moved(self, camera: Int[Tensor, " b"], draw: "_Draw") -> Float[Tensor, "b 3 4"]:
         """Poses near the given cameras, moved and turned along the camera's own axes."""
@@ -195,3 +233,13 @@ def _check(
             "PatchSampler: photo_fraction and interpolate are probabilities in [0, 1]; "
             f"got {photo_fraction}, {interpolate}."
         )
+
+
+def _check_maps(cameras: Cameras, **maps: Tensor | None) -> None:
+    expected = (len(cameras), cameras.height, cameras.width)
+    for name, given in maps.items():
+        if given is not None and tuple(given.shape) != expected:
+            raise ValueError(
+                f"PatchSampler: {name} of shape {tuple(given.shape)} for cameras that expect {expected}; pass those of "
+                f"the same views, for example scene.{name}[list(scene.train)]."
+            )

@@ -108,14 +108,20 @@ class RGBD:
         unit = (patch + 1) / 2
         return unit[:, :3], self.d_min / unit[:, 3].clamp(min=1 / _FARTHEST)
 
-    def photo_mask(self, photo: Bool[Tensor, " b"]) -> Bool[Tensor, "b 4 1 1"]:
-        """Return the mask `known` for `ScoreLoss`: True at the colours of patches that were taken from a photo.
+    def photo_mask(
+        self, photo: Bool[Tensor, " b"] | Bool[Tensor, "b h w"], depth: Bool[Tensor, "b h w"] | None = None
+    ) -> Bool[Tensor, "b 4 #h #w"]:
+        """Return the mask `known` for `ScoreLoss`: True at colours that were taken from a photo, and at known depths.
 
         Args:
-            photo: True for patches with colours from a photo; their depth still moves.
+            photo: True for patches, or for pixels, with colours from a photo.
+            depth: True for pixels with known depth; if not given, depth still moves everywhere.
         """
         is_color = torch.tensor([name != "disparity" for name in self.channels], device=photo.device)
-        return rearrange(photo, "b -> b 1 1 1") & rearrange(is_color, "c -> c 1 1")
+        is_color = rearrange(is_color, "c -> c 1 1")
+        photo = photo if photo.ndim == 3 else rearrange(photo, "b -> b 1 1")
+        known = rearrange(photo, "b h w -> b 1 h w") & is_color
+        return known if depth is None else known | (rearrange(depth, "b h w -> b 1 h w") & ~is_color)
 
 
 def _check_render(rgb: Tensor, depth: Tensor) -> None:

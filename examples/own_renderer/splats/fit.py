@@ -14,13 +14,13 @@ FADED, MOVE = 0.02, 100  # opacity below which a Gaussian is moved, every so man
 
 
 def random_splats(cameras: Cameras, photos: Tensor, count: int, near: float, far: float, draw: torch.Generator):
-    """Gaussians on rays through random pixels, of their colours, at depths that are even in log depth."""
+    """Gaussians on rays through random pixels, of their colours (grey of NaN), at depths that are even in log depth."""
     index, row, column = (torch.randint(n, (count,), generator=draw, device=draw.device) for n in photos.shape[:3])
     depth = near * (far / near) ** torch.rand(count, generator=draw, device=draw.device)
     rays = cameras.rays(index, torch.stack([column, row], -1) + 0.5)
     apart = (photos[..., 0].numel() / count) ** 0.5  # pixels between neighbours
     sizes = 0.5 * apart * depth / cameras.focal[0, 0]
-    return Splats(rays.points(depth[:, None])[:, 0], photos[index, row, column], sizes)
+    return Splats(rays.points(depth[:, None])[:, 0], photos[index, row, column].nan_to_num(0.5), sizes)
 
 
 def fit(
@@ -40,7 +40,7 @@ def fit(
     Args:
         splats: What is fitted.
         cameras: Of the photos.
-        photos: In [0, 1].
+        photos: In [0, 1]; NaN at pixels that do not count.
         steps: Of Adam; its step falls to a tenth.
         draw: Source of all randomness, on the device of all else.
         windows: Of the photos a step.
@@ -60,7 +60,7 @@ def fit(
         inside = corner[:, None] + torch.arange(size, device=draw.device)[:, None]
         target = photos[index[:, None, None], inside[:, :, None, 1], inside[:, None, :, 0]].permute(0, 3, 1, 2)
         shown = splats(seen) if (more := elsewhere(step)) is None else splats(seen, more)
-        loss = (shown["rgb"][:windows] - target).abs().mean() + terms(shown)
+        loss = (shown["rgb"][:windows] - target)[target.isfinite()].abs().sum() / target.numel() + terms(shown)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

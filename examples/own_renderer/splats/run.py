@@ -30,7 +30,8 @@ from scorereg.cli.options import (
     Views,
     option,
 )
-from scorereg.fit.folder import choose_device, choose_preset, facts_of, make_run_folder, with_steps
+from scorereg.fit.folder import TRAINING, choose_device, choose_preset, facts_of, make_run_folder, some_of, with_steps
+from scorereg.fit.pixels import training_masks
 from scorereg.fit.views import View, clear, summary, write_metrics, write_views
 from scorereg.priors import WrappedPrior
 from scorereg.rendering.patches import PatchSampler
@@ -83,15 +84,16 @@ def run(
     began = clock()
     splats = _fitted(loaded.to(device), recipe, regularize, trained, draw)
     seconds = clock() - began
-    shown = _views(splats, loaded, device)
+    measured = _views(splats, loaded, device, loaded.test)
     metrics = {
         **facts_of(loaded, device), "regularize": regularize,
         "prior": prior if regularize in ("prior", "both") else None, "preset": preset,
-        "renderer": "gsplat" if splats.render is cuda_renderer.render else "torch", **summary(shown),
+        "renderer": "gsplat" if splats.render is cuda_renderer.render else "torch", **summary(measured),
         "seconds": seconds, "steps": recipe.steps, "count": recipe.count, "seed": seed,
     }  # fmt: skip
     clear(out)
-    write_views(shown, out, loaded.near, loaded.far)
+    shown = measured or _views(splats, loaded, device, some_of(loaded.train))
+    write_views(shown, out, loaded.near, loaded.far, "" if measured else TRAINING)
     write_beside(out / "splats.pt", lambda beside: torch.save(splats.state_dict(), beside))
     write_metrics(metrics, out)
     return metrics
@@ -106,6 +108,9 @@ def _fitted(
 ) -> Splats:
     """The fitted splats; `prior` is needed by all ways but none: its patches are theirs."""
     cameras, photos = scene.cameras[scene.train], scene.images[list(scene.train)]
+    masks = training_masks(scene)
+    if masks is not None:
+        photos = torch.where(masks[..., None], photos, torch.nan)
     splats = random_splats(cameras, photos, recipe.count, scene.near, scene.far, draw)
     if photos.is_cuda and find_spec("gsplat"):
         splats.render = cuda_renderer.render
@@ -114,7 +119,9 @@ def _fitted(
         more["terms"] = partial(hand_made, recipe)
     if prior is not None:
         focal = prior.card.focal or (80.0, 180.0)
-        sampler = PatchSampler(cameras, photos, size=prior.card.size[0], focal=focal, photo_fraction=recipe.known)
+        sampler = PatchSampler(
+            cameras, photos, size=prior.card.size[0], focal=focal, photo_fraction=recipe.known, masks=masks
+        )
         nearby = Nearby(sampler, RGBD.for_card(prior.card), recipe, draw)
         more |= {"elsewhere": nearby, "size": sampler.size}  # the hand-made terms see the same views
         if regularize != "geometric":
@@ -150,8 +157,8 @@ class Nearby:
             return self.transform(shown["rgb"], shown["depth"]), torch.tensor(True, device=self.draw.device)[
                 None, None, None, None
             ]
-        known, count = self.patches.from_photo, len(self.patches)
-        rgb = torch.where(known[:, None, None, None], self.patches.photo, shown["rgb"][-count:])
+        known, count = self.patches.shown, len(self.patches)
+        rgb = torch.where(known[:, None], self.patches.photo, shown["rgb"][-count:])
         return self.transform(rgb, shown["depth"][-count:]), self.transform.photo_mask(known)
 
 
@@ -165,10 +172,12 @@ def hand_made(recipe: Recipe, shown: dict[str, Tensor]) -> Tensor:
     return total
 
 
-def _views(splats: Splats, scene: LoadedScene, device: str) -> list[View]:
-    views = []
-    for index in scene.test:
+def _views(splats: Splats, scene: LoadedScene, device: str, views: tuple[int, ...]) -> list[View]:
+    """Render whole photos."""
+    rendered = []
+    for index in views:
         seen = {name: x.cpu() for name, x in image(splats, scene.cameras[index].to(device)).items()}
-        truth = None if scene.depth is None else scene.depth[index]
-        views.append(View(scene.filenames[index], seen["rgb"].clamp(0, 1), seen["depth"], scene.images[index], truth))
-    return views
+        truth, mask = (None if x is None else x[index] for x in (scene.depth, scene.masks))
+        name, rgb = scene.filenames[index], seen["rgb"].clamp(0, 1)
+        rendered.append(View(name, rgb, seen["depth"], scene.images[index], truth, mask))
+    return rendered
