@@ -1,14 +1,18 @@
 """Helpers of the layouts: values of JSON and text descriptions, pairs of files, errors that name the file."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
+import numpy as np
+from jaxtyping import Float
+
 from scorereg._io import read_json
+from scorereg.files.text import read_rows
 
 __all__ = [
-    "IMAGES", "MILLIMETRE", "Bad", "entries", "load_json", "number", "paired", "raise_it", "read_matrix", "scene_name",
-    "text",
+    "IMAGES", "MILLIMETRE", "Bad", "entries", "load_json", "number", "paired", "raise_it", "read_matrix", "read_table",
+    "scene_name", "text",
 ]  # fmt: skip
 
 IMAGES = (".jpg", ".jpeg", ".png")
@@ -57,6 +61,23 @@ def text(entry: dict[str, Any], name: str, path: Path) -> str:
     return value
 
 
+def read_table(path: Path, what: str) -> Float[np.ndarray, "r c"]:
+    """Read a text file of numbers, the same count in each line, separated by spaces or commas; float64.
+
+    Args:
+        path: The file.
+        what: What it must hold, for the error.
+
+    Raises:
+        OSError: If the file cannot be read.
+        ValueError: If it holds something else.
+    """
+    rows = read_rows(path, f"It must hold {what}. Correct the file.")
+    if not rows or not rows[0] or len({len(row) for row in rows}) > 1:
+        raise ValueError(f"{path} must hold {what}. Correct the file.")
+    return np.array(rows, np.float64)
+
+
 def read_matrix(path: Path, missing: str) -> tuple[float, float]:
     """Return the focal lengths of a camera matrix, 3x3 or 4x4, in a text file.
 
@@ -67,9 +88,7 @@ def read_matrix(path: Path, missing: str) -> tuple[float, float]:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: {missing}")
     try:
-        matrix = [
-            [float(v) for v in line.split()] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()
-        ]
+        matrix = read_table(path, "a 3x3 camera matrix").tolist()
         return number(matrix[0][0], "fx", path), number(matrix[1][1], "fy", path)
     except (ValueError, IndexError):
         raise ValueError(
@@ -77,7 +96,7 @@ def read_matrix(path: Path, missing: str) -> tuple[float, float]:
         ) from None
 
 
-def paired(folder: Path, colors: dict[str, Path], depths: dict[str, Path], bad: Bad = raise_it) -> list[str]:
+def paired(folder: Path, colors: Mapping[str, Path], depths: Mapping[str, Path], bad: Bad = raise_it) -> list[str]:
     """Return the names with both a photo and a depth map; the others are bad frames."""
     for here, there, what in ((colors, depths, "depth map"), (depths, colors, "photo")):
         lonely = sorted(set(here) - set(there))

@@ -1,0 +1,77 @@
+"""Photos and depth maps in two folders, paired by name, with one camera: `rgb/`, `depth/`, `intrinsics.json`.
+
+    rgb/NAME.jpg          or color, images, image; or none
+    depth/NAME.png        or depths; .npy, .npz, .exr, .pfm, .tiff; or none
+    intrinsics.json       or a 3x3 matrix in camera-intrinsics.txt, intrinsics.txt or cam_K.txt
+    pose/NAME.txt         world from camera, 4x4, metres, for a scene; or traj.txt with a line of 16 numbers each
+    mask/NAME.png         pixels that count
+    OTHER/NAME.png        a map OTHER
+
+Poses are of a camera that looks along z with y down (OpenCV's axes).
+"""
+
+from pathlib import Path
+
+from scorereg.files.depth import DEPTH_SUFFIXES
+from scorereg.files.layouts.folders import (
+    COLOR_FOLDERS,
+    DEPTH_FOLDERS,
+    MASK_FOLDERS,
+    by_stem,
+    matched,
+    named,
+    natural,
+    size_of_first,
+)
+from scorereg.files.layouts.intrinsics import camera_of
+from scorereg.files.layouts.parsing import Bad, paired, raise_it
+from scorereg.files.layouts.poses import lost_words, read_pose, read_trajectory
+from scorereg.files.view import Listing, View
+from scorereg.files.walk import is_litter
+
+__all__ = ["read_pairs"]
+
+_TRAJECTORIES = ("traj.txt", "traj_w_c.txt", "poses.txt")
+_POSES = ("pose", "poses")
+
+
+def read_pairs(folder: Path, bad: Bad = raise_it) -> Listing:
+    """Read folders of photos and depth maps, or one of the two alone.
+
+    Raises:
+        OSError: If a file cannot be read.
+        ValueError: If a file does not hold what it should.
+    """
+    color, depth = named(folder, COLOR_FOLDERS), named(folder, DEPTH_FOLDERS)
+    needs = "rgb/ and depth/ need it for fl_x, fl_y and depth_unit_scale_factor."
+    colors = by_stem(color) if color else {}
+    depths = matched(colors, by_stem(depth, DEPTH_SUFFIXES)) if depth else {}
+    lens, unit, _ = camera_of(folder, needs, size_of_first(colors.values(), depths.values()))
+    names = paired(folder, colors, depths, bad) if color and depth else [*colors, *depths]
+    names = sorted(names, key=natural)
+    others = {
+        sub.name: matched(colors, by_stem(sub) | by_stem(sub, DEPTH_SUFFIXES))
+        for sub in sorted(folder.iterdir())
+        if sub.is_dir() and sub not in (color, depth) and not is_litter(sub.name)
+    }
+    masks = next((others[name] for name in MASK_FOLDERS if name in others), {})
+    poses = _poses(folder, names)
+    views = tuple(
+        View(
+            colors.get(name), depths.get(name), masks.get(name), lens=lens, pose=poses[name], unit=unit, shared=True,
+            maps=tuple((other, files[name]) for other, files in others.items() if name in files),
+        )
+        for name in names
+    )  # fmt: skip
+    lost = [name for name in names if poses[name] is None]
+    return Listing(folder, views, metric=True, said=lost_words(folder, lost, len(names)))
+
+
+def _poses(folder: Path, names: list[str]) -> dict[str, tuple[float, ...] | None]:
+    place = named(folder, _POSES)
+    if place:
+        files = matched(dict.fromkeys(names, folder), by_stem(place, (".txt",)))
+        return {name: read_pose(files[name]) if name in files else None for name in names}
+    path = next((folder / name for name in _TRAJECTORIES if (folder / name).is_file()), folder / _TRAJECTORIES[0])
+    numbers = [int(name) if name.isdecimal() else place for place, name in enumerate(names)]
+    return dict(zip(names, read_trajectory(path, numbers), strict=True))

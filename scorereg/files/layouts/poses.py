@@ -1,0 +1,151 @@
+"""Poses and camera matrices of text files: world-from-camera of a view, or none where a tracker had lost it."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from scorereg.files.layouts.parsing import read_table
+from scorereg.files.view import Lens
+
+__all__ = [
+    "HALF", "inverse", "lens_of_matrix", "lost_words", "pose_of", "read_lens", "read_pose", "read_trajectory",
+    "rotation_of", "shifted",
+]  # fmt: skip
+
+_EXACT = 0.01  # pixels
+HALF = 0.5
+"""The matrices of these data sets take the middle of the first pixel for (0, 0), which is (0.5, 0.5) here."""
+
+
+def rotation_of(quaternion: Sequence[float]) -> Float[np.ndarray, "3 3"]:
+    """Return the rotation of a quaternion (w, x, y, z), of any length above 0."""
+    w, x, y, z = np.array(quaternion, np.float64) / np.linalg.norm(quaternion)
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+        ]
+    )
+
+
+def inverse(rotation: Float[np.ndarray, "3 3"], translation: Sequence[float]) -> tuple[float, ...]:
+    """Return the world-from-camera pose, 3x4 row by row, of a camera-from-world rotation and translation."""
+    center = -rotation.T @ np.array(translation, np.float64)
+    return tuple(np.concatenate([rotation.T, center[:, None]], 1).reshape(-1).tolist())
+
+
+def pose_of(matrix: Float[np.ndarray, "r 4"], name: str) -> tuple[float, ...] | None:
+    """Return a 3x4 or 4x4 world-from-camera matrix row by row; None if it is not finite or all zero: tracking was lost.
+
+    Args:
+        matrix: The matrix.
+        name: File, and place in it, for the error.
+
+    Raises:
+        ValueError: If its last row is not (0, 0, 0, 1).
+    """
+    if not np.isfinite(matrix).all() or not matrix[:3, :3].any():
+        return None
+    if len(matrix) == 4 and np.abs(matrix[3] - [0, 0, 0, 1]).max() > 1e-6:
+        raise ValueError(f"{name}: the last row of a pose must be 0 0 0 1, but is {matrix[3].tolist()}. Correct it.")
+    return tuple(matrix[:3].reshape(-1).tolist())
+
+
+def read_pose(path: Path) -> tuple[float, ...] | None:
+    """Read a 4x4 world-from-camera matrix; None if there is no such file, or tracking was lost.
+
+    Raises:
+        ValueError: If the file holds something else.
+    """
+    if not path.is_file():
+        return None
+    table = read_table(path, "a 4x4 matrix, world from camera")
+    if table.size not in (12, 16):
+        raise ValueError(f"{path} must hold a 4x4 matrix, world from camera, but has {table.size} numbers. Correct it.")
+    return pose_of(table.reshape(-1, 4), str(path))
+
+
+def read_trajectory(path: Path, numbers: Sequence[int]) -> list[tuple[float, ...] | None]:
+    """Read a file with a line of 16 or 12 numbers, a world-from-camera matrix, for each frame.
+
+    Args:
+        path: The file; without it there are no poses.
+        numbers: Numbers of the frames, in order. The line of a frame is that of its number, from 0 on, or, if there are
+            as many lines as frames, that of its place.
+
+    Raises:
+        ValueError: If there are too few lines, or a line holds something else.
+    """
+    if not path.is_file():
+        return [None] * len(numbers)
+    what = "a line of 16 numbers for each frame: a 4x4 matrix, world from camera"
+    table = read_table(path, what)
+    if table.shape[1] not in (12, 16):  # a matrix may be written in four lines
+        if table.shape[1] != 4 or len(table) % 4:
+            raise ValueError(f"{path} must hold {what}. Correct the file.")
+        table = table.reshape(-1, 16)
+    rows = range(len(numbers)) if len(table) == len(numbers) else numbers
+    if max(rows, default=0) >= len(table):
+        raise ValueError(f"{path} has {len(table)} poses, but there is a frame {max(rows)}. Add the missing ones.")
+    return [pose_of(table[row].reshape(-1, 4), f"{path}, pose {row}") for row in rows]
+
+
+def read_lens(path: Path, missing: str, photo: tuple[float, float] | None) -> Lens:
+    """Read a camera matrix, 3x3 or 4x4, for the photos as they are.
+
+    Args:
+        path: The file.
+        missing: End of the error if there is no such file: who needs it.
+        photo: Width and height of a photo, if it can be read; see `lens_of_matrix`.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing: {missing}")
+    table = read_table(path, "a 3x3 camera matrix with focal lengths > 0, in pixels")
+    if table.size not in (9, 12, 16):
+        raise ValueError(f"{path} must hold a 3x3 camera matrix, but has {table.size} numbers. Correct the file.")
+    return replace(lens_of_matrix(table.reshape(-1, 3 if table.size == 9 else 4), path, photo), size=None)
+
+
+def lens_of_matrix(matrix: Float[np.ndarray, "r c"], path: Path, size: tuple[float, float] | None) -> Lens:
+    """Return the lens of a camera matrix whose first pixel's middle is (0, 0).
+
+    Args:
+        matrix: The matrix.
+        path: File that errors name.
+        size: Width and height that it is for; None if unknown.
+
+    Raises:
+        ValueError: If a focal length is not above 0, or a number is not finite.
+    """
+    focal, center = (float(matrix[0, 0]), float(matrix[1, 1])), (float(matrix[0, 2]), float(matrix[1, 2]))
+    if not (np.isfinite([*focal, *center]).all() and min(focal) > 0):
+        raise ValueError(
+            f"{path} must hold a 3x3 camera matrix with focal lengths > 0, in pixels, but has fx {focal[0]:g}, "
+            f"fy {focal[1]:g}, cx {center[0]:g}, cy {center[1]:g}. Correct the file."
+        )
+    return Lens(focal, shifted(center, size), size=size)
+
+
+def shifted(center: tuple[float, float], size: tuple[float, float] | None) -> tuple[float, float]:
+    """Return a center counted from the first pixel's corner, given one from its middle.
+
+    One of exactly half of the width and height is no measurement: it is the middle of the photo, and stays.
+    """
+    if size is not None and max(abs(2 * c - side) for c, side in zip(center, size, strict=True)) < _EXACT:
+        return size[0] / 2, size[1] / 2
+    return center[0] + HALF, center[1] + HALF
+
+
+def lost_words(folder: Path, lost: Sequence[str], total: int) -> tuple[str, ...]:
+    """Return the line that names views without a pose among others with one; nothing if all or none have one."""
+    if not lost or len(lost) == total:
+        return ()
+    names = ", ".join(lost[:3]) + (", ..." if len(lost) > 3 else "")
+    return (
+        f"{folder}: {len(lost)} of {total} views have no valid pose (none, not finite, or zero) and are no part of a "
+        f"scene: {names}",
+    )
