@@ -3,10 +3,11 @@
 import math
 import zipfile
 from pathlib import Path
-from typing import IO
+from typing import Any
 
 import numpy as np
 
+from scorereg.files.pixels import Refused
 from scorereg.files.sniff import first_bytes
 
 __all__ = ["read_npy", "read_npz"]
@@ -44,36 +45,30 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
 
 def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> np.ndarray:
     if info.file_size > min(_MOST, 1100 * info.compress_size + 1000):  # deflate packs 1032 to 1 at most
-        raise ValueError(f"{name} says that it has {info.file_size} bytes, which cannot be. Copy the file again.")
+        raise Refused(f"{name} says that it has {info.file_size} bytes, which cannot be. Copy the file again.")
     try:
         with archive.open(info) as file:
             return _read(file, info.file_size, name)
-    except (zipfile.BadZipFile, EOFError, OSError, RuntimeError, NotImplementedError) as error:
-        raise ValueError(f"{name} is damaged or encrypted ({error}). Copy the file again.") from None
-    except Exception as error:  # zlib.error and its kin, which share no base
-        if isinstance(error, ValueError):
-            raise
-        raise ValueError(f"{name} is damaged ({error}). Copy the file again.") from None
+    except Refused:
+        raise
+    except Exception as error:  # zlib, bz2, lzma and zipfile have errors without a common base
+        raise Refused(f"{name} is damaged or encrypted ({_words(error)}). Copy the file again.") from None
 
 
-def _read(file: IO[bytes], size: int, name: str) -> np.ndarray:
-    """Read an array whose header must agree with the file's size."""
+def _read(file: Any, size: int, name: str) -> np.ndarray:
+    """Read an array from an open file; its header must agree with the size of what there is."""
     try:
         version = np.lib.format.read_magic(file)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, fortran, dtype = read(file)
-        if dtype.hasobject:
-            raise ValueError("it holds Python objects, which are not read")
     except Exception as error:  # numpy evaluates the header as Python's literals, with all their errors
-        raise ValueError(
-            f"{name} is no array of numbers that NumPy can read ({_words(error)}). Write it again."
-        ) from None
+        raise Refused(f"{name} is no array of numbers that NumPy can read ({_words(error)}). Write it again.") from None
+    if dtype.hasobject or not dtype.itemsize:
+        raise Refused(f"{name} holds Python objects, which are not read. Write an array of numbers.")
     count = math.prod(shape)
-    if min(shape, default=1) < 0 or count * dtype.itemsize > size:
-        raise ValueError(f"{name} is truncated: its header says {shape} of {dtype}. Copy the file again.")
-    data = file.read(count * dtype.itemsize)
+    data = file.read(count * dtype.itemsize) if 0 <= min(shape, default=0) and count * dtype.itemsize <= size else b""
     if len(data) != count * dtype.itemsize:
-        raise ValueError(f"{name} is truncated: its header says {shape} of {dtype}. Copy the file again.")
+        raise Refused(f"{name} is truncated: its header says {shape} of {dtype}. Copy the file again.")
     array = np.frombuffer(data, dtype, count)
     return array.reshape(shape[::-1]).T if fortran else array.reshape(shape)
 

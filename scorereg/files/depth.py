@@ -18,8 +18,8 @@ from jaxtyping import Float
 from scorereg.files.arrays import read_npy, read_npz
 from scorereg.files.exr import read_exr_depth
 from scorereg.files.netpbm import is_netpbm, read_netpbm
-from scorereg.files.pixels import Facts, Refused, check_pixels, open_picture
-from scorereg.files.sniff import first_bytes
+from scorereg.files.pixels import PICTURE_STARTS, Facts, Refused, check_pixels, open_picture
+from scorereg.files.sniff import first_bytes, picture_kind
 
 __all__ = ["DEPTH_SUFFIXES", "depth_size", "nearest", "read_depth"]
 
@@ -49,12 +49,13 @@ def read_depth(path: Path, unit: float, *, size: tuple[int, int] | None = None) 
         raise ValueError(f"the unit of {path} must be a number above 0, but is {unit!r}.")
     raw = _single(path, _stored(path))
     with np.errstate(over="ignore", invalid="ignore"):
-        depth = (raw.astype(np.float64) * unit).astype(np.float32)
+        exact = raw.astype(np.float64)
+        depth = (exact * unit).astype(np.float32)
     known = np.isfinite(depth) & (depth > 0)
     if raw.dtype.kind in "ui":
         known &= (raw != _SATURATED) & (raw != np.iinfo(raw.dtype).max)
     else:
-        known &= raw < _NOTHING_HIT
+        known &= exact < _NOTHING_HIT
     depth = np.where(known, depth, np.float32(np.nan))
     return depth if size is None else nearest(path, depth, size)
 
@@ -111,20 +112,24 @@ def _stored(path: Path) -> np.ndarray:
         return read_exr_depth(path)
     if is_netpbm(start):
         return read_netpbm(path)
-    _check_name(path)
+    _check_kind(path, start)
     with open_picture(path) as (image, facts):
         _check_channels(path, facts)
-        return np.asarray(image)
+        value = np.asarray(image)
+        # Pillow has 32 signed bits for all longer integers
+        return value.astype({"I;16S": np.int16, "I;16BS": np.int16, "I;32N": np.uint32}.get(facts.raw, value.dtype))
 
 
-def _check_name(path: Path) -> None:
-    """Refuse what is named like a file of another reader, and is none: it is damaged."""
-    wrong = {".npy": "NumPy array", ".npz": "NumPy archive", ".exr": "EXR picture", ".pfm": "PFM picture"}
+def _check_kind(path: Path, start: bytes) -> None:
+    """Refuse what is none of the kinds that are read; what is named like a file of another reader is damaged."""
+    picture_kind(path)
     suffix = path.suffix.lower()
-    if suffix in wrong:
+    if suffix in (".npy", ".npz", ".exr", ".pfm"):
         raise ValueError(
-            f"{path} does not begin like a {wrong[suffix]}: it is damaged or something else. Copy it again."
+            f"{path} does not begin as a {suffix} file does: it is damaged or something else. Copy it again."
         )
+    if not start.startswith(PICTURE_STARTS):
+        raise ValueError(f"{path} is of a kind that is not read as depth. Write it as {_KINDS}.")
 
 
 def _check_channels(path: Path, facts: Facts) -> None:

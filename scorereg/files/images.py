@@ -21,13 +21,16 @@ from scorereg.files.sniff import picture_kind
 from scorereg.files.turn import stored_box, turned
 from scorereg.files.walk import is_litter
 
-__all__ = ["IMAGE_SUFFIXES", "ImageHead", "Photo", "list_images", "orient", "read_head", "read_image"]
+__all__ = ["IMAGE_SUFFIXES", "ImageHead", "Photo", "Size", "alike", "list_images", "orient", "read_head", "read_image"]
 
 IMAGE_SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".hif", ".avif", ".exr", ".jfif",
     ".jpe", ".jp2", ".ppm", ".pgm", ".pnm", ".tga", ".gif",
 )  # fmt: skip
 """Names of photos end so, in large or small letters."""
+
+Size = tuple[int, int] | tuple[float, float]
+"""Width and height."""
 
 _STRIP = 4_000_000  # pixels that are converted at once
 _ASPECT_TOLERANCE = 0.03
@@ -92,11 +95,12 @@ def read_head(path: Path) -> ImageHead:
         return ImageHead(facts.size, facts.upright, facts.orientation, facts.format.lower(), facts.bits, facts.grey)
 
 
-def orient(path: Path, head: ImageHead, size: tuple[float, float] | None) -> bool:
+def orient(path: Path, head: ImageHead, size: Size | None) -> bool:
     """Decide whether a photo is turned as EXIF says, by the size that its lens is for.
 
     It is if its upright sides have the proportions of the lens's size (within 3 %), or the lens has none; it is not if
-    the stored ones have.
+    only the stored ones have. Where both have, as in a square photo or one that stands on its head, the size does not
+    say it: the photo is turned, with a warning.
 
     Args:
         path: The photo, which errors name.
@@ -106,9 +110,15 @@ def orient(path: Path, head: ImageHead, size: tuple[float, float] | None) -> boo
     Raises:
         ValueError: If neither agrees.
     """
-    if size is None or _alike(head.upright, size):
+    if size is None or alike(head.upright, size):
+        if size is not None and head.turned and alike(head.stored, size):
+            warnings.warn(
+                f"{path} is turned as its EXIF says (orientation {head.orientation}). If its pose is that of the photo "
+                "as it is stored, remove the entry.",
+                stacklevel=2,
+            )
         return True
-    if _alike(head.stored, size):
+    if alike(head.stored, size):
         return False
     width, height = head.stored
     both = "" if head.stored == head.upright else f" ({head.upright[0]}x{head.upright[1]} upright)"
@@ -179,6 +189,6 @@ def _means(value: np.ndarray, step: int) -> np.ndarray:
     return value.reshape(height, step, width, step, *value.shape[2:]).mean((1, 3))
 
 
-def _alike(size: tuple[float, float], other: tuple[float, float]) -> bool:
-    """Whether two sizes have the same proportions."""
+def alike(size: Size, other: Size) -> bool:
+    """Whether two sizes have the same proportions, within 3 %."""
     return abs(size[0] * other[1] / (size[1] * other[0]) - 1) <= _ASPECT_TOLERANCE

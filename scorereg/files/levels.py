@@ -32,7 +32,7 @@ def levels_of(path: Path, image: "Image", facts: Facts) -> tuple[_Color, _Alpha 
     key = image.info.get("transparency")
     if facts.grey and image.mode != "L":
         value = _grey(path, image, facts)
-        alpha = None if key is None else (np.asarray(image) != int(key)).astype(np.float32)
+        alpha = None if key is None else _differs(image, int(key)).astype(np.float32)
         return np.repeat(value[..., None], 3, 2), alpha
     if image.mode in ("RGBA", "RGBa", "LA", "PA") or (image.mode == "P" and key is not None):
         rgba = np.asarray(image.convert("RGBA"))
@@ -75,6 +75,11 @@ def _grey(path: Path, image: "Image", facts: Facts) -> _Alpha:
     most = 1 if image.mode == "1" else 4095 if ";12" in facts.raw else 65535
     value = value.astype(np.float32) / np.float32(most)
     return 1 - value if facts.inverted else value
+
+
+def _differs(image: "Image", key: int) -> np.ndarray:
+    value = np.asarray(image)
+    return value != (key > 0 if image.mode == "1" else key)
 
 
 def _keyed(color: np.ndarray, key: object, facts: Facts) -> _Alpha:

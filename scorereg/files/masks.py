@@ -9,7 +9,7 @@ from jaxtyping import Bool
 
 from scorereg.files.arrays import read_npy
 from scorereg.files.depth import nearest
-from scorereg.files.images import orient, read_head, read_image
+from scorereg.files.images import alike, read_head, read_image
 from scorereg.files.pixels import Facts, open_picture
 from scorereg.files.sniff import first_bytes, picture_kind
 from scorereg.files.turn import turned
@@ -49,10 +49,7 @@ def read_mask(
     if not marked.any():
         marked = value > 0
     elif float(((value > 0.1 * full) & (value < 0.9 * full)).mean()) > _SOFT:
-        warnings.warn(
-            f"{path} is a mask with values between 0 and {full:g}; from half of that on they count as set.",
-            stacklevel=2,
-        )
+        warnings.warn(f"{path} is a mask with grey values: they count as set from half of white on.", stacklevel=2)
     keep = marked if marks == "kept" else ~marked
     keep = keep if size is None else nearest(path, keep, size)
     if not keep.any():
@@ -77,7 +74,7 @@ def _array(path: Path) -> tuple[np.ndarray, float]:
 
 def _picture(path: Path, size: tuple[int, int] | None) -> tuple[np.ndarray, float]:
     """A picture as a mask, and the largest value of its type."""
-    upright = orient(path, read_head(path), size)
+    upright = size is None or alike(read_head(path).upright, size)
     if picture_kind(path) == "exr":
         photo = read_image(path)
         return photo.color.max(-1) if photo.alpha is None else photo.alpha, 1.0

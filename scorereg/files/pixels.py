@@ -8,15 +8,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
-from scorereg.files.sniff import RAW_ADVICE, picture_kind
+from scorereg.files.sniff import RAW_ADVICE, first_bytes, picture_kind
 from scorereg.files.turn import inverse, turns_sides
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["MOST_PIXELS", "Facts", "Refused", "check_pixels", "open_picture"]
+__all__ = ["MOST_PIXELS", "PICTURE_STARTS", "Facts", "Refused", "check_pixels", "open_picture"]
 
 MOST_PIXELS = 256_000_000
 """Pixels of the largest picture that is read; phones make 200 megapixels."""
@@ -26,6 +26,10 @@ _FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "GIF", "PPM", "JPEG2000", "AVI
 _DNG_VERSION, _WIDTH, _HEIGHT, _PHOTOMETRIC, _ORIENTATION = 50706, 256, 257, 262, 274  # tags of TIFF and EXIF
 _ANIMATED = ("PNG", "GIF", "WEBP", "AVIF", "TIFF")  # the further pictures in an MPO are previews and depth
 _PIXEL_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT")
+PICTURE_STARTS = (
+    b"\x89PNG", b"\xff\xd8", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"RIFF", b"BM", b"GIF8", b"\0\0\0\x0cjP",
+)  # fmt: skip
+"""First bytes of the commoner formats."""
 _lock = threading.Lock()
 
 
@@ -90,7 +94,7 @@ def open_picture(path: Path) -> "Iterator[tuple[Image, Facts]]":
     """
     heif = picture_kind(path) == "heif"
     try:
-        with _open_heif(path) if heif else _open(path) as image:
+        with path.open("rb") as file, _open_heif(path) if heif else _open(file) as image:
             facts = Facts(image.size, 1, 1, "HEIF", image.mode, image.mode) if heif else _facts(path, image)
             check_pixels(path, facts.size)
             if facts.format == "PNG":
@@ -119,15 +123,18 @@ def check_pixels(path: Path, size: tuple[int, int]) -> None:
         )
 
 
-def _open(path: Path) -> "Image":
-    """Open a file by Pillow, whose own limit of pixels, a setting of the whole process, is lifted meanwhile."""
+def _open(file: IO[bytes]) -> "Image":
+    """Open a file by Pillow, whose own limit of pixels, a setting of the whole process, is lifted meanwhile.
+
+    It is given no path, as it would map an uncompressed TIFF into memory and lose the pixels of one that is turned.
+    """
     from PIL import Image
 
     Image.init()
     with _lock:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
-            return Image.open(path, formats=[name for name in _FORMATS if name in Image.OPEN])
+            return Image.open(file, formats=[name for name in _FORMATS if name in Image.OPEN])
         finally:
             Image.MAX_IMAGE_PIXELS = limit
 
@@ -184,11 +191,12 @@ def _orientation(image: "Image") -> int:
 
 def _damaged(path: Path, error: Exception) -> ValueError:
     """The error for a picture that its decoder stumbles over."""
-    if type(error).__name__ == "UnidentifiedImageError":
+    unknown = type(error).__name__ == "UnidentifiedImageError"
+    if unknown and not first_bytes(path).startswith(PICTURE_STARTS):
         return ValueError(
             f"{path} cannot be read as an image: its format is not known. Save it as PNG, or leave it out."
         )
-    words = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+    words = "its header" if unknown else (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
     return ValueError(
         f"{path} cannot be read as an image, as it is truncated or corrupt ({words}). Copy it again, or leave it out."
     )
