@@ -6,7 +6,7 @@ import unicodedata
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
-__all__ = ["Names", "shown"]
+__all__ = ["Names", "real_path", "shown"]
 
 _REDUCED = (2, 4, 8)  # nerfstudio's folders of smaller copies: images_2, images_4, images_8
 _PHOTOS = ("images", "image", "rgb", "color", "photos", "input")  # folders that photos are often in
@@ -119,8 +119,8 @@ class Names:
         """The same file as a path below the folder, if it lies there, without `.` and `..`."""
         plain = Path(os.path.normpath(path))
         plain = path if _is_file(path) and not (_is_file(plain) and plain.samefile(path)) else plain
-        for folder in (Path(os.path.normpath(self._folder.absolute())), self._folder.resolve()):
-            for place in (plain.absolute(), plain.resolve()):
+        for folder in (Path(os.path.normpath(self._folder.absolute())), real_path(self._folder)):
+            for place in (plain.absolute(), real_path(plain)):
                 if place.is_relative_to(folder):
                     return self._folder / place.relative_to(folder)
         return plain
@@ -129,6 +129,14 @@ class Names:
 def shown(path: Path, folder: Path) -> str:
     """The name of a file as it is shown: relative to a folder, with `..` where it lies elsewhere."""
     return Path(os.path.relpath(path, folder)).as_posix()
+
+
+def real_path(path: Path) -> Path:
+    """The file that a path names, links followed; the path itself if the system knows no such name."""
+    try:
+        return path.resolve()
+    except (OSError, ValueError, RuntimeError):  # with a character that no name has, or links in a circle
+        return path
 
 
 def _spellings(name: str) -> list[str]:

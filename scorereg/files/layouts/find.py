@@ -2,6 +2,7 @@
 
 transforms.json                     nerfstudio, instant-ngp, Blender and their kin
 frames.json                         rendered rooms
+meta_data.json                      SDFStudio
 poses_bounds.npy                    LLFF; where COLMAP's model lies beside it, too
 sparse/0/cameras.bin                COLMAP, text or binary, in any of the usual places
 cameras_sphere.npz                  DTU as IDR and NeuS have it
@@ -23,12 +24,16 @@ from scorereg.files.layouts.dtu import has_projections, is_dtu, read_dtu, read_p
 from scorereg.files.layouts.folders import COLOR_FOLDERS, DEPTH_FOLDERS
 from scorereg.files.layouts.intrinsics import INTRINSICS
 from scorereg.files.layouts.kinect import CAMERA, is_color, read_kinect
+from scorereg.files.layouts.llff import POSES, read_llff
 from scorereg.files.layouts.mvsnet import is_mvsnet, read_mvsnet
 from scorereg.files.layouts.pairs import read_pairs
 from scorereg.files.layouts.parsing import Bad
 from scorereg.files.layouts.polycam import is_polycam, read_polycam
 from scorereg.files.layouts.replica import is_replica, read_replica
+from scorereg.files.layouts.rooms import ROOMS, read_rooms
 from scorereg.files.layouts.scannet import read_scannet
+from scorereg.files.layouts.sdfstudio import META, read_sdfstudio
+from scorereg.files.layouts.transforms import has_transforms, read_transforms
 from scorereg.files.layouts.tum import is_tum, read_tum
 from scorereg.files.view import Listing
 
@@ -46,6 +51,11 @@ def layout_of(folder: Path) -> Reader | None:
     inside = sorted(folder.iterdir())
     files = {path.name for path in inside if path.is_file()}
     folders = {path.name.lower() for path in inside if path.is_dir()}
+    if has_transforms(folder):
+        return read_transforms
+    for name, reader in ((ROOMS, read_rooms), (META, read_sdfstudio), (POSES, read_llff)):
+        if name in files:
+            return reader
     if has_model(folder):
         return read_colmap
     if is_dtu(files):

@@ -1,4 +1,4 @@
-"""The lens among the keys of `transforms.json`: `fl_x`, `camera_angle_x`, `cx`, `k1`, `camera_model`, `is_fisheye` ..."""
+"""The lens among the keys of `transforms.json`: `fl_x`, `camera_angle_x`, `cx`, `k1`, `camera_model`, `is_fisheye`."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +21,6 @@ _FISHEYE = {
     "OPENCV_FISHEYE", "FISHEYE", "SIMPLE_FISHEYE", "SIMPLE_RADIAL_FISHEYE", "RADIAL_FISHEYE", "EQUIDISTANT",
     "FISHEYE_EQUIDISTANT",
 }  # fmt: skip
-_WIDEST = 0.02  # least focal length of a pinhole, in widths: 176 degrees
 _Entry = Mapping[str, Any]
 
 
@@ -29,10 +28,10 @@ def lens_among(levels: Sequence[_Entry], size: Callable[[], tuple[int, int]], ti
     """Return the lens that a frame has, by its own keys or those of the whole file.
 
     Focal lengths are `fl_x`, `fl_y` in pixels, else half of `w`, `h` over the tangent of half of `camera_angle_x`,
-    `camera_angle_y` (radians), `x_fov`, `y_fov` (degrees); one that lacks is the other's. `cx`, `cy` lack for the middle.
-    Terms of distortion are those of OpenCV's model or fisheye (`camera_model` in any case, `is_fisheye`); k4 of `OPENCV`
-    is nerfstudio's factor of r^8, and k4 to k6 of `FULL_OPENCV` are OpenCV's denominator. `distortion_params` is
-    nerfstudio's list k1, k2, k3, k4, p1, p2.
+    `camera_angle_y` (radians), `x_fov`, `y_fov` (degrees); one that lacks is the other's. `cx`, `cy` lack for the
+    middle. Terms of distortion are those of OpenCV's model or fisheye (`camera_model` in any case, `is_fisheye`); k4 of
+    `OPENCV` is nerfstudio's factor of r^8, and k4 to k6 of `FULL_OPENCV` are OpenCV's denominator. `distortion_params`
+    is nerfstudio's list k1, k2, k3, k4, p1, p2.
 
     Args:
         levels: The entry of the frame, then that of the file: the first that has a key decides.
@@ -51,15 +50,13 @@ def lens_among(levels: Sequence[_Entry], size: Callable[[], tuple[int, int]], ti
         return None
     wide, high = _sides(levels, size, times, name)
     focal_x, focal_y = (_focal(levels, axis, side, size, name) for axis, side in (("x", wide), ("y", high)))
-    focal = focal_x or focal_y or 0.0, focal_y or focal_x or 0.0
-    if min(focal) <= 0 or min(wide or 1, high or 1) <= 0:
-        shown = ", ".join(f"{value:g}" for value in (*focal, *(side for side in (wide, high) if side is not None)))
+    given = [value for value in (focal_x, focal_y) if value is not None]
+    sides = [value for value in (wide, high) if value is not None]
+    if not given or min(*given, *sides, 1.0) <= 0:
+        shown = ", ".join(f"{value:g}" for value in (*given, *sides))
         raise ValueError(f"{name}: focal lengths (`fl_x`, `fl_y`), w and h must be above 0, but are {shown}.")
+    focal = given[0], given[-1]
     middle = _middle(levels, wide, high, size, name)
-    if wide and model == "brown" and focal[0] < _WIDEST * wide:
-        raise ValueError(
-            f"{name}: a focal length of {focal[0]:g} pixels for a width of {wide:g} cannot be; write `fl_x` in pixels."
-        )
     terms = _terms(levels, model, name)
     kind = model if model == "fisheye" or any(terms) else "pinhole"
     return Lens(focal, middle, terms if kind != "pinhole" else (), kind, (wide, high) if wide and high else None)
@@ -113,7 +110,7 @@ def _focal(
                 continue
             if not 0 < angle * radians < math.pi:
                 unit = "radians" if radians == 1 else "degrees"
-                raise ValueError(f"{name}: `{key}` is an angle in {unit}, above 0 and below half a turn, not {angle:g}.")
+                raise ValueError(f"{name}: `{key}` is an angle in {unit} above 0 and below half a turn, not {angle:g}.")
             side = size()["xy".index(axis)] if side is None else side
             return side / (2 * math.tan(angle * radians / 2))
     return None
