@@ -36,41 +36,57 @@ from scorereg.files.layouts.sdfstudio import META, read_sdfstudio
 from scorereg.files.layouts.transforms import has_transforms, read_transforms
 from scorereg.files.layouts.tum import is_tum, read_tum
 from scorereg.files.view import Listing
+from scorereg.files.walk import is_litter
 
 __all__ = ["Reader", "layout_of"]
 
 Reader = Callable[[Path, Bad], Listing]
 
 
-def layout_of(folder: Path) -> Reader | None:
+def layout_of(folder: Path, *, depth: bool = False) -> Reader | None:
     """Return the reader of a folder's layout; None if it has none that is known.
+
+    Args:
+        folder: The folder.
+        depth: Prefer a layout with depth maps where there are two: `rgb/` and `depth/` to COLMAP's model beside them.
 
     Raises:
         OSError: If the folder cannot be listed.
     """
-    inside = sorted(folder.iterdir())
+    inside = [path for path in sorted(folder.iterdir()) if not is_litter(path.name)]
     files = {path.name for path in inside if path.is_file()}
     folders = {path.name.lower() for path in inside if path.is_dir()}
     if has_transforms(folder):
         return read_transforms
-    for name, reader in ((ROOMS, read_rooms), (META, read_sdfstudio), (POSES, read_llff)):
+    for name, reader in ((ROOMS, read_rooms), (META, read_sdfstudio)):
         if name in files:
             return reader
+    plain, deep = _of_photos(folder, files), _with_depth(folder, files, folders)
+    return (deep or plain if depth else plain or deep) or _in_folders(files, folders)
+
+
+def _of_photos(folder: Path, files: set[str]) -> Reader | None:
+    """The layouts of photos with poses that have no depth maps."""
+    if POSES in files:
+        return read_llff
     if has_model(folder):
         return read_colmap
     if is_dtu(files):
         return read_dtu
     if is_mvsnet(folder):
         return read_mvsnet
-    if has_projections(folder):
-        return read_projections
+    return read_projections if has_projections(folder) else None
+
+
+def _with_depth(folder: Path, files: set[str], folders: set[str]) -> Reader | None:
+    """The layouts that have depth maps, as a rule."""
     if is_polycam(folder):
         return read_polycam
     if is_tum(files):
         return read_tum
     if is_replica(folder):
         return read_replica
-    return _in_folders(files, folders)
+    return _in_folders(files, folders) if folders & set(DEPTH_FOLDERS) else None
 
 
 def _in_folders(files: set[str], folders: set[str]) -> Reader | None:

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from scorereg.files.layouts.lens_keys import lens_among
 from scorereg.files.layouts.parsing import MILLIMETRE, load_json, number
 from scorereg.files.layouts.poses import lens_of_matrix, read_lens
-from scorereg.files.text import number_in
 from scorereg.files.view import Lens
 
 __all__ = ["INTRINSICS", "MATRICES", "camera_of", "read_intrinsics"]
@@ -16,18 +16,19 @@ INTRINSICS = "intrinsics.json"
 MATRICES = ("camera-intrinsics.txt", "intrinsics.txt", "intrinsic.txt", "cam_K.txt", "K.txt")
 """Files of a 3x3 camera matrix that are taken where there is no `intrinsics.json`."""
 
-_TERMS = ("k1", "k2", "p1", "p2", "k3")
-_BEYOND = ("k4", "k5", "k6")
+_UNIT = "depth_unit_scale_factor"
+_Size = tuple[int, int] | None
 
 
-def read_intrinsics(path: Path, *, unit: float = MILLIMETRE) -> tuple[Lens, float, bool]:
-    """Read `fl_x`, `fl_y`, `cx`, `cy`, `w`, `h`, `k1`, `k2`, `p1`, `p2`, `k3` and `depth_unit_scale_factor`.
+def read_intrinsics(path: Path, photo: _Size, *, unit: float = MILLIMETRE) -> tuple[Lens, float, bool]:
+    """Read the lens keys of `transforms.json` (`lens_among`) and `depth_unit_scale_factor`.
 
-    As in `transforms.json`, pixels are counted from the first one's corner; only `fl_x` is needed. `fx` and `fy` are
-    taken for `fl_x` and `fl_y`. Open3D's `intrinsic_matrix`, column by column, with `width` and `height`, is read too.
+    Pixels are counted from the first one's corner; only `fl_x` is needed. `fx` and `fy` are taken for `fl_x`, `fl_y`.
+    Open3D's `intrinsic_matrix`, column by column, with `width` and `height`, is read too.
 
     Args:
         path: The file.
+        photo: Width and height of a photo, if one can be read.
         unit: Metres per unit of depth, where the file does not say.
 
     Returns:
@@ -37,29 +38,31 @@ def read_intrinsics(path: Path, *, unit: float = MILLIMETRE) -> tuple[Lens, floa
         ValueError: If `fl_x` is missing, or a value is not usable.
     """
     meta = load_json(path)
-    unit = number(meta.get("depth_unit_scale_factor", unit), "depth_unit_scale_factor", path)
+    unit = number(meta.get(_UNIT, unit), _UNIT, path)
     if "intrinsic_matrix" in meta:
         return _of_open3d(meta, path), unit, False
-    focal_x = number(meta.get("fl_x", meta.get("fx")), "fl_x", path)
-    focal_y = meta.get("fl_y", meta.get("fy", focal_x))
-    upwards = isinstance(focal_y, int | float) and not isinstance(focal_y, bool) and focal_y < 0
-    focal = focal_x, number(-focal_y if upwards else focal_y, "fl_y", path)
-    if any(meta.get(key) for key in _BEYOND):
-        raise ValueError(f"{path}: the lens terms {', '.join(_BEYOND)} are not supported. Undistort the photos first.")
-    size = _pair(meta, ("w", "h"), path)
-    center = _pair(meta, ("cx", "cy"), path)
-    terms = tuple(number_in(meta, key, str(path), 0.0) or 0.0 for key in _TERMS)
-    model = "brown" if any(terms) else "pinhole"
-    return Lens(focal, center, terms if any(terms) else (), model, size), unit, upwards
+    meta = _plain(meta)
+    focal_y, upwards = meta.get("fl_y"), False
+    if isinstance(focal_y, int | float) and focal_y < 0:
+        meta, upwards = {**meta, "fl_y": -focal_y}, True
+    lens = lens_among([meta], lambda: _known(photo, path), 1, str(path))
+    if lens is None:
+        number(None, "fl_x", path)
+    assert lens is not None
+    return lens, unit, upwards
 
 
-def camera_of(folder: Path, missing: str, photo: tuple[int, int] | None) -> tuple[Lens, float, bool]:
+def camera_of(folder: Path, missing: str, photo: _Size, *, unit: float = MILLIMETRE) -> tuple[Lens, float]:
     """Read the camera of a folder: `intrinsics.json`, or else a 3x3 matrix in one of `MATRICES`.
 
     Args:
         folder: The folder.
         missing: End of the error if there is none: who needs it.
-        photo: Width and height of a photo, if it can be read.
+        photo: Width and height of a photo, if one can be read.
+        unit: Metres per unit of depth, where the file does not say.
+
+    Returns:
+        The lens; metres per unit of depth.
 
     Raises:
         FileNotFoundError: If there is none.
@@ -67,18 +70,21 @@ def camera_of(folder: Path, missing: str, photo: tuple[int, int] | None) -> tupl
     """
     path = folder / INTRINSICS
     if path.is_file():
-        return read_intrinsics(path)
+        return read_intrinsics(path, photo, unit=unit)[:2]
     matrix = next((folder / name for name in MATRICES if (folder / name).is_file()), path)
-    return read_lens(matrix, missing, photo), MILLIMETRE, False
+    return read_lens(matrix, missing, photo), unit
 
 
-def _pair(meta: dict[str, Any], keys: tuple[str, str], path: Path) -> tuple[float, float] | None:
-    values = [number_in(meta, key, str(path)) for key in keys]
-    if values == [None, None]:
-        return None
-    if None in values:
-        raise ValueError(f"{path}: `{keys[0]}` and `{keys[1]}` belong together, but only one is there. Add the other.")
-    return number(values[0], keys[0], path), number(values[1], keys[1], path)
+def _plain(meta: dict[str, Any]) -> dict[str, Any]:
+    """The keys with `fx`, `fy` as `fl_x`, `fl_y`."""
+    others = {long: meta[short] for short, long in (("fx", "fl_x"), ("fy", "fl_y")) if short in meta}
+    return others | meta
+
+
+def _known(photo: _Size, path: Path) -> tuple[int, int]:
+    if photo is None:
+        raise ValueError(f"{path}: no photo can be read to tell its size. Write `w` and `h`.")
+    return photo
 
 
 def _of_open3d(meta: dict[str, Any], path: Path) -> Lens:

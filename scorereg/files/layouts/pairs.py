@@ -1,7 +1,7 @@
 """Photos and depth maps in two folders, paired by name, with one camera: `rgb/`, `depth/`, `intrinsics.json`.
 
     rgb/NAME.jpg          or color, images, image; or none
-    depth/NAME.png        or depths; .npy, .npz, .exr, .pfm, .tiff; or none
+    depth/NAME.png        or depths; integers in millimetres, if not said; .npy, .exr, .pfm: floats in metres; or none
     intrinsics.json       or a 3x3 matrix in camera-intrinsics.txt, intrinsics.txt or cam_K.txt
     pose/NAME.txt         world from camera, 4x4, metres, for a scene; or traj.txt with a line of 16 numbers each
     mask/NAME.png         pixels that count
@@ -10,8 +10,10 @@
 Poses are of a camera that looks along z with y down (OpenCV's axes).
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 
+from scorereg.files.arrays import read_npy
 from scorereg.files.depth import DEPTH_SUFFIXES
 from scorereg.files.layouts.folders import (
     COLOR_FOLDERS,
@@ -24,14 +26,16 @@ from scorereg.files.layouts.folders import (
     size_of_first,
 )
 from scorereg.files.layouts.intrinsics import camera_of
-from scorereg.files.layouts.parsing import Bad, paired, raise_it
+from scorereg.files.layouts.parsing import MILLIMETRE, Bad, paired, raise_it
 from scorereg.files.layouts.poses import lost_words, read_pose, read_trajectory
 from scorereg.files.view import Listing, View
 from scorereg.files.walk import is_litter
 
 __all__ = ["read_pairs"]
 
+_FLOATS = (".npy", ".npz", ".exr", ".pfm")
 _TRAJECTORIES = ("traj.txt", "traj_w_c.txt", "poses.txt")
+_NEEDS = "rgb/ and depth/ need it for fl_x, fl_y and depth_unit_scale_factor."
 _POSES = ("pose", "poses")
 
 
@@ -43,10 +47,9 @@ def read_pairs(folder: Path, bad: Bad = raise_it) -> Listing:
         ValueError: If a file does not hold what it should.
     """
     color, depth = named(folder, COLOR_FOLDERS), named(folder, DEPTH_FOLDERS)
-    needs = "rgb/ and depth/ need it for fl_x, fl_y and depth_unit_scale_factor."
     colors = by_stem(color) if color else {}
     depths = matched(colors, by_stem(depth, DEPTH_SUFFIXES)) if depth else {}
-    lens, unit, _ = camera_of(folder, needs, size_of_first(colors.values(), depths.values()))
+    lens, unit = camera_of(folder, _NEEDS, size_of_first(colors.values(), depths.values()), unit=_unit(depths.values()))
     names = paired(folder, colors, depths, bad) if color and depth else [*colors, *depths]
     names = sorted(names, key=natural)
     others = {
@@ -65,6 +68,17 @@ def read_pairs(folder: Path, bad: Bad = raise_it) -> Listing:
     )  # fmt: skip
     lost = [name for name in names if poses[name] is None]
     return Listing(folder, views, metric=True, said=lost_words(folder, lost, len(names)))
+
+
+def _unit(depths: Iterable[Path]) -> float:
+    """Metres per unit where no file says: floats are metres, integers millimetres."""
+    first = next(iter(depths), None)
+    if first is None or first.suffix.lower() not in _FLOATS:
+        return MILLIMETRE
+    try:
+        return 1.0 if first.suffix.lower() != ".npy" or read_npy(first).dtype.kind == "f" else MILLIMETRE
+    except (OSError, ValueError):  # reported when the frame is read
+        return 1.0
 
 
 def _poses(folder: Path, names: list[str]) -> dict[str, tuple[float, ...] | None]:

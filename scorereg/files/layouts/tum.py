@@ -81,7 +81,7 @@ def _camera(folder: Path, photo: tuple[int, int] | None) -> tuple[Lens, float, b
     """The lens, metres per unit of depth, and whether the camera's y axis points upwards."""
     path, plain = folder / INTRINSICS, folder / CALIBRATION
     if path.is_file():
-        return read_intrinsics(path, unit=_UNIT)
+        return read_intrinsics(path, photo, unit=_UNIT)
     if plain.is_file():
         numbers = read_table(plain, "fx fy cx cy in one line").reshape(-1)
         if numbers.size < 4:
