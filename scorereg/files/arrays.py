@@ -10,7 +10,7 @@ import numpy as np
 from scorereg.files.pixels import Refused
 from scorereg.files.sniff import first_bytes
 
-__all__ = ["read_npy", "read_npz"]
+__all__ = ["npy_shape", "read_npy", "read_npz"]
 
 _MOST = 1 << 34  # bytes of an array in an archive
 
@@ -25,6 +25,18 @@ def read_npy(path: Path) -> np.ndarray:
     first_bytes(path)
     with path.open("rb") as file:
         return _read(file, path.stat().st_size, str(path))
+
+
+def npy_shape(path: Path) -> tuple[int, ...]:
+    """Read the shape of a `.npy` file's array, from its header.
+
+    Raises:
+        OSError: If it is missing or cannot be opened.
+        ValueError: If it is no such file, or holds Python objects.
+    """
+    first_bytes(path)
+    with path.open("rb") as file:
+        return _header(file, str(path))[0]
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:
@@ -57,6 +69,17 @@ def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> np.nd
 
 def _read(file: Any, size: int, name: str) -> np.ndarray:
     """Read an array from an open file; its header must agree with the size of what there is."""
+    shape, fortran, dtype = _header(file, name)
+    count = math.prod(shape)
+    data = file.read(count * dtype.itemsize) if 0 <= min(shape, default=0) and count * dtype.itemsize <= size else b""
+    if len(data) != count * dtype.itemsize:
+        raise Refused(f"{name} is truncated: its header says {shape} of {dtype}. Copy the file again.")
+    array = np.frombuffer(data, dtype, count)
+    return array.reshape(shape[::-1]).T if fortran else array.reshape(shape)
+
+
+def _header(file: Any, name: str) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, whether columns come first, and type of an array."""
     try:
         version = np.lib.format.read_magic(file)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
@@ -65,12 +88,7 @@ def _read(file: Any, size: int, name: str) -> np.ndarray:
         raise Refused(f"{name} is no array of numbers that NumPy can read ({_words(error)}). Write it again.") from None
     if dtype.hasobject or not dtype.itemsize:
         raise Refused(f"{name} holds Python objects, which are not read. Write an array of numbers.")
-    count = math.prod(shape)
-    data = file.read(count * dtype.itemsize) if 0 <= min(shape, default=0) and count * dtype.itemsize <= size else b""
-    if len(data) != count * dtype.itemsize:
-        raise Refused(f"{name} is truncated: its header says {shape} of {dtype}. Copy the file again.")
-    array = np.frombuffer(data, dtype, count)
-    return array.reshape(shape[::-1]).T if fortran else array.reshape(shape)
+    return shape, fortran, dtype
 
 
 def _words(error: Exception) -> str:

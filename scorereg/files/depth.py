@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from scorereg.files.arrays import read_npy, read_npz
-from scorereg.files.exr import read_exr_depth
+from scorereg.files.arrays import npy_shape, read_npy, read_npz
+from scorereg.files.exr import exr_head, read_exr_depth
 from scorereg.files.netpbm import is_netpbm, read_netpbm
 from scorereg.files.pixels import PICTURE_STARTS, Facts, Refused, check_pixels, open_picture
 from scorereg.files.sniff import first_bytes, picture_kind
@@ -68,10 +68,15 @@ def depth_size(path: Path) -> tuple[int, int]:
         ValueError: If it cannot be read.
     """
     start = first_bytes(path)
-    if _is_array(start) or is_netpbm(start) or start.startswith(b"\x76\x2f\x31\x01"):
+    if start.startswith(b"\x76\x2f\x31\x01"):
+        return exr_head(path)[0]
+    if start.startswith(b"\x93NUMPY") and len(shape := _plane(npy_shape(path))) == 2:
+        return shape[1], shape[0]
+    if start.startswith((b"\x93NUMPY", b"PK")) or is_netpbm(start):
         height, width = _single(path, _stored(path)).shape
         return width, height
-    with open_picture(path) as (_, facts):
+    _check_kind(path, start)
+    with open_picture(path, decode=False) as (_, facts):
         return facts.upright
 
 
@@ -124,12 +129,13 @@ def _check_kind(path: Path, start: bytes) -> None:
     """Refuse what is none of the kinds that are read; what is named like a file of another reader is damaged."""
     picture_kind(path)
     suffix = path.suffix.lower()
-    if suffix in (".npy", ".npz", ".exr", ".pfm"):
+    if start.startswith(PICTURE_STARTS):
+        return
+    if suffix in DEPTH_SUFFIXES:
         raise ValueError(
             f"{path} does not begin as a {suffix} file does: it is damaged or something else. Copy it again."
         )
-    if not start.startswith(PICTURE_STARTS):
-        raise ValueError(f"{path} is of a kind that is not read as depth. Write it as {_KINDS}.")
+    raise ValueError(f"{path} is of a kind that is not read as depth. Write it as {_KINDS}.")
 
 
 def _check_channels(path: Path, facts: Facts) -> None:
@@ -140,10 +146,6 @@ def _check_channels(path: Path, facts: Facts) -> None:
         )
     if facts.bits == 8:
         raise Refused(f"{path} has 8 bits a pixel, which hold no depth in millimetres. Write it as {_KINDS}.")
-
-
-def _is_array(start: bytes) -> bool:
-    return start.startswith((b"\x93NUMPY", b"PK"))
 
 
 def _named(path: Path, arrays: dict[str, np.ndarray]) -> np.ndarray:
@@ -160,8 +162,7 @@ def _named(path: Path, arrays: dict[str, np.ndarray]) -> np.ndarray:
 def _single(path: Path, raw: np.ndarray) -> np.ndarray:
     """A map of one channel, of numbers that can be depths."""
     shape, kind = raw.shape, raw.dtype
-    if raw.ndim > 2:
-        raw = raw.reshape([n for n in shape if n != 1] or [1]) if 1 in (shape[0], shape[-1]) else raw
+    raw = raw.reshape(_plane(shape))
     if raw.ndim != 2 or kind.kind not in "uif" or kind.itemsize == 1:
         raise ValueError(
             f"{path} has shape {shape} and type {kind}, but a depth map has one channel, rows and columns, of integers "
@@ -169,3 +170,10 @@ def _single(path: Path, raw: np.ndarray) -> np.ndarray:
         )
     check_pixels(path, raw.shape[::-1])
     return raw
+
+
+def _plane(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """A shape without axes of length 1 before the rows or after the columns."""
+    while len(shape) > 2 and 1 in (shape[0], shape[-1]):
+        shape = shape[1:] if shape[0] == 1 else shape[:-1]
+    return shape

@@ -91,7 +91,7 @@ def read_head(path: Path) -> ImageHead:
     if picture_kind(path) == "exr":
         size, grey = exr_head(path)
         return ImageHead(size, size, 1, "exr", 32, grey)
-    with open_picture(path) as (_, facts):
+    with open_picture(path, decode=False) as (_, facts):
         return ImageHead(facts.size, facts.upright, facts.orientation, facts.format.lower(), facts.bits, facts.grey)
 
 

@@ -84,8 +84,12 @@ class Facts:
 
 
 @contextmanager
-def open_picture(path: Path) -> "Iterator[tuple[Image, Facts]]":
+def open_picture(path: Path, *, decode: bool = True) -> "Iterator[tuple[Image, Facts]]":
     """Open a picture; errors in the block, where it is decoded, are of one line that names the file, too.
+
+    Args:
+        path: The file.
+        decode: Whether its pixels will be read. If not, their checksums are not tested.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -97,9 +101,9 @@ def open_picture(path: Path) -> "Iterator[tuple[Image, Facts]]":
         with path.open("rb") as file, _open_heif(path) if heif else _open(file) as image:
             facts = Facts(image.size, 1, 1, "HEIF", image.mode, image.mode) if heif else _facts(path, image)
             check_pixels(path, facts.size)
-            if facts.format == "PNG":
+            if decode and facts.format == "PNG":
                 _check_sums(path)
-            if facts.format in _ANIMATED and getattr(image, "n_frames", 1) > 1:
+            if decode and facts.format in _ANIMATED and getattr(image, "n_frames", 1) > 1:
                 warnings.warn(f"{path} holds several pictures; the first is read.", stacklevel=5)
             yield image, facts
     except Refused:

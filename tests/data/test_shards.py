@@ -155,7 +155,7 @@ def test_bad_frames_are_skipped_and_named(tmp_path):
     for i in range(101):
         kinect(tmp_path / "raw" / f"{i:03}", 1)
     (tmp_path / "raw" / "007" / "frame-000000.color.jpg").write_bytes(b"hello")
-    with pytest.raises(OSError, match="007/frame-000000.color.jpg cannot be read"):
+    with pytest.raises(ValueError, match="007/frame-000000.color.jpg cannot be read"):
         prepare([tmp_path / "raw"], tmp_path / "out", focal=30.0)
     manifest = prepare([tmp_path / "raw"], tmp_path / "out", focal=30.0, reading=ReadOptions(skip_bad=True))
     assert manifest.frames == 100

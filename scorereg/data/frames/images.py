@@ -1,5 +1,6 @@
 """Patches of a folder of plain images, cut at the images' own resolution, for priors without depth."""
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,13 +9,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from scorereg.data.frames.read import read_image
+from scorereg.data.frames.photos import photos_among
 from scorereg.data.patch_spec import PatchSpec
 from scorereg.data.source import SourceInfo, seeded
+from scorereg.files.images import IMAGE_SUFFIXES, read_image
+from scorereg.files.sniff import RAW_SUFFIXES
+from scorereg.files.walk import walk
 
 __all__ = ["ImageSource", "find_images", "image_patches", "open_images"]
-
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
 
 @dataclass(frozen=True)
@@ -62,19 +64,32 @@ def open_images(folder: Path, spec: PatchSpec) -> ImageSource:
 
 
 def find_images(folder: Path) -> list[Path]:
-    """Return the images at or below a folder, in order of their names.
+    """Return the photos at or below a folder, in order of their names; links are followed, and each file counts once.
+
+    What lies beside photos and is none (`photos_among`) is left out with a warning; so is camera RAW.
 
     Raises:
         FileNotFoundError: If there is no such folder.
-        ValueError: If it holds fewer than two images.
+        ValueError: If it holds fewer than two photos.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is no folder. Name folders of images or of RGB-D frames.")
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES)
+    files = [here / name for here, _, names in walk(folder) for name in names]
+    images = {path.resolve(): path for path in reversed(files) if path.suffix.lower() in IMAGE_SUFFIXES}
+    found, words = photos_among(sorted(images.values()), folder)
+    raw = sum(path.suffix.lower() in RAW_SUFFIXES for path in files)
+    if raw and len(found) < 2:
+        raise ValueError(
+            f"{folder} holds {raw} files of camera RAW. Develop them to JPEG, or to PNG or TIFF of 16 bits."
+        )
+    if raw:
+        words = f"{words or f'{folder}:'} {raw} files of camera RAW are not read."
+    if words:
+        warnings.warn(words, stacklevel=2)
     if len(found) < 2:
         raise ValueError(
-            f"{folder} holds {len(found) or 'no'} images ({', '.join(_SUFFIXES)}), and no RGB-D frames; at least two "
-            "are needed, one to be measured on."
+            f"{folder} holds {len(found) or 'no'} images ({', '.join(IMAGE_SUFFIXES)}), and no RGB-D frames; at least "
+            "two are needed, one to be measured on."
         )
     return found
 
@@ -101,7 +116,7 @@ def image_patches(
     patches, last, pixels = [], -1, np.empty((0, 0, 0))
     for index in order.tolist():
         if index != last:
-            last, pixels = index, read_image(paths[index], "RGB" if len(names) == 3 else "L")
+            last, pixels = index, read_image(paths[index]).color
         height, width = pixels.shape[:2]
         if min(height, width) < size:
             raise ValueError(
@@ -109,5 +124,12 @@ def image_patches(
                 "Leave it out, or give a smaller --patch."
             )
         top, left = (int(torch.randint(side - size + 1, (), generator=generator)) for side in (height, width))
-        patches.append(np.atleast_3d(pixels)[top : top + size, left : left + size].transpose(2, 0, 1))
-    return torch.from_numpy(np.stack(patches)).to(torch.float32) / 255 * (high - low) + low
+        patch = pixels[top : top + size, left : left + size]
+        patches.append((patch if len(names) == 3 else _grey(patch)).transpose(2, 0, 1))
+    return torch.from_numpy(np.stack(patches)) * (high - low) + low
+
+
+def _grey(color: np.ndarray) -> np.ndarray:
+    """Brightness, 0.299 r + 0.587 g + 0.114 b (ITU-R BT.601); that of grey exactly."""
+    red, green, blue = np.split(color, 3, -1)
+    return green + np.float32(0.299) * (red - green) + np.float32(0.114) * (blue - green)

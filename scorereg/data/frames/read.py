@@ -3,121 +3,115 @@
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float
 
 from scorereg.data.channels import COLOR, DEPTH
-from scorereg.data.frames.frame import Frame, Planes
-from scorereg.data.frames.resample import reduce_plane
+from scorereg.data.frames.frame import Frame, Planes, common_size
+from scorereg.data.frames.resample import reduce_known, reduce_plane
+from scorereg.data.frames.straight import cut, straight
+from scorereg.files.arrays import read_npy
+from scorereg.files.depth import depth_size, nearest, read_depth
+from scorereg.files.images import alike, read_image
+from scorereg.files.pixels import Refused, open_picture
+from scorereg.files.sniff import first_bytes
 
-__all__ = ["read_frame", "read_image"]
-
-_SATURATED = 65535
+__all__ = ["read_frame"]
 
 
 def read_frame(frame: Frame, maps: tuple[str, ...] = (COLOR, DEPTH)) -> Planes:
-    """Read some maps of a frame.
+    """Read some maps of a frame, brought to one size and without the lens's distortion.
+
+    Photos and further maps are reduced by area averages; depth is taken from the nearest pixel. Sides of a photo that a
+    pinhole would show and its lens does not are cut off.
 
     Args:
         frame: The frame; one with a `reader` is read by that.
         maps: Names of the maps to read.
 
     Raises:
-        OSError: If a file cannot be read.
-        ValueError: If the maps differ in size, or a depth map has no depth.
+        OSError: If a file is missing or cannot be opened.
+        ValueError: If a file cannot be read, the maps differ in proportions, or a depth map has no depth.
     """
     if frame.reader is not None:
         return frame.reader(frame, maps)
-    color = read_image(frame.color, "RGB") if frame.color and COLOR in maps else None
-    depth = read_image(frame.depth, None) if frame.depth and DEPTH in maps else None
     files = dict(frame.maps)
-    others = {name: _read_map(files[name]) for name in maps if name in files}
-    if color is not None and frame.resize and (depth is None or depth.ndim == 2):
-        color = _resized(frame, color, _shape_of(frame.depth) if depth is None else depth.shape)
-    metres = None if depth is None else _metres(frame, depth, color)
-    _check_shapes(frame, color if depth is None else depth, others)
-    return Planes(None if color is None else color.astype(np.float32), metres, others)
+    color = _color(frame.color, upright=frame.upright) if frame.color and COLOR in maps else None
+    depth = _metres(frame.depth, frame.unit) if frame.depth and DEPTH in maps else None
+    planes = Planes(color, depth, {name: _read_map(files[name]) for name in maps if name in files})
+    if frame.bent is None:
+        return _one_size(frame, planes)
+    planes, margins = straight(planes, frame.bent, frame.file)
+    return cut(_one_size(frame, planes), margins)
 
 
-def read_image(path: Path, mode: str | None) -> np.ndarray:
-    """Read an image as it is stored, or converted to a mode of Pillow's.
-
-    Raises:
-        OSError: If it cannot be read.
-    """
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert(mode) if mode else image)
-    except (OSError, SyntaxError) as error:  # Pillow reports some damage as a SyntaxError
-        raise OSError(
-            f"{path} cannot be read as an image ({error}). Restore the file or leave the frame out."
-        ) from None
+def _color(path: Path, *, upright: bool) -> Float[np.ndarray, "h w 3"]:
+    """A photo with values from 0 to 255, in steps of 1/256: 8 bits are whole numbers."""
+    color = read_image(path, upright=upright).color
+    color *= 255 * 256
+    np.rint(color, out=color)
+    color /= 256
+    return color
 
 
-def _metres(frame: Frame, depth: np.ndarray, color: np.ndarray | None) -> np.ndarray:
-    if depth.ndim != 2 or (color is not None and depth.shape != color.shape[:2]):
-        beside = "" if color is None else f", but its photo {frame.file.name} has {color.shape[:2]}"
-        raise ValueError(
-            f"{frame.depth} has shape {depth.shape}{beside}. Bring both to one size, one depth value a pixel."
-        )
-    if depth.dtype == np.uint8:
-        raise ValueError(
-            f"{frame.depth} has 8 bits a pixel, which hold no depth in millimetres. Write it as 16-bit PNG."
-        )
-    measured = (depth > 0) & (depth != _SATURATED)
-    if not measured.any():
-        raise ValueError(f"{frame.depth} has no depth at all: every pixel is 0 or 65535. Leave the frame out.")
-    return np.where(measured, depth.astype(np.float32), np.float32(np.nan)) * np.float32(frame.unit)
+def _metres(path: Path, unit: float) -> Float[np.ndarray, "h w"]:
+    metres = read_depth(path, unit)
+    if not np.isfinite(metres).any():
+        raise ValueError(f"{path} has no depth at all: every pixel is 0, 65535 or not finite. Leave the frame out.")
+    return metres
 
 
-def _read_map(path: Path) -> np.ndarray:
-    """Read a further map, `[h, w, k]` in [-1, 1]."""
-    if path.suffix == ".npy":
-        try:
-            value = np.load(path, allow_pickle=False)
-        except (ValueError, EOFError) as error:
-            raise OSError(f"{path} cannot be read as an array ({error}). Restore the file.") from None
-        if value.dtype.kind != "f" or np.nanmax(np.abs(value)) > 1.001:
-            raise ValueError(f"{path} must hold floats in [-1, 1], but has {value.dtype} up to {np.nanmax(value):g}.")
-        value = value.astype(np.float32)
+def _read_map(path: Path) -> Float[np.ndarray, "h w k"]:
+    """Read a further map, in [-1, 1]."""
+    if first_bytes(path).startswith(b"\x93NUMPY"):
+        value = read_npy(path)
+        full = None if value.dtype.kind == "f" else 0
     else:
-        raw = read_image(path, None)
-        value = raw.astype(np.float32) / (255 if raw.dtype == np.uint8 else 65535) * 2 - 1
-    if value.ndim not in (2, 3):
+        with open_picture(path) as (image, facts):
+            if facts.bits == 32 and facts.mode != "F":
+                raise Refused(f"{path} has integers of 32 bits, but a map has 8 or 16, or floats. Write it again.")
+            value = np.asarray(image.convert("RGB") if image.mode == "P" else image)
+            full = None if facts.mode == "F" else 1 if facts.mode == "1" else 255 if value.dtype == np.uint8 else 65535
+    if value.ndim not in (2, 3) or not value.size:
         raise ValueError(f"{path} has shape {value.shape}; a map has rows, columns and perhaps several values a pixel.")
-    return value.reshape(*value.shape[:2], -1)
+    if full:
+        value = value.astype(np.float32) / full * 2 - 1
+    elif full == 0 or not -1.001 <= np.nanmin(value) <= np.nanmax(value) <= 1.001:
+        raise ValueError(f"{path} must hold floats in [-1, 1], but has {value.dtype} up to {np.nanmax(value):g}.")
+    return value.astype(np.float32).reshape(*value.shape[:2], -1)
 
 
-def _check_shapes(frame: Frame, like: np.ndarray | None, maps: dict[str, np.ndarray]) -> None:
+def _one_size(frame: Frame, planes: Planes) -> Planes:
+    """Bring all maps to the frame's size, or else to the smaller of photo and depth map."""
+    color, depth = planes.color, planes.metres
+    size = frame.size
+    if size is None:
+        known = None if depth is None else depth.shape[1::-1]
+        if depth is None and frame.resize and frame.depth is not None:
+            known = depth_size(frame.depth)
+        size = common_size(None if color is None else color.shape[1::-1], known)
     files = dict(frame.maps)
-    for name, value in maps.items():
-        like = value if like is None else like
-        if value.shape[:2] != like.shape[:2]:
-            raise ValueError(
-                f"{files[name]} has shape {value.shape[:2]}, but {frame.file} has {like.shape[:2]}. Bring both to one "
-                "size."
-            )
+    if size is None and planes.maps:
+        size = next(iter(planes.maps.values())).shape[1::-1]
+    assert size is not None, "something was read"
+    if color is not None:
+        color = _resized(color, size, frame.file)
+    if depth is not None and frame.depth is not None:
+        depth = nearest(frame.depth, depth, size)
+    return Planes(color, depth, {name: _resized(value, size, files[name]) for name, value in planes.maps.items()})
 
 
-def _shape_of(path: Path | None) -> tuple[int, ...]:
-    """Rows and columns of an image, without decoding its pixels."""
-    from PIL import Image
-
-    assert path is not None, "only photos that come with depth maps are brought to their size"
-    try:
-        with Image.open(path) as image:
-            return image.height, image.width
-    except (OSError, SyntaxError) as error:
-        raise OSError(f"{path} cannot be read as an image ({error}). Restore it or leave the frame out.") from None
-
-
-def _resized(frame: Frame, color: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Reduce the photo to the depth map's size; both must show the same field of view."""
-    down, across = (there / here for there, here in zip(shape, color.shape[:2], strict=True))
-    if max(down, across) > 1 or abs(down / across - 1) > 0.03:
+def _resized(value: np.ndarray, size: tuple[int, int], path: Path) -> np.ndarray:
+    """Reduce `[h, w, k]` to a width and height of the same proportions; unknown pixels stay so."""
+    height, width = value.shape[:2]
+    if (width, height) == size:
+        return value
+    if size[0] > width or size[1] > height or not alike((width, height), size):
         raise ValueError(
-            f"{frame.depth} has shape {shape} and its photo {color.shape[:2]}: the photo must be the larger, and "
-            "of the same proportions."
+            f"{path} has {width}x{height} pixels, but the others of its frame have {size[0]}x{size[1]}: it must "
+            "have as many or more, of the same proportions. Bring both to one size."
         )
-    small = reduce_plane(color.astype(np.float32), down, across)
-    return np.rint(small[: shape[0], : shape[1]])
+    down, across = size[1] / height, size[0] / width
+    if np.isfinite(value).all():
+        return reduce_plane(value, down, across)
+    parts = [reduce_known(np.ascontiguousarray(value[..., k]), down, across) for k in range(value.shape[2])]
+    return np.stack(parts, -1)

@@ -1,25 +1,25 @@
 """Reduction of images by exact area averages: an old pixel counts by the share of a new pixel that it covers."""
 
+import math
+from collections.abc import Iterator
+
 import numpy as np
 
-__all__ = ["area_weights", "reduce_known", "reduce_plane"]
+__all__ = ["reduce_known", "reduce_plane"]
 
-
-def area_weights(count: int, factor: float) -> np.ndarray:
-    """Return the matrix of area averages from `count` pixels to `floor(count * factor)`; its rows sum to 1."""
-    edges = np.arange(int(count * factor + 1e-6) + 1) / factor
-    left, right = edges[:-1, None], edges[1:, None]
-    old = np.arange(count)
-    overlap = np.clip(np.minimum(right, old + 1) - np.maximum(left, old), 0, None)
-    return (overlap / overlap.sum(1, keepdims=True)).astype(np.float32)
+_BLOCK = 64  # new pixels that are computed at once, from the old ones below them
 
 
 def reduce_plane(value: np.ndarray, down: float, across: float) -> np.ndarray:
-    """Reduce `[h, w]` or `[h, w, k]` float32 by factors <= 1 of rows and of columns."""
-    rows, columns = area_weights(value.shape[0], down), area_weights(value.shape[1], across)
-    flat = value.reshape(value.shape[0], -1)
-    half = (rows @ flat).reshape(len(rows), value.shape[1], -1)
-    return np.matmul(columns, half).reshape(len(rows), len(columns), *value.shape[2:])
+    """Reduce `[h, w]` or `[h, w, k]` float32 by factors <= 1 of rows and of columns; a last part of a pixel is cut."""
+    flat = value.reshape(*value.shape[:2], -1)
+    if down != 1:
+        rows = [np.tensordot(weights, flat[old], 1) for weights, old in _weights(flat.shape[0], down)]
+        flat = np.concatenate(rows)
+    if across != 1:
+        columns = [np.matmul(weights, flat[:, old]) for weights, old in _weights(flat.shape[1], across)]
+        flat = np.concatenate(columns, 1)
+    return flat.reshape(*flat.shape[:2], *value.shape[2:])
 
 
 def reduce_known(value: np.ndarray, down: float, across: float) -> np.ndarray:
@@ -30,3 +30,14 @@ def reduce_known(value: np.ndarray, down: float, across: float) -> np.ndarray:
     total = reduce_plane(np.where(known, value, np.float32(0)), down, across)
     share = reduce_plane(known.astype(np.float32), down, across)
     return np.where(share >= 0.5, total / np.maximum(share, 1e-6), np.float32(np.nan))
+
+
+def _weights(count: int, factor: float) -> Iterator[tuple[np.ndarray, slice]]:
+    """Yield matrices of area averages for blocks of new pixels, rows summing to 1, and the old pixels they apply to."""
+    new = int(count * factor + 1e-6)
+    for start in range(0, new, _BLOCK):
+        edges = np.arange(start, min(start + _BLOCK, new) + 1) / factor
+        first, last = int(edges[0]), min(math.ceil(edges[-1]), count)
+        old = np.arange(first, last)
+        overlap = np.clip(np.minimum(edges[1:, None], old + 1) - np.maximum(edges[:-1, None], old), 0, None)
+        yield (overlap / overlap.sum(1, keepdims=True)).astype(np.float32), slice(first, last)
