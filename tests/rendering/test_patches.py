@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -268,6 +269,49 @@ def test_known_photos_agree_with_a_neighbouring_view_by_depth(data):
     assert error < 0.35 * still
 
 
+@pytest.mark.parametrize("focal", [(20.0, 40.0), (80.0, 180.0)], ids=["coarse", "fine"])
+def test_no_pixel_is_shown_whose_footprint_touches_a_masked_one(cameras, images, focal):
+    masks = torch.rand(3, HEIGHT, WIDTH, generator=generator(5)) > 0.01
+    settings = {"size": 6, "focal": (max(focal[0], 17.0), focal[1]), "photo_fraction": 0.7}
+    cameras = replace(cameras, focal=torch.full((3, 2), 70.0))
+    plain = PatchSampler(cameras, images, **settings).sample(40, generator())
+    spoilt = torch.where(masks[..., None], images, torch.nan)
+    patches = PatchSampler(cameras, spoilt, masks=masks, **settings).sample(40, generator())
+    pixel, pitch = positions(patches, cameras), 70.0 / patches.focal
+    expected = torch.zeros_like(patches.shown)
+    for k in range(40):  # every footprint by itself: at least one pixel wide, cut off at the border
+        half = max(float(pitch[k]), 1.0) / 2
+        for i in range(6):
+            for j in range(6):
+                x, y = pixel[k, i, j].tolist()
+                rows, columns = (
+                    slice(max(math.floor(y - half + 1e-3), 0), math.ceil(y + half - 1e-3)),
+                    slice(max(math.floor(x - half + 1e-3), 0), math.ceil(x + half - 1e-3)),
+                )
+                expected[k, i, j] = patches.from_photo[k] & masks[patches.camera[k], rows, columns].all()
+    assert torch.equal(patches.shown, expected)
+    assert 0.1 < patches.shown.float().mean() < 0.7
+    assert torch.equal(patches.from_photo, plain.from_photo)
+    shown = patches.shown[:, None].expand_as(patches.photo)
+    assert_close(patches.photo[shown], plain.photo[shown], rtol=0, atol=1e-5)
+    assert torch.equal(plain.shown, plain.from_photo[:, None, None].expand_as(plain.shown))
+    assert patches.depth is None
+
+
+def test_measured_depth_is_that_of_the_pixel_in_which_a_ray_lies(cameras, images):
+    depth = 1 + torch.rand(3, HEIGHT, WIDTH, generator=generator(5))
+    masks = torch.ones_like(depth, dtype=torch.bool)
+    masks[:, :, : WIDTH // 2] = False
+    settings = {"size": 6, "focal": (60.0, 180.0), "photo_fraction": 0.7, "depth": depth}
+    patches = PatchSampler(cameras, images, masks=masks, **settings).sample(50, generator())
+    column, row = positions(patches, cameras).floor().long().unbind(-1)
+    expected = depth[patches.camera[:, None, None], row.clamp(0, HEIGHT - 1), column.clamp(0, WIDTH - 1)]
+    known = patches.depth > 0
+    assert torch.equal(known, patches.shown)
+    assert 0.1 < known.float().mean() < 0.6
+    assert (patches.depth[known] == expected[known]).float().mean() > 0.999  # the rest lies on a pixel's edge
+
+
 @pytest.mark.usefixtures("as_user")
 @pytest.mark.parametrize(
     ("change", "match"),
@@ -280,6 +324,11 @@ def test_known_photos_agree_with_a_neighbouring_view_by_depth(data):
         ({"photo_fraction": 1.1}, r"probabilities in \[0, 1\]; got 1.1"),
         ({"interpolate": math.nan}, "probabilities"),
         ({"size": 72}, "a patch of 72 pixels needs a focal length of at least 200 px to fit .* at most 180"),
+        (
+            {"masks": torch.ones(3, WIDTH, HEIGHT) > 0},
+            r"masks of shape \(3, 96, 72\) for cameras that expect \(3, 72, 96\)",
+        ),
+        ({"depth": torch.ones(2, HEIGHT, WIDTH)}, r"depth of shape .* for example scene.depth\[list\(scene.train\)\]"),
         ({"images": torch.zeros(2, HEIGHT, WIDTH, 3)}, r"images of shape \(2, 72, 96, 3\) .* expect \(3, 72, 96, 3\)"),
     ],
 )

@@ -5,7 +5,13 @@ import torch
 from torch.testing import assert_close
 
 from scorereg.cameras import Cameras
-from scorereg.rendering.stereo import UNSEEN, patch_descriptors, photo_consistency, texture_strength
+from scorereg.rendering.stereo import (
+    UNSEEN,
+    descriptors_count,
+    patch_descriptors,
+    photo_consistency,
+    texture_strength,
+)
 
 WALL = 2.0  # metres
 WIDTH, HEIGHT = 64, 48
@@ -137,3 +143,74 @@ def test_one_photo_alone_has_nothing_to_agree_with(count):
     value.sum().backward()
     assert value.item() == 0
     assert weights.grad.abs().max() == 0
+
+
+# masks
+
+
+def test_a_descriptor_counts_if_all_pixels_that_change_it_do():
+    """By trial: changing one masked pixel changes the descriptors that do not count, and no other."""
+    images, _ = photos(1)
+    row, column = 20, 30
+    changed = images.clone()
+    changed[0, row, column] = 1 - changed[0, row, column]
+    moved = (patch_descriptors(changed) - patch_descriptors(images)).abs().amax(-1) > 0
+    masks = torch.ones(1, HEIGHT, WIDTH, dtype=torch.bool)
+    masks[0, row, column] = False
+    counts = descriptors_count(masks)
+    assert not (moved & counts).any()
+    assert (~counts).sum() == 15 * 15
+    assert moved.sum() > 0.7 * 15 * 15  # the nine colours leave gaps
+    assert descriptors_count(torch.ones_like(masks)).all()
+    for hidden in (float("nan"), 7.0):
+        images[0, row, column] = hidden
+        maps = patch_descriptors(images, masks)
+        assert_close(maps[counts], patch_descriptors(changed)[counts], rtol=0, atol=1e-6)
+
+
+def masked_costs(images, cameras, depth, pixel, masks):
+    """The cost of one depth along a ray of the first camera."""
+    index = torch.tensor([0])
+    points = cameras.rays(index, pixel).points(depth[None])
+    maps, counts = patch_descriptors(images, masks), descriptors_count(masks)
+    weights = torch.ones(1, len(depth), requires_grad=True)
+    value = photo_consistency(weights, points, index, pixel, maps, cameras, counts)
+    value.sum().backward()
+    return weights.grad[0]
+
+
+def test_a_ray_whose_own_window_is_masked_has_no_cost():
+    images, cameras = photos()
+    pixel, depth = torch.tensor([[40.5, 24.5]]), torch.tensor([1.5, WALL, 3.0])
+    masks = torch.ones(3, HEIGHT, WIDTH, dtype=torch.bool)
+    free = masked_costs(images, cameras, depth, pixel, masks)
+    assert_close(free, costs(images, cameras, depth, torch.tensor([0]), pixel)[0])
+    masks[0, 24 + 7, 40 - 7] = False  # the farthest corner of the window
+    assert (masked_costs(images, cameras, depth, pixel, masks) == 0).all()
+    masks[0] = True
+    masks[0, 24 + 8, 40] = False
+    assert_close(masked_costs(images, cameras, depth, pixel, masks), free)
+
+
+def test_a_place_whose_window_is_masked_is_as_one_outside_of_the_photo():
+    images, cameras = photos()
+    pixel, depth = torch.tensor([[40.5, 24.5]]), torch.tensor([WALL])
+    free = masks = torch.ones(3, HEIGHT, WIDTH, dtype=torch.bool)
+    both = masked_costs(images, cameras, depth, pixel, free)
+    masks = free.clone()
+    masks[1, 24, 33] = False  # at the wall's depth the point lies 7.5 pixels to the left in the second photo
+    worse = images.clone()
+    worse[1] = torch.rand(HEIGHT, WIDTH, 3)
+    assert_close(masked_costs(worse, cameras, depth, pixel, masks), both, rtol=0, atol=0.05)  # the third is left
+    masks[2, 24, 25] = False
+    assert masked_costs(images, cameras, depth, pixel, masks).item() == UNSEEN
+
+
+def test_texture_is_of_the_windows_that_count():
+    images, _ = photos()
+    masks = torch.ones(3, HEIGHT, WIDTH, dtype=torch.bool)
+    masks[:, :, : WIDTH // 2] = False
+    maps, counts = patch_descriptors(images, masks), descriptors_count(masks)
+    expected = patch_descriptors(images)[:, :, WIDTH // 2 + 7 :].square().sum(-1).mean().item()
+    assert texture_strength(maps, counts) == pytest.approx(expected, rel=1e-5)
+    assert texture_strength(maps, torch.zeros_like(counts)) == 0.0

@@ -60,6 +60,19 @@ def test_photo_mask_masks_the_colours_of_photo_patches():
     assert mask.flatten().tolist() == [True, True, True, False] + [False] * 4
 
 
+def test_photo_mask_is_of_single_pixels_and_of_known_depth():
+    photo = torch.tensor([[[True, False]], [[False, True]]])
+    depth = torch.tensor([[[True, False]], [[False, False]]])
+    mask = RGBD().photo_mask(photo)
+    assert mask.shape == (2, 4, 1, 2)
+    assert torch.equal(mask[:, :3], photo[:, None].expand(2, 3, 1, 2))
+    assert not mask[:, 3].any()
+    both = RGBD().photo_mask(photo, depth)
+    assert torch.equal(both[:, :3], mask[:, :3])
+    assert torch.equal(both[:, 3], depth)
+    assert torch.equal(RGBD().photo_mask(torch.tensor([True, False]), depth)[:, 3], depth)
+
+
 def test_for_card_takes_its_d_min():
     assert RGBD.for_card(CARD) == RGBD(d_min=0.2)
     assert RGBD.for_card(PriorCard.from_json(CARD.to_json())) == RGBD(d_min=0.2)  # JSON has lists, not tuples
