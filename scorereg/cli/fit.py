@@ -11,6 +11,7 @@ from typing import Annotated, Any, get_args
 import typer
 
 from scorereg.cli.options import (
+    Alpha,
     Depth,
     MaxSize,
     OutFolder,
@@ -39,6 +40,7 @@ def run_fit_views(
     views: Views = 3,
     max_size: MaxSize = None,
     scale: Scale = None,
+    alpha: Alpha = "white",
     depth: Depth = "off",
     regularize: Annotated[
         str, opt("Prior", "none, geometric, or prior (geometric terms and the priors).", unit="KIND")
@@ -88,7 +90,7 @@ def run_fit_views(
     recipe = with_steps(chosen.recipe, steps)
     recipe = recipe if rays is None else replace(recipe, rays=rays)
     make_run_folder(out, video=video)
-    loaded = load_scene(scene, views=views, scale=scale, max_size=max_size)
+    loaded = load_scene(scene, views, scale=scale, max_size=max_size, alpha=alpha)  # pyright: ignore[reportArgumentType]
     settings = {"patches": chosen.patches, "estimator": estimator, "gate": gate}
     terms = _terms(regularize, prior, ray_prior, device, weight, **settings)
     names = {term.name for term in terms}

@@ -6,9 +6,10 @@ from typing import Annotated, Any
 import typer
 
 __all__ = [
-    "Best", "Channels", "Count", "CpuTime", "Credit", "Depth", "DepthFactor", "Device", "Evaluate", "Exclude", "Frames",
-    "Licence", "MaxSize", "Name", "OutFile", "OutFolder", "Patch", "Preset", "PriorSource", "Resume", "RgbdPrior",
-    "Scale", "Scene", "Seed", "SkipBad", "Steps", "Video", "Views", "option",
+    "Alpha", "Best", "Channels", "Count", "CpuTime", "Credit", "DataRange", "Depth", "DepthFactor", "Device",
+    "Evaluate", "Exclude", "FileVersion", "Frames", "Groups", "Licence", "MaxSize", "Name", "OutFile", "OutFolder", "Patch",
+    "Prediction", "Preset", "PriorChannels", "PriorSource", "Resume", "RgbdPrior", "Scale", "Scene", "Seed",
+    "SkipBad", "Steps", "Variant", "Video", "Views", "option",
 ]  # fmt: skip
 
 
@@ -25,11 +26,15 @@ def option(group: str, text: str, default: str | bool = True, unit: str | None =
     return typer.Option(*name.split(), help=text, show_default=default, metavar=unit, rich_help_panel=group)
 
 
+Alpha = Annotated[str, option("Scene", "Transparency: white, or mask (does not count).", unit="KIND")]
 Best = Annotated[bool, option("Run", "The run's checkpoint of smallest held-out error.", "newest", name="--best")]
 Channels = Annotated[str, option("Data", "Channels of frames: rgbd, rgb, d, or names: rgb,nx,ny,nz.", unit="NAMES")]
 Count = Annotated[int, option("Run", "Number of rays, blocks or patches.", unit="N", name="--count -n")]
 CpuTime = Annotated[bool, option("Run", "Count the processor's seconds.", "the clock's", name="--cpu-time")]
 Credit = Annotated[list[str] | None, option("Output", "Whom to credit on the card; repeatable.", "none", "TEXT")]
+DataRange = Annotated[
+    tuple[float, float] | None, option("Prior", "Range of its training data.", "the file's, else -1 1", "LOW HIGH")
+]
 DepthFactor = Annotated[float, option("Data", "Factor on the depth unit of the frames.", unit="FACTOR")]
 Depth = Annotated[
     str, option("Scene", "Weight of the training photos' measured depth (0.1), or off.", unit="WEIGHT", name="--depth")
@@ -37,14 +42,26 @@ Depth = Annotated[
 Device = Annotated[str | None, option("Run", "cpu or cuda.", "cuda where there is a GPU, else cpu", "NAME")]
 Evaluate = Annotated[list[Path] | None, option("Data", "More data to measure errors on; repeatable.", "none", "FOLDER")]
 Exclude = Annotated[list[str] | None, option("Data", "Folders to leave out (ai_037_*); repeatable.", "none", "PATTERN")]
+FileVersion = Annotated[
+    str | None,
+    option("Prior", "Version of denoising-diffusion-pytorch of a checkpoint.", "the file's", "V", "--file-version"),
+]
 Frames = Annotated[list[Path], typer.Argument(help="Folders with RGB-D frames, or folders of such folders.")]
+Groups = Annotated[int | None, option("Prior", "Groups of a checkpoint's group norms.", "8", "N")]
 Licence = Annotated[str, option("Output", "Licence for the card.", "the data's, where it is known", "TEXT")]
 MaxSize = Annotated[int | None, option("Scene", "Longer side to reduce the photos to.", "not reduced", "PIXELS")]
 Name = Annotated[str, option("Output", "Name on the card.", unit="NAME")]
 OutFile = Annotated[Path, option("Output", "File to write.", unit="FILE")]
 OutFolder = Annotated[Path, option("Output", "Folder to write to.", unit="FOLDER")]
 Patch = Annotated[int | None, option("Run", "Side of a patch.", "the card's", "PIXELS")]
+Prediction = Annotated[
+    str | None, option("Prior", "What it predicts: epsilon, sample or v_prediction.", "the file's", "NAME")
+]
 Preset = Annotated[str, option("Optimisation", "cpu, or gpu: more steps, rays and samples.", unit="NAME")]
+PriorChannels = Annotated[
+    str | None,
+    option("Prior", "Its channels, in order: r,g,b.", "the card's, or by their number", "NAMES", "--channels"),
+]
 PriorSource = Annotated[
     str,
     typer.Argument(
@@ -55,10 +72,12 @@ Resume = Annotated[bool, option("Run", "Continue the run in --out, if there is o
 RgbdPrior = Annotated[str, option("Prior", "Prior over RGB-D patches: a shipped name, or a folder.", unit="PRIOR")]
 Scale = Annotated[float | None, option("Scene", "Metres per unit of the scene's file.", "estimated", "METRES")]
 Scene = Annotated[
-    Path, typer.Argument(metavar="SCENE", help="Folder with photos and poses: LLFF, or with transforms.json.")
+    Path,
+    typer.Argument(metavar="SCENE", help="Folder with photos and poses: transforms.json, LLFF, COLMAP, others."),
 ]
 Seed = Annotated[int, option("Run", "Seed of all random numbers.", unit="N")]
 SkipBad = Annotated[bool, option("Data", "Leave out bad frames, up to 1 %.", "an error", name="--skip-bad")]
 Steps = Annotated[int | None, option("Optimisation", "Optimisation steps.", "the preset's", "N")]
+Variant = Annotated[str | None, option("Prior", "Weights of a diffusers folder: fp16.", "plain, or the only", "NAME")]
 Video = Annotated[int, option("Output", "Frames of a video along a path; 0 writes none.", unit="N")]
 Views = Annotated[int, option("Scene", "Training views; the scene's split decides which.", unit="N")]

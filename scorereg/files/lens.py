@@ -58,8 +58,8 @@ def undistort(
     """
     height, width = image.shape[:2]
     lens = lens_of_size(lens, width, height)
-    focal, center = torch.tensor(lens.focal).double(), torch.tensor(lens.center).double()
-    size = torch.tensor([width, height]).double()
+    focal, center = (torch.tensor(x, dtype=torch.float64) for x in (lens.focal, lens.center))
+    size = torch.tensor([width, height], dtype=torch.float64)
     source = rearrange(image, "h w c -> 1 c h w")
     padding = "border" if mode == "bilinear" else "zeros"
     limit = _fold(lens, _reach(lens, width, height))

@@ -70,8 +70,8 @@ def number_in(entry: Mapping[str, Any], key: str, name: str, default: float | No
             if math.isfinite(number := float(value)) and abs(number) < _LARGEST:
                 return number
         except OverflowError:
-            value = "a number of many digits"
-    raise ValueError(f"{name}: `{key}` must be a finite number, but is {str(value)[:40]!r}. Correct it.")
+            value = "of many digits"
+    raise ValueError(f"{name}: `{key}` must be a finite number, but is {value!r:.40}. Correct it.")
 
 
 _LARGEST = 3.4e38  # of float32

@@ -1,35 +1,44 @@
-"""`load_scene`: load a folder of any known format as a `Scene` in metres."""
+"""`load_scene`: load a folder of any known layout as a `Scene` in metres."""
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
+from scorereg.scenes.capture import Capture, read_capture
 from scorereg.scenes.extent import Extent, extent_of_points, extent_of_views
-from scorereg.scenes.llff import read_llff
-from scorereg.scenes.nerfstudio import read_transforms
-from scorereg.scenes.scene import Capture, Scene
+from scorereg.scenes.focus import TYPICAL_DEPTH, wide_extent
+from scorereg.scenes.folder import list_views
+from scorereg.scenes.pixels import Alpha
+from scorereg.scenes.scene import Scene
 
-__all__ = ["TYPICAL_DEPTH", "load_scene"]
+__all__ = ["load_scene"]
 
 _SMALLEST = 7  # pixels, the window of SSIM
-
-TYPICAL_DEPTH = 2.4
-"""Median depth in metres of the rendered rooms of the shipped indoor prior's training data (752 frames). A scene of
-unknown unit is scaled so that its typical depth becomes this: its disparities are then those of the training data."""
+_FEW = 2  # training views, up to which photos need not tell near and far
 
 
-def load_scene(path: str | Path, views: int = 3, *, scale: float | None = None, max_size: int | None = None) -> Scene:
-    """Load photos and cameras from an LLFF folder (`poses_bounds.npy`) or a nerfstudio one (`transforms.json`).
+def load_scene(
+    path: str | Path, views: int = 3, *, scale: float | None = None, max_size: int | None = None, alpha: Alpha = "white"
+) -> Scene:
+    """Load photos and cameras from a folder: nerfstudio, Blender, LLFF, COLMAP and others (`files.layouts.find`).
+
+    The folder's own split is kept; else every 8th photo is held out, and none where there are no more photos than
+    `views`. Distorted photos, fisheyes too, become those of a pinhole of the same focal length. Pixels that masks leave
+    out, or that a distorted photo does not cover, are in `Scene.masks`.
 
     A scene with true depth, or with `"metric": true`, is in metres. Any other is scaled so that its typical depth
     becomes `TYPICAL_DEPTH`. The typical depth is the harmonic mean of the file's near and far, else the median depth of
     its sparse points, else the median of a plane sweep between the training photos. Near and far come from the same
-    source, never from true depth, which is for evaluation.
+    source, never from true depth, which is for evaluation. One or two training photos may not tell them: then they are
+    a wide range about the point that all cameras look at, with a warning.
 
     Args:
         path: Folder of the scene.
         views: Number of training views, >= 1; spread evenly over those that the format allows for training.
         scale: Metres per unit of the file; found as above if not given.
         max_size: Largest side of the images in pixels, to which they are reduced by a whole factor; not if not given.
+        alpha: What transparency is: `"white"`, or `"mask"`, pixels that do not count.
 
     Returns:
         The scene, with poses, depth, near and far multiplied by the scale.
@@ -43,7 +52,9 @@ def load_scene(path: str | Path, views: int = 3, *, scale: float | None = None, 
         raise ValueError(f"{folder}: scale is metres per unit of the file and must be above 0, but got {scale}.")
     if max_size is not None and max_size < 1:
         raise ValueError(f"{folder}: max_size is the longest side in pixels, at least 1, but max_size={max_size}.")
-    capture = _read(folder, views, max_size)
+    if alpha not in get_args(Alpha):
+        raise ValueError(f"{folder}: alpha (--alpha) must be white or mask, but is {alpha!r}.")
+    capture = read_capture(list_views(folder), folder, views, max_size=max_size, alpha=alpha)
     if min(capture.images.shape[1:3]) < _SMALLEST:
         height, width = capture.images.shape[1:3]
         raise ValueError(
@@ -67,33 +78,34 @@ def load_scene(path: str | Path, views: int = 3, *, scale: float | None = None, 
         metric=capture.metric,
         filenames=capture.filenames,
         scale_source=f"{found}; near and far from {source}",
-    )
-
-
-def _read(path: Path, views: int, max_size: int | None) -> Capture:
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: there is no such folder; check the path.")
-    if not path.is_dir():
-        raise NotADirectoryError(f"{path}: a scene is a folder, but this is a file; give the folder it lies in.")
-    if (path / "transforms.json").is_file():
-        return read_transforms(path, views, max_size=max_size)
-    if (path / "poses_bounds.npy").is_file():
-        return read_llff(path, views, max_size=max_size)
-    what = "no poses" if any(path.iterdir()) else "the folder is empty"
-    raise FileNotFoundError(
-        f"{path}: {what}; a scene needs transforms.json (nerfstudio) or poses_bounds.npy (LLFF) beside its images."
+        masks=capture.masks,
+        offset=capture.offset,
     )
 
 
 def _extent(capture: Capture, path: Path) -> tuple[Extent, str]:
+    """Near, far and typical depth, and where they are from."""
     train = list(capture.train)
     if capture.bounds is not None:
         near, far = capture.bounds
         return Extent(0.9 * near, 1.1 * far, 2 / (1 / near + 1 / far)), "the file's bounds"
-    if capture.points is not None:
-        return extent_of_points(capture.points, capture.cameras[train], path=path), "sparse points"
-    extent = extent_of_views(capture.images[train], capture.cameras[train], path=path)
-    return extent, "a plane sweep of the training photos"
+    cameras = capture.cameras[train]
+    try:
+        if capture.points is not None:
+            return extent_of_points(capture.points, cameras, path=path), "sparse points"
+        masks = None if capture.masks is None else capture.masks[train]
+        return extent_of_views(capture.images[train], cameras, masks, path=path), "a plane sweep of the training photos"
+    except ValueError:
+        if len(train) > _FEW:
+            raise
+        extent, source = wide_extent(cameras.pose, capture.poses, metric=capture.metric)
+        what = "1 training view does" if len(train) == 1 else f"{len(train)} training views do"
+        warnings.warn(
+            f"{path}: {what} not tell near and far, so they are a wide range about {source}, {extent.near:.3g} to "
+            f"{extent.far:.3g}; write `near` and `far` (in the unit of the poses) into transforms.json to set them.",
+            stacklevel=4,
+        )
+        return extent, f"{source}, as the photos do not tell them"
 
 
 def _scale(capture: Capture, extent: Extent, scale: float | None) -> tuple[float, str]:

@@ -1,21 +1,61 @@
-"""Split into training and held-out views by the protocol of the few-view literature (RegNeRF's)."""
+"""Split into training and held-out views: the folder's own, or the protocol of the few-view literature (RegNeRF's)."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-__all__ = ["hold_out", "spread"]
+from scorereg.files import Listing
+
+__all__ = ["hold_out", "split_listing", "spread"]
+
+_Views = tuple[int, ...]
 
 
-def hold_out(count: int, views: int, *, path: Path) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Hold out every 8th view from 0 on, and spread the training views evenly over the others."""
+def split_listing(listing: Listing, views: int, *, path: Path) -> tuple[_Views, _Views]:
+    """Positions of training and held-out views: those that the folder lists, thinned to `views`, or by `hold_out`.
+
+    Args:
+        listing: The views of a folder.
+        views: Number of training views.
+        path: What errors name.
+
+    Raises:
+        ValueError: If there are fewer views for training.
+    """
+    if listing.train is not None and listing.test is not None:
+        return spread(listing.train, views, path=path), listing.test
+    parts = [view.split for view in listing.views]
+    if "train" in parts and ("test" in parts or "val" in parts):
+        held = "test" if "test" in parts else "val"
+        train = [i for i, part in enumerate(parts) if part == "train"]
+        return spread(train, views, path=path), tuple(i for i, part in enumerate(parts) if part == held)
+    return hold_out(len(listing.views), views, path=path)
+
+
+def hold_out(count: int, views: int, *, path: Path) -> tuple[_Views, _Views]:
+    """Hold out every 8th view from 0 on, and spread the training views evenly over the others.
+
+    Where there are as many views as are asked for, all are trained on and none is held out.
+    """
+    if count == views:
+        return tuple(range(count)), ()
+    if views > count:
+        raise ValueError(
+            f"{path}: {views} training views are asked for, but there are only {count} photos; give views={count} or "
+            "fewer."
+        )
     test = tuple(range(0, count, 8))
     rest = [i for i in range(count) if i % 8]
+    if 0 < len(rest) < views:
+        raise ValueError(
+            f"{path}: {views} training views are asked for, but only {len(rest)} of {count} can be used for training "
+            f"({len(test)} are held out); give views={len(rest)} or fewer, or views={count} to hold out none."
+        )
     return spread(rest, views, path=path), test
 
 
-def spread(candidates: Sequence[int], views: int, *, path: Path) -> tuple[int, ...]:
+def spread(candidates: Sequence[int], views: int, *, path: Path) -> _Views:
     """Choose `views` candidates, at positions `round(linspace(0, len - 1, views))`, halves rounded to even.
 
     Raises:

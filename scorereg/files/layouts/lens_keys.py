@@ -79,7 +79,7 @@ def _model(levels: Sequence[_Entry], name: str) -> Literal["brown", "fisheye"]:
             "OPENCV."
         )
     if fisheye is not None and not isinstance(fisheye, bool) and fisheye not in (0, 1):
-        raise ValueError(f"{name}: `is_fisheye` must be true or false, but is {str(fisheye)[:40]!r}.")
+        raise ValueError(f"{name}: `is_fisheye` must be true or false, but is {fisheye!r:.40}.")
     if plain in _FISHEYE and fisheye is not None and not fisheye:
         raise ValueError(f"{name}: camera_model is {word!r}, but is_fisheye is false; correct the one that is wrong.")
     return "fisheye" if fisheye or plain in _FISHEYE else "brown"

@@ -133,7 +133,7 @@ def _metric(path: Path, table: _Entry, views: Sequence[View]) -> bool | None:
     """Whether the poses are in metres: as the file says, else if there is depth, which its unit makes metres."""
     metric = table.get("metric")
     if metric is not None and not isinstance(metric, bool):
-        raise ValueError(f"{path}: `metric` must be true or false, but is {str(metric)[:40]!r}.")
+        raise ValueError(f"{path}: `metric` must be true or false, but is {metric!r:.40}.")
     return metric if metric is not None else True if any(view.depth for view in views) else None
 
 

@@ -59,7 +59,7 @@ def file_name(entry: Mapping[str, Any], keys: Sequence[str], where: str) -> str 
     for key in keys:
         value = entry.get(key)
         if value is not None and not isinstance(value, str):
-            raise ValueError(f"{where}: `{key}` must be the name of a file, but is {str(value)[:40]!r}.")
+            raise ValueError(f"{where}: `{key}` must be the name of a file, but is {value!r:.40}.")
         if value:
             return value
     return None
