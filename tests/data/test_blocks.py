@@ -302,7 +302,7 @@ def test_command_and_mistakes(sources, tmp_path_factory, monkeypatch, capsys):
         ([tmp_path / "nowhere"], "is not there"),
         ([tmp_path / "empty"], "nothing to cut blocks from"),
         ([sources / "0.npy"], "is all there is"),
-        ([tmp_path / "bad.npy", sources / "0.npy"], "no array that can be read"),
+        ([tmp_path / "bad.npy", sources / "0.npy"], "no array of numbers that NumPy can read"),
         ([tmp_path / "flat.npy", sources / "0.npy"], "shape \\(3, 3\\)"),
         ([tmp_path / "bad.binvox", sources / "0.npy"], "1 voxels, but its header promises 8"),
         ([sources, "--up", "w"], "up must be x, y, z or any"),

@@ -5,18 +5,20 @@ pose    world from camera, OpenCV axes
 gap     distance along z from the centre of a voxel to the surface behind it, metres
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from jaxtyping import Float
 
+from scorereg import files
 from scorereg.data.blocks.voxels import Grid
+from scorereg.files.depth import read_depth
+from scorereg.files.layouts.transforms import read_transforms
+from scorereg.files.lens import is_bent, lens_of_size, undistort
 
 __all__ = ["View", "fuse_depth", "read_views"]
-
-_SATURATED = 65535
 
 
 @dataclass(frozen=True)
@@ -37,37 +39,32 @@ class View:
 
 
 def read_views(folder: Path) -> list[View]:
-    """Read the depth maps and cameras of a folder with `transforms.json` (nerfstudio's, OpenGL axes).
+    """Read the depth maps and cameras of a folder with `transforms.json`, without the distortion of a bent lens.
 
     Raises:
         OSError: If a file cannot be read.
-        ValueError: If the file names no depth, or lacks a pose or a focal length.
+        ValueError: If the file names no depth, or a depth map has no focal length.
     """
-    from PIL import Image
-
-    path = folder / "transforms.json"
-    views = []
-    try:
-        meta = json.loads(path.read_text(encoding="utf-8"))
-        unit = float(meta.get("depth_unit_scale_factor", 0.001))
-        for entry in meta["frames"]:
-            if "depth_file_path" not in entry:
-                continue
-            with Image.open(folder / entry["depth_file_path"]) as image:
-                raw = np.asarray(image)
-            facts = {**meta, **entry}
-            pose = np.array(facts["transform_matrix"], np.float64)[:3] @ np.diag([1.0, -1, -1, 1])
-            depth = np.where(raw == _SATURATED, 0, raw).astype(np.float32) * np.float32(unit)
-            focal = float(facts["fl_x"]), float(facts.get("fl_y", facts["fl_x"]))
-            center = float(facts.get("cx", raw.shape[1] / 2)), float(facts.get("cy", raw.shape[0] / 2))
-            views.append(View(depth, focal, center, pose))
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise ValueError(
-            f"{path} has no depth maps with poses that can be read ({error!r}). Correct the file."
-        ) from None
+    listing = read_transforms(folder)
+    views = [_view(view) for view in listing.views if view.depth is not None and view.pose is not None]
     if not views:
-        raise ValueError(f"{path} names no depth (`depth_file_path`), so there is nothing to fuse. Leave it out.")
+        raise ValueError(
+            f"{listing.source} names no depth (`depth_file_path`) with a pose (`transform_matrix`), so there is nothing "
+            "to fuse. Leave it out."
+        )
     return views
+
+
+def _view(view: files.View) -> View:
+    assert view.depth is not None, "asked of views with depth only"
+    if view.lens is None:
+        raise ValueError(f"{view.depth} has no focal length; write `fl_x`, for its frame or for all.")
+    depth = np.nan_to_num(read_depth(view.depth, view.unit))
+    lens = lens_of_size(view.lens, depth.shape[1], depth.shape[0])
+    if is_bent(lens):
+        depth = undistort(torch.from_numpy(depth)[..., None], lens, mode="nearest")[0][..., 0].numpy()
+    assert lens.center is not None, "lens_of_size gives it"
+    return View(depth, lens.focal, lens.center, view.matrix)
 
 
 def fuse_depth(name: str, views: list[View], voxel: float) -> Grid:

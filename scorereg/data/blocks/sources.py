@@ -9,16 +9,17 @@ in place of the depth maps.
 """
 # pyright: reportMissingImports=false
 
-import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
+from scorereg._io import read_json
 from scorereg.data.blocks.fusion import fuse_depth, read_views
 from scorereg.data.blocks.voxels import Grid, grid_of_mesh, read_grid
+from scorereg.files.layouts.transforms import has_transforms
+from scorereg.files.walk import walk
 
 __all__ = ["BlockSource", "find_sources", "load_grid"]
 
@@ -93,11 +94,9 @@ def _source(path: Path) -> BlockSource | None:
 
 def _below(root: Path) -> list[BlockSource]:
     sources = []
-    for here, folders, files in os.walk(root):
-        folders.sort()
-        found = [s for s in (_source(Path(here) / name) for name in sorted(files)) if s]
-        if not found and "transforms.json" in files:
-            folder = Path(here)
+    for folder, _, files in walk(root):
+        found = [s for s in (_source(folder / name) for name in files) if s]
+        if not found and has_transforms(folder):
             found = [BlockSource(f"{folder.resolve().parent.name}/{folder.resolve().name}", folder, "depth")]
         sources += found
     return sources
@@ -122,7 +121,7 @@ def _read_mesh(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def _cameras(path: Path) -> np.ndarray:
     try:
-        frames = json.loads(path.read_text(encoding="utf-8"))["frames"]
+        frames = read_json(path, "Correct or remove the file.")["frames"]
         return np.array([frame["transform_matrix"] for frame in frames], np.float64)[:, :3, 3]
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise ValueError(f"{path} has no poses that can be read ({error!r}). Correct or remove the file.") from None

@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
+from scorereg.files.arrays import read_npy
+
 __all__ = ["Grid", "grid_of_mesh", "read_binvox", "read_grid", "touched"]
 
 MOST_VOXELS = 400_000_000
@@ -132,10 +134,7 @@ def read_grid(path: Path, voxel: float) -> Grid:
     """
     if path.suffix == ".binvox":
         return Grid(path.stem, np.where(read_binvox(path), 255, 0).astype(np.uint8), voxel)
-    try:
-        array = np.load(path, allow_pickle=False)
-    except ValueError:
-        raise ValueError(f"{path} is no array that can be read. Save it again, with numpy.save.") from None
+    array = read_npy(path)
     if path.name.endswith(".sdf.npy"):
         if array.ndim != 3 or array.dtype.kind != "f" or not np.isfinite(array).all():
             raise ValueError(

@@ -138,7 +138,7 @@ def _header(read: Callable[[Path], Any], path: Path | None) -> Any:
 def _is_upright(path: Path, head: ImageHead, lens: Lens | None, depth: tuple[int, int] | None) -> bool:
     """Whether a photo is turned as EXIF says: by the lens's size, or else by the side that the depth map has up."""
     if lens is not None and lens.size is not None:
-        return orient(path, head, lens.size)
+        return alike(head.upright, lens.size) or orient(path, head, lens.size)
     return depth is None or alike(head.upright, depth) or not alike(head.stored, depth)
 
 
