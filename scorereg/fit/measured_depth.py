@@ -1,5 +1,7 @@
 """Measured depth of the photos, of a sensor or of triangulated points, as a term of a fit."""
 
+import warnings
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -9,6 +11,8 @@ from scorereg.rendering.depth import surface_depth
 from scorereg.rendering.volume import edge_depths, midpoints
 
 __all__ = ["MeasuredDepth", "disparity_huber"]
+
+MOST_OUTSIDE = 0.1  # share of the depth that may lie before near or behind far without a warning
 
 
 class MeasuredDepth(Term):
@@ -48,6 +52,15 @@ class MeasuredDepth(Term):
                 "depth maps of these photos, or leave the term (--depth) out."
             )
         self._depth, self._near, self._far = context.depth, context.scene.near, context.scene.far
+        known = context.depth[context.depth > 0]
+        outside = ((known < self._near) | (known > self._far)).float().mean().item()
+        if outside > MOST_OUTSIDE:
+            warnings.warn(
+                f"{context.scene.name}: {outside:.0%} of the measured depth of the training photos (median "
+                f"{known.median():.3g} m) lies outside of near {self._near:.3g} to far {self._far:.3g} m, where "
+                "nothing is rendered. Check the unit of the depth maps, or give `near` and `far`.",
+                stacklevel=2,
+            )
 
     def active(self, progress: float) -> bool:
         return self.start <= progress < self.end

@@ -200,6 +200,18 @@ def test_photos_without_measured_depth_are_named(depth):
         fit_wall(scene=scene, regularize="none", terms=[MeasuredDepth()])
 
 
+def test_depth_of_another_unit_is_warned_of():
+    scene = wall_scene()
+    thousandth = replace(scene, depth=scene.depth / 1000)
+    with pytest.warns(
+        UserWarning, match=r"wall: 100% of the measured .* \(median 0\.002 m\) lies outside of near 1 to"
+    ):
+        fit_state([*photo_terms(), MeasuredDepth()], scene=thousandth)
+    depth = scene.depth.clone()
+    depth[:, :1] = 9.0  # behind far, in one row of twenty
+    fit_state([*photo_terms(), MeasuredDepth()], scene=replace(scene, depth=depth))
+
+
 @pytest.mark.parametrize(
     "wrong", [{"weight": -1.0}, {"delta": 0.0}, {"start": 0.6, "end": 0.5}, {"band": 1.0}, {"weight": float("nan")}]
 )
