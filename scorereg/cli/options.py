@@ -7,8 +7,8 @@ import typer
 
 __all__ = [
     "Alpha", "Best", "Channels", "Count", "CpuTime", "Credit", "DataRange", "Depth", "DepthFactor", "Device",
-    "Evaluate", "Exclude", "FileVersion", "Frames", "Groups", "Licence", "MaxSize", "Name", "OutFile", "OutFolder", "Patch",
-    "Prediction", "Preset", "PriorChannels", "PriorSource", "Resume", "RgbdPrior", "Scale", "Scene", "Seed",
+    "Evaluate", "Exclude", "FileVersion", "Frames", "Groups", "Licence", "MaxSize", "Name", "OutFile", "OutFolder",
+    "Patch", "Prediction", "Preset", "PriorChannels", "PriorSource", "Resume", "RgbdPrior", "Scale", "Scene", "Seed",
     "SkipBad", "Steps", "Variant", "Video", "Views", "option",
 ]  # fmt: skip
 
