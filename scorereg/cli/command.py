@@ -8,6 +8,7 @@ import typer
 from scorereg.cli.data import make_blocks_command, make_rays_command, prepare_command
 from scorereg.cli.errors import DEBUG, run_app
 from scorereg.cli.fit import fit_command
+from scorereg.cli.poses import poses_command
 from scorereg.cli.prior import evaluate_command, inspect_command, sample_command
 from scorereg.cli.train import export_command, push_command, train_prior_command
 
@@ -38,6 +39,7 @@ def _root(
 # Group in `--help`, name, function and examples, in the order in which they are used.
 for _group, _name, _command, *_examples in (
     ("Fit a scene", "fit", fit_command, "fit SCENE --views 3 --out runs/mine", "fit SCENE --regularize geometric"),
+    ("Fit a scene", "poses", poses_command, "poses PHOTOS --out SCENE", "poses FILM --out SCENE --match order"),
     ("Look at a prior", "inspect", inspect_command, "inspect rooms-rgbd-24", "inspect runs/mine --best --json"),
     ("Look at a prior", "sample", sample_command, "sample rooms-rgbd-24 -n 16 --out grid.png"),
     ("Look at a prior", "evaluate", evaluate_command, "evaluate rooms-rgbd-24 NYU MY-ROOMS --out errors"),

@@ -262,7 +262,7 @@ BAD = {
         r"camera-intrinsics.txt must hold a 3x3 camera matrix",
     ),
     "no focal length": (
-        lambda d: (pairs(d), edit(d / "intrinsics.json", lambda m: m.pop("fl_x"))),
+        lambda d: (pairs(d), edit(d / "intrinsics.json", lambda m: (m.pop("fl_x"), m.pop("fl_y")))),
         ValueError,
         r"intrinsics.json: `fl_x` must be a number > 0, not None",
     ),

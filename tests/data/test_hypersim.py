@@ -6,7 +6,7 @@ from torch.testing import assert_close
 
 from scorereg.data.bad_frames import BadFrames, ReadOptions
 from scorereg.data.frames.discover import find_frames
-from scorereg.data.frames.formats.hypersim import CAMERAS, SPLIT, is_tilted, planar_depth, tone_map
+from scorereg.data.frames.hypersim import CAMERAS, SPLIT, is_tilted, planar_depth, tone_map
 from scorereg.data.frames.load import load_pyramid
 from scorereg.data.frames.read import read_frame
 from scorereg.data.frames.split import split_scenes

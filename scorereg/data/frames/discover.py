@@ -1,33 +1,27 @@
 """Find frames on disk: which photo belongs to which depth map, with what focal length and depth unit.
 
-A folder's layout is recognised by its content; a root that holds many such folders is searched:
-
-    transforms.json                     nerfstudio: frames with `file_path`, `depth_file_path`, `fl_x`
-    frames.json                         rendered rooms: frames with `image`, `depth`, `fx`
-    rgb.txt and depth.txt               TUM RGB-D, or associations.txt
-    color/ and depth/                   ScanNet, with intrinsic/intrinsic_depth.txt
-    rgb/ and depth/                     `rgb/NAME.jpg` and `depth/NAME.png`, one camera in intrinsics.json; or one alone
-    NAME.color.jpg and NAME.depth.png   7-Scenes, one camera in camera-intrinsics.txt
-    scene_cam_XX_final_hdf5/            Hypersim
-    images                              of any name, for colour alone, where nothing above is found
-
-Depth is planar z in integer units of `unit` metres; 0 and 65535 mean no measurement.
+A folder's layout is recognised by its content (`files.layouts.find`, and Hypersim's); a root that holds many such
+folders is searched, links are followed once, and hidden files are left out. Where nothing is found, images of any name
+will do for colour alone. Depth is planar z.
 """
 
 import dataclasses
-import os
+import warnings
 from collections import Counter
-from collections.abc import Callable
 from fnmatch import fnmatch
 from pathlib import Path
 
 from scorereg.data.bad_frames import BadFrames
 from scorereg.data.channels import COLOR, DEPTH, RGBD, maps_of
-from scorereg.data.frames.formats.hypersim import find_hypersim
-from scorereg.data.frames.formats.listed import find_rooms, find_transforms
-from scorereg.data.frames.formats.pairs import find_kinect, find_pairs, find_photos, find_scannet
-from scorereg.data.frames.formats.tum import ASSOCIATIONS, find_tum
-from scorereg.data.frames.frame import Frame
+from scorereg.data.frames.frame import Frame, frame_of
+from scorereg.data.frames.hypersim import find_hypersim, is_hypersim
+from scorereg.data.frames.images import find_images
+from scorereg.files.images import read_head
+from scorereg.files.layouts.find import layout_of
+from scorereg.files.layouts.parsing import scene_name
+from scorereg.files.layouts.poses import is_lost
+from scorereg.files.view import View
+from scorereg.files.walk import walk
 
 __all__ = ["find_frames", "rgbd_folders"]
 
@@ -59,8 +53,8 @@ def find_frames(
         left_out = len(bad.left_out)
         found = [frame for folder in folders for frame in _read_folder(folder, channels, bad)]
         if not folders and maps_of(channels) == (COLOR,):
-            found = [frame for frame in find_photos(path) if not _matches(frame.file.parent, bad.options.exclude)]
-        if not found:
+            found = [frame for frame in _photos(path) if not _matches(frame.file.parent, bad.options.exclude)]
+        if not found and not bad.messages:
             raise _nothing(path, bad.left_out[left_out:])
         frames += found
     _check_sizes(frames, bad)
@@ -70,12 +64,16 @@ def find_frames(
 def rgbd_folders(root: Path) -> list[Path]:
     """Return the folders with a known layout at or below `root`; the inside of such a folder is not searched."""
     found = []
-    for here, folders, files in os.walk(root):
-        folders.sort()
-        if _reader(set(files), set(folders)):
-            found.append(Path(here))
+    for here, folders, _ in walk(root):
+        if is_hypersim(folders) or layout_of(here):
+            found.append(here)
             folders.clear()
     return found
+
+
+def _photos(root: Path) -> list[Frame]:
+    """Images at or below a folder, without a camera: their focal length is unknown."""
+    return [Frame(scene_name(path.parent), path, None, None) for path in find_images(root)]
 
 
 def _nothing(path: Path, left_out: list[str]) -> ValueError:
@@ -83,26 +81,8 @@ def _nothing(path: Path, left_out: list[str]) -> ValueError:
     return ValueError(
         f"{path} holds no RGB-D frames{why}. Expected below it: transforms.json with depth_file_path, frames.json, "
         "rgb/ and depth/ with intrinsics.json, *.color.jpg and *.depth.png with camera-intrinsics.txt, the layouts of "
-        "TUM RGB-D, ScanNet or Hypersim, or, for --channels rgb, images of any name."
+        "TUM RGB-D, ScanNet, Replica, Polycam or Hypersim, or, for --channels rgb, images of any name."
     )
-
-
-def _reader(files: set[str], folders: set[str]) -> Callable[[Path, BadFrames], list[Frame]] | None:
-    if "transforms.json" in files:
-        return find_transforms
-    if "frames.json" in files:
-        return find_rooms
-    if {"rgb.txt", "depth.txt"} <= files or files & set(ASSOCIATIONS):
-        return find_tum
-    if {"color", "depth"} <= folders:
-        return find_scannet
-    if {"rgb", "depth"} <= folders or ({"rgb", "depth"} & folders and "intrinsics.json" in files):
-        return find_pairs
-    if "camera-intrinsics.txt" in files or any(name.endswith((".color.jpg", ".color.png")) for name in files):
-        return find_kinect
-    if any(name.startswith("scene_cam_") and name.endswith("_final_hdf5") for name in folders):
-        return find_hypersim
-    return None
 
 
 def _matches(folder: Path, patterns: tuple[str, ...]) -> bool:
@@ -111,34 +91,56 @@ def _matches(folder: Path, patterns: tuple[str, ...]) -> bool:
 
 
 def _read_folder(folder: Path, channels: tuple[str, ...], bad: BadFrames) -> list[Frame]:
-    entries = list(os.scandir(folder))
-    reader = _reader({e.name for e in entries if e.is_file()}, {e.name for e in entries if e.is_dir()})
-    frames = reader(folder, bad) if reader else []
+    """The frames of a folder that have what the channels need."""
     needed = maps_of(channels)
-    for name in needed:
-        if frames and not any(_file(frame, name) for frame in frames):
-            raise ValueError(f"{_lack(folder, name)}. Leave it out, or choose other --channels.")
-    return [frame for frame in frames if _is_whole(frame, needed, bad)]
+    if is_hypersim(path.name for path in folder.iterdir() if path.is_dir()):
+        parts: list[Frame] | tuple[View, ...] = find_hypersim(folder, bad)
+    else:
+        reader = layout_of(folder, depth=needed != (COLOR,))
+        assert reader is not None, "rgbd_folders returns folders with a layout"
+        listing = reader(folder, bad.add)
+        parts = listing.views
+        for line in listing.said:
+            if not is_lost(line):
+                warnings.warn(line, stacklevel=4)
+    lack = next((name for name in needed if not any(_file(part, name) for part in parts)), None)
+    if lack and parts:
+        for _ in parts:
+            bad.add(ValueError(f"{_lack(folder, lack)}. Leave it out, or choose other --channels."))
+        return []
+    frames = (_frame(part, folder, needed, bad) for part in parts if _is_whole(part, needed, bad))
+    return [frame for frame in frames if frame]
 
 
-def _is_whole(frame: Frame, needed: tuple[str, ...], bad: BadFrames) -> bool:
+def _frame(part: Frame | View, folder: Path, needed: tuple[str, ...], bad: BadFrames) -> Frame | None:
+    """The frame of a view; None if its files are bad."""
+    if isinstance(part, Frame):
+        return part
+    try:
+        return frame_of(part, scene_name(folder), needed)
+    except (OSError, ValueError) as error:
+        bad.add(error)
+        return None
+
+
+def _is_whole(part: Frame | View, needed: tuple[str, ...], bad: BadFrames) -> bool:
     """Whether a frame has the files of the needed maps; it is bad if one is not named, or not there."""
     for name in needed:
-        path = _file(frame, name)
+        path = _file(part, name)
         if path is not None and path.is_file():
             continue
         what = "depth map" if name == DEPTH else "photo" if name == COLOR else f"map {name}"
-        unnamed = f"{frame.file} has no {what}, which other frames of its folder have. Name it, or drop the frame."
+        unnamed = f"{part.file} has no {what}, which other frames of its folder have. Name it, or drop the frame."
         missing = f"{path} is missing: photo and depth must come in pairs. Restore it or drop the frame."
         bad.add(ValueError(unnamed) if path is None else FileNotFoundError(missing))
         return False
     return True
 
 
-def _file(frame: Frame, name: str) -> Path | None:
+def _file(part: Frame | View, name: str) -> Path | None:
     """The file that a map is read or computed from; normals can be computed from depth."""
-    files = {COLOR: frame.color, DEPTH: frame.depth, "normal": frame.depth}
-    return (files | dict(frame.maps)).get(name)
+    files = {COLOR: part.color, DEPTH: part.depth, "normal": part.depth}
+    return (files | dict(part.maps)).get(name)
 
 
 def _lack(folder: Path, name: str) -> str:
@@ -150,20 +152,17 @@ def _lack(folder: Path, name: str) -> str:
 
 def _check_sizes(frames: list[Frame], bad: BadFrames) -> None:
     """Remove photos of another size than the others of their folder, where one focal length is given for all."""
-    from PIL import Image
-
     groups: dict[str, list[Frame]] = {}
     for frame in frames:
-        if frame.shared:
+        if frame.shared and frame.color:
             groups.setdefault(frame.scene, []).append(frame)
     odd = set()
     for group in groups.values():
         sizes = {}
         for frame in group:
             try:
-                with Image.open(frame.file) as image:
-                    sizes[frame] = image.size
-            except (OSError, SyntaxError):
+                sizes[frame] = read_head(frame.file).upright
+            except (OSError, ValueError):
                 continue  # reported when the frame is read
         common = Counter(sizes.values()).most_common(1)
         for frame in (f for f, size in sizes.items() if size != common[0][0]):

@@ -38,12 +38,13 @@ def named(folder: Path, names: Iterable[str]) -> Path | None:
     return next((inside[name] for name in names if name in inside), None)
 
 
-def size_of_first(photos: Iterable[Path], depths: Iterable[Path] = ()) -> tuple[int, int] | None:
+def size_of_first(photos: Iterable[Path], depths: Iterable[Path] = ()) -> tuple[float, float] | None:
     """Return width and height of the first photo, or else depth map, that can be read; None if none can."""
     for read, paths in ((lambda path: read_head(path).upright, photos), (depth_size, depths)):
         for path in paths:
             try:
-                return read(path)
+                width, height = read(path)
+                return float(width), float(height)
             except (OSError, ValueError):  # reported when the frame is read
                 continue
     return None

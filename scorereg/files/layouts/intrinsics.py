@@ -17,7 +17,7 @@ MATRICES = ("camera-intrinsics.txt", "intrinsics.txt", "intrinsic.txt", "cam_K.t
 """Files of a 3x3 camera matrix that are taken where there is no `intrinsics.json`."""
 
 _UNIT = "depth_unit_scale_factor"
-_Size = tuple[int, int] | None
+_Size = tuple[float, float] | None
 
 
 def read_intrinsics(path: Path, photo: _Size, *, unit: float = MILLIMETRE) -> tuple[Lens, float, bool]:
@@ -84,7 +84,7 @@ def _plain(meta: dict[str, Any]) -> dict[str, Any]:
 def _known(photo: _Size, path: Path) -> tuple[int, int]:
     if photo is None:
         raise ValueError(f"{path}: no photo can be read to tell its size. Write `w` and `h`.")
-    return photo
+    return int(photo[0]), int(photo[1])
 
 
 def _of_open3d(meta: dict[str, Any], path: Path) -> Lens:

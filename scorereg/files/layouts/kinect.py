@@ -59,7 +59,7 @@ def _stem(name: str, kind: str, suffixes: tuple[str, ...]) -> str | None:
     return found[1] if found and found[2].lower() in suffixes else None
 
 
-def _lens(folder: Path, photo: tuple[int, int] | None) -> Lens:
+def _lens(folder: Path, photo: tuple[float, float] | None) -> Lens:
     path = folder / CAMERA
     info = next((folder / name for name in _INFO if (folder / name).is_file()), None)
     if not path.is_file() and info is not None:
@@ -70,7 +70,7 @@ def _lens(folder: Path, photo: tuple[int, int] | None) -> Lens:
                            "/ 0 0 1.", photo)  # fmt: skip
 
 
-def _described(path: Path, photo: tuple[int, int] | None) -> Lens:
+def _described(path: Path, photo: tuple[float, float] | None) -> Lens:
     """The colour camera of an `info.txt`: a line `m_calibrationColorIntrinsic = ` and 16 numbers."""
     text = read_text(path, "Restore the file.", latin=True)
     found = re.search(r"m_calibrationColorIntrinsic\s*=((?:[ \t]+[-+]?[\d.]+(?:[eE][-+]?\d+)?){16})", text)

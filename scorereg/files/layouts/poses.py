@@ -11,10 +11,11 @@ from scorereg.files.layouts.parsing import read_table
 from scorereg.files.view import Lens
 
 __all__ = [
-    "HALF", "inverse", "lens_of_matrix", "lost_words", "pose_of", "read_lens", "read_pose", "read_trajectory",
+    "HALF", "inverse", "is_lost", "lens_of_matrix", "lost_words", "pose_of", "read_lens", "read_pose", "read_trajectory",
     "rotation_of", "shifted",
 ]  # fmt: skip
 
+_LOST = "and are no part of a scene"
 _EXACT = 0.01  # pixels
 HALF = 0.5
 """The matrices of these data sets take the middle of the first pixel for (0, 0), which is (0.5, 0.5) here."""
@@ -145,7 +146,9 @@ def lost_words(folder: Path, lost: Sequence[str], total: int) -> tuple[str, ...]
     if not lost or len(lost) == total:
         return ()
     names = ", ".join(lost[:3]) + (", ..." if len(lost) > 3 else "")
-    return (
-        f"{folder}: {len(lost)} of {total} views have no valid pose (none, not finite, or zero) and are no part of a "
-        f"scene: {names}",
-    )
+    return (f"{folder}: {len(lost)} of {total} views have no valid pose (none, not finite, or zero) {_LOST}: {names}",)
+
+
+def is_lost(line: str) -> bool:
+    """Whether a line is one of `lost_words`, which training, where poses play no part, does not say."""
+    return _LOST in line

@@ -77,7 +77,7 @@ def _view(names: Names, color: str, depth: str, lens: Lens, pose: tuple[float, .
     )
 
 
-def _camera(folder: Path, photo: tuple[int, int] | None) -> tuple[Lens, float, bool]:
+def _camera(folder: Path, photo: tuple[float, float] | None) -> tuple[Lens, float, bool]:
     """The lens, metres per unit of depth, and whether the camera's y axis points upwards."""
     path, plain = folder / INTRINSICS, folder / CALIBRATION
     if path.is_file():

@@ -15,6 +15,7 @@ Scenes with a tilted lens, n not along the axis, are left out: the third row of 
 """
 
 import csv
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
@@ -25,13 +26,27 @@ from scorereg.data.channels import COLOR, DEPTH
 from scorereg.data.frames.frame import Frame, Planes
 from scorereg.files.layouts.parsing import scene_name
 
-__all__ = ["CAMERAS", "SPLIT", "find_hypersim", "is_tilted", "planar_depth", "read_hypersim_frame", "tone_map"]
+__all__ = [
+    "CAMERAS",
+    "SPLIT",
+    "find_hypersim",
+    "is_hypersim",
+    "is_tilted",
+    "planar_depth",
+    "read_hypersim_frame",
+    "tone_map",
+]
 
 CAMERAS = "metadata_camera_parameters.csv"
 SPLIT = "metadata_images_split_scene_v1.csv"
 _TILT = 0.01  # largest relative change of depth, across half of the image, of a wall parallel to the image
 _WIDTH = 1024
 _BESIDE = ("", "contrib/mikeroberts3000", "evermotion_dataset/analysis", "analysis")
+
+
+def is_hypersim(folders: Iterable[str]) -> bool:
+    """Whether a folder with these folders in it is the `images` of a scene."""
+    return any(name.startswith("scene_cam_") and name.endswith("_final_hdf5") for name in folders)
 
 
 def find_hypersim(folder: Path, bad: BadFrames) -> list[Frame]:
