@@ -66,6 +66,7 @@ def _facts(card: PriorCard, parameters: int | None) -> dict[str, str]:
         "network": ", ".join(filter(None, (card.architecture, _pairs(card.network)))),
         "prediction": card.prediction,
         "parameters": f"{parameters:,}" if parameters else "",
+        "assumed": "\n".join(card.assumed),
         "data": card.data,
         "licence": card.licence,
         "credits": "\n".join(card.credits),

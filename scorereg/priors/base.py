@@ -20,6 +20,7 @@ __all__ = [
     "one_line",
     "residual",
     "score",
+    "tiles_hint",
     "without_autocast",
 ]
 
@@ -131,6 +132,26 @@ def one_line(prior: Prior) -> str:
     """Return `repr(prior)`, or its class and channels where that is longer than one line, as a torch module's."""
     text = repr(prior)
     return text if "\n" not in text else f"{type(prior).__name__}(channels={' '.join(prior.channels)})"
+
+
+def tiles_hint(size: tuple[int, ...], given: tuple[int, ...]) -> str:
+    """Return what to do with a patch of another size than the prior's, as the end of an error.
+
+    Args:
+        size: The prior's patch size in pixels; empty if unknown.
+        given: The patch's.
+    """
+    if len(size) != len(given):
+        return "Give patches of the size that it was trained on."
+    if any(have < side for have, side in zip(given, size, strict=True)):
+        return (
+            "Give patches of that size, at the card's focal length if it has one; a smaller patch cannot be denoised."
+        )
+    calls = math.prod(-(-(have - side) // (side - side // 2)) + 1 for have, side in zip(given, size, strict=True))
+    return (
+        "Give patches of that size, at the card's focal length if it has one; or denoise larger ones by "
+        f"TiledPrior(prior), which evaluates {calls} tiles in place of one patch and takes about as many times as long."
+    )
 
 
 def without_autocast(device: torch.device) -> AbstractContextManager[Any]:

@@ -44,6 +44,8 @@ class PriorCard:
         residual_quantiles: Quantiles of RMS(x - D(x, sigma)) / sigma over held-out clean patches without noise:
             `"sigma"` and `"levels"` (in (0, 1)) are lists, `"values"` has a list for each sigma with a number for each
             level, `"data"` names the patches. Empty if not measured.
+        assumed: What was taken for granted because neither the file nor the caller said it, and which of a file's
+            weights were taken, a line each; empty for a network that was trained by this library.
     """
 
     name: str
@@ -66,6 +68,7 @@ class PriorCard:
     held_out: tuple[str, ...] = ()
     denoising: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     residual_quantiles: dict[str, Any] = field(default_factory=dict)
+    assumed: tuple[str, ...] = ()
 
     def summary(self) -> str:
         """Return name, channels, patch size and noise range on one line, for the `repr` of a prior."""
@@ -90,7 +93,7 @@ class PriorCard:
         """
         try:
             entries = json.loads(text)
-        except json.JSONDecodeError as error:
+        except (ValueError, RecursionError) as error:  # too long a number and too deep a nesting among them
             raise ValueError(
                 f"{source} is no valid JSON ({error}). Restore the card that came with the prior."
             ) from None
@@ -160,7 +163,7 @@ def _convert(name: str, value: Any, source: str | Path) -> Any:
 
 
 def _checked(name: str, value: Any) -> Any:
-    if name in ("channels", "credits", "held_out"):
+    if name in ("channels", "credits", "held_out", "assumed"):
         return _texts(value, empty=name != "channels")
     if name == "size":
         return tuple(_positive(v, int) for v in _list(value))

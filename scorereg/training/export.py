@@ -1,11 +1,13 @@
 """Write a trained prior as a folder that diffusers reads, with its card and a page for the hub."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from scorereg._io import write_beside
 from scorereg.priors.adapters.wrapped import WrappedPrior
+from scorereg.priors.arguments import only
 from scorereg.priors.card import PriorCard
 from scorereg.priors.load import load_prior
 from scorereg.priors.networks.edm import NetworkPrior
@@ -17,7 +19,7 @@ __all__ = ["export_prior", "open_prior", "push_prior", "save_prior"]
 
 
 def open_prior(
-    source: str | Path, device: str | torch.device = "cpu", *, best: bool = False
+    source: str | Path, device: str | torch.device = "cpu", *, best: bool = False, **facts: Any
 ) -> NetworkPrior | WrappedPrior:
     """Load the averaged prior of a run's checkpoint, or any prior that `load_prior` reads.
 
@@ -25,16 +27,18 @@ def open_prior(
         source: Folder of a run, whose newest checkpoint is taken, or a source of `load_prior`.
         device: Device of the weights.
         best: Take the run's checkpoint with the smallest error on held-out data.
+        **facts: Arguments of `load_prior`, for what the source does not say.
 
     Raises:
         FileNotFoundError: If the run has no checkpoint yet.
-        ValueError: If there is no such prior, or `best` is set and `source` is no run.
+        ValueError: If there is no such prior, an argument means nothing for it, or `best` is set and it is no run.
     """
     if (Path(source) / CHECKPOINT_FOLDER).is_dir():
+        only(f"the run {source}, whose card says it", facts)
         return ema_prior(Path(source), best=best).to(device)
     if best:
         raise ValueError(f"{source} is no run, so it has no best checkpoint. Leave --best out.")
-    return load_prior(source, device)
+    return load_prior(source, device, **facts)
 
 
 def export_prior(

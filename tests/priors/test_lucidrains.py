@@ -67,8 +67,11 @@ def checkpoint(path, version="2.3.4", *, ema=True, weight=None, timesteps=100, s
     level = torch.cos((t + 0.008) / 1.008 * math.pi / 2) ** 2
     betas = (1 - level[1:] / level[:-1]).clip(0, 0.999)
     buffers = {"betas": betas.float(), "alphas_cumprod": (1 - betas).cumprod(0).float()}
-    if weight is not None:
-        buffers["loss_weight"] = weight(buffers["alphas_cumprod"] / (1 - buffers["alphas_cumprod"]))
+    snr = buffers["alphas_cumprod"] / (1 - buffers["alphas_cumprod"])
+    if numbers(version) < (1, 5):
+        buffers["p2_loss_weight"] = torch.ones(timesteps)
+    else:
+        buffers["loss_weight"] = torch.ones(timesteps) if weight is None else weight(snr)
     averaged = buffers | {f"model.{name}": value for name, value in weights.items()}
     plain = {k: v if ema is False else v.new_zeros(()).expand(v.shape) for k, v in averaged.items()}
     content = {"step": step, "model": plain, "opt": {"state": {}, "param_groups": [{"lr": 1e-4}]}, "scaler": None}
@@ -84,7 +87,8 @@ def checkpoint(path, version="2.3.4", *, ema=True, weight=None, timesteps=100, s
 @pytest.mark.parametrize("version", MEASURED)
 def test_network_of_each_version(version, tmp_path):
     """Against the package's own answers, closely enough to tell each version from the next."""
-    given = {"version": version} if version.startswith("0.") and version != "0.27.12" else {}
+    given = {"prediction": "epsilon"} if numbers(version) < (1, 5) else {}
+    given |= {"version": version} if numbers(version) < (1, 0) else {}
     prior = load_lucidrains(checkpoint(tmp_path / "model-1.pt", version), **given)
     out = prior.network(waves((1, 3, 8, 8), 0.37), torch.tensor([7]))
     shown = torch.cat([out.flatten()[[0, 50, 100, 150]], out.square().mean().sqrt()[None]])
@@ -95,16 +99,18 @@ def test_the_model_of_diffusionerf(tmp_path):
     """Its layout, at a quarter of its width."""
     sizes = {"inputs": 4, "outputs": 4, "dim": 16, "mults": (1, 2, 4, 8)}
     path = checkpoint(tmp_path / "released.pt", "0.27.12", timesteps=1000, **sizes)
-    prior = load_prior(path)
+    prior = load_prior(path, prediction="epsilon", version="0.27.12")
     card = prior.card
     assert prior.channels == ("r", "g", "b", "disparity")
     assert (card.name, card.depth, card.d_min, card.steps) == ("released", "planar", 0.2, 7)
     assert card.architecture == "Unet of denoising-diffusion-pytorch"
-    assert card.network == {"dim": 16, "mults": [1, 2, 4, 8]}
+    assert card.network == {"predicts": "epsilon", "dim": 16, "mults": [1, 2, 4, 8]}
     assert 0.006 < card.sigma_min < 0.007  # of the cosine schedule's first step
     x, sigma = torch.randn(1, 4, 16, 16), torch.tensor([0.17])
     assert torch.isfinite(prior.denoise(x, sigma)).all()
-    assert load_lucidrains(path, d_min=0.5, size=(48, 48)).card.d_min == 0.5
+    told = {"prediction": "epsilon", "version": "0.27.12"}
+    assert load_prior(path, d_min=0.5, size=(48, 48), **told).card.d_min == 0.5
+    assert "disparity is 1 at 0.2 m" in " ".join(card.assumed)
 
 
 def test_denoising_is_the_packages_formula(tmp_path):
@@ -130,7 +136,10 @@ def test_denoising_is_the_packages_formula(tmp_path):
 def test_what_is_predicted_is_told_by_the_loss_weights(prediction, weight, clipped, tmp_path):
     path = checkpoint(tmp_path / "m.pt", weight=lambda snr: weight(snr, snr.clamp(max=5.0) if clipped else snr))
     assert load_lucidrains(path).prediction == prediction
-    assert load_lucidrains(path, prediction="sample").prediction == "sample"
+    assert load_lucidrains(path, prediction=prediction).prediction == prediction
+    other = "sample" if prediction == "epsilon" else "epsilon"
+    with pytest.raises(ValueError, match=f"was trained with prediction='{prediction}', not '{other}'. Leave"):
+        load_lucidrains(path, prediction=other)
 
 
 def test_averaged_weights_are_preferred(tmp_path):
@@ -212,28 +221,32 @@ def test_networks_that_are_not_supported(tmp_path):
         load_lucidrains(path)
     torch.save({"state_dict": {}}, path)
     assert not is_lucidrains(path)
-    with pytest.raises(
-        ValueError, match=r"no checkpoint of denoising-diffusion-pytorch: expected are `model` and `ema`"
-    ):
+    with pytest.raises(ValueError, match=r"m.pt holds no tensors by name, .* wrap it: scorereg.wrap"):
         load_lucidrains(path)
     torch.save([1, 2], path)
     assert not is_lucidrains(path)
     checkpoint(path)
     assert is_lucidrains(path)
     path.write_bytes(path.read_bytes()[:5000])
-    with pytest.raises(ValueError, match="no readable checkpoint"):
+    with pytest.raises(ValueError, match="m.pt is no readable checkpoint"):
         load_lucidrains(path)
     change(checkpoint(path), time_mlp__0__weights=torch.zeros(8))
-    with pytest.raises(ValueError, match=r"not supported \(RuntimeError: .*time_mlp.0.weights.*learned Fourier"):
+    with pytest.raises(ValueError, match=r"holds a Unet with learned Fourier features, of ElucidatedDiffusion"):
         load_lucidrains(path)
     checkpoint(path, inputs=5, outputs=5)
     with pytest.raises(ValueError, match=r"has 5 channels without names. Name them"):
         load_lucidrains(path)
     with pytest.raises(ValueError, match=r"5 channels in and 5 out, but 2 were named"):
         load_lucidrains(path, channels=("a", "b"))
-    prior = load_lucidrains(checkpoint(path))
-    with pytest.raises(ValueError, match=r"sides that are multiples of 2, but got \(7, 8\)"):
-        prior.denoise(torch.zeros(1, 3, 7, 8), torch.tensor([0.1]))
+
+
+def test_sides_that_are_no_multiples_are_extended_by_reflection(tmp_path):
+    prior = load_lucidrains(checkpoint(tmp_path / "m.pt"))
+    x, sigma = torch.randn(2, 3, 7, 8), torch.tensor([0.1, 1.0])
+    longer = torch.cat([x, x[:, :, 5:6]], 2)  # row 7 mirrors row 5
+    assert_close(prior.denoise(x, sigma), prior.denoise(longer, sigma)[:, :, :7])
+    with pytest.raises(ValueError, match=r"multiples of 2, and \(1, 8\) is too small to be extended by reflection"):
+        prior.denoise(torch.zeros(1, 3, 1, 8), torch.tensor([0.1]))
 
 
 def test_a_checkpoint_of_the_package_itself(tmp_path):

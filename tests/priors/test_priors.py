@@ -191,7 +191,7 @@ def test_missing_card_and_missing_folder(tmp_path):
     with pytest.raises(ValueError, match=r"no prior is called 'nowhere'.*Shipped are: "):
         load_prior("nowhere")
     (tmp_path / "file").write_text("")
-    with pytest.raises(FileNotFoundError, match="is no folder"):
+    with pytest.raises(ValueError, match="file is empty"):
         load_prior(tmp_path / "file")
 
 

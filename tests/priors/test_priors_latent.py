@@ -7,7 +7,7 @@ import torch
 from torch.testing import assert_close
 
 from scorereg import ScoreLoss, load_prior
-from scorereg.priors.adapters.latent import Latents
+from scorereg.priors.adapters.latents import Latents
 
 transformers = pytest.importorskip("transformers", reason="the extra `text` is not installed")
 import diffusers  # noqa: E402

@@ -233,9 +233,9 @@ def test_missing_file_is_named(folder, name):
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
-        ("config.json", b"not json", "config.json describes no UNet2DModel"),
+        ("config.json", b"not json", "config.json is no valid JSON"),
         ("config.json", b'{"down_block_types": ["Nonsense"]}', "config.json describes no UNet2DModel"),
-        ("diffusion_pytorch_model.safetensors", b"abc", "safetensors does not hold this network's weights"),
+        ("diffusion_pytorch_model.safetensors", b"abc", "safetensors is damaged or no safetensors"),
     ],
 )
 def test_damaged_file_is_named(folder, name, content, says):
@@ -248,7 +248,7 @@ def test_damaged_file_is_named(folder, name, content, says):
 def test_truncated_weights(folder):
     path = folder / "diffusion_pytorch_model.safetensors"
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(ValueError, match="does not hold this network's weights"):
+    with pytest.raises(ValueError, match="safetensors is damaged or no safetensors"):
         load_prior(folder)
 
 

@@ -6,8 +6,10 @@
 
 from scorereg.priors.adapters.conversions import cosine_betas, linear_betas
 from scorereg.priors.adapters.deepinv import as_deepinv
-from scorereg.priors.adapters.diffusers import from_diffusers, load_diffusers, scheduler_settings
+from scorereg.priors.adapters.diffusers import from_diffusers
+from scorereg.priors.adapters.diffusers_folder import load_diffusers
 from scorereg.priors.adapters.karras import from_denoiser
+from scorereg.priors.adapters.schedulers import scheduler_settings
 from scorereg.priors.adapters.wrapped import WrappedPrior, wrap
 
 __all__ = [

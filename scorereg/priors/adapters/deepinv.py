@@ -1,26 +1,35 @@
-"""Priors as denoisers of DeepInverse, which are called as `denoiser(x, sigma)` with x in [0, 1].
+"""Priors as denoisers of DeepInverse, and its denoisers as priors; both without importing it.
 
-The other direction is `wrap(denoiser, prediction="denoised", data_range=(0, 1), channels=("r", "g", "b"))`.
+Its denoisers are called as `denoiser(x, sigma)` with x in [0, 1] and sigma in the same units.
 `deepinv.loss.ScoreLoss` trains a network, unlike this library's regulariser of the same name.
 """
+
+import dataclasses
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from scorereg.priors.adapters.diffusers import NAMED, channel_names
+from scorereg.priors.adapters.unwrapped import inner_module
+from scorereg.priors.adapters.wrapped import WrappedPrior, wrap
 from scorereg.priors.base import Prior
 
-__all__ = ["as_deepinv"]
+__all__ = ["as_deepinv", "from_deepinv", "is_deepinv", "prior_inside"]
 
 
 def as_deepinv(prior: Prior) -> nn.Module:
     """Convert a prior to a denoiser of deepinv, for `deepinv.optim.PnP`, `RED` and `ScorePrior`.
 
     Input u and output are in [0, 1], noise levels in the same units: `x = 2 u - 1`, `sigma = 2 sigma_u`. Values are not
-    clipped, and the output has no gradient. Does not import deepinv.
+    clipped, and the output has no gradient. Does not import deepinv. `load_prior` gives the prior back.
 
     Args:
         prior: Prior with every channel in [-1, 1].
+
+    Raises:
+        ValueError: If it is no prior.
 
     Example:
         >>> import torch
@@ -29,7 +38,58 @@ def as_deepinv(prior: Prior) -> nn.Module:
         >>> denoiser(torch.full((1, 1, 8, 8), 0.5), 0.1).unique().tolist()
         [0.5]
     """
+    if not isinstance(prior, Prior):
+        shown = f"the text {prior!r}" if isinstance(prior, str) else f"a {type(prior).__name__}"
+        raise ValueError(
+            f"as_deepinv needs a prior, an object with `channels` and `denoise(x, sigma)`, but got {shown}. "
+            "For a prior on disk: as_deepinv(load_prior(name_or_folder))."
+        )
     return _Denoiser(prior)
+
+
+def is_deepinv(source: Any) -> bool:
+    """Return whether an object is of a class of deepinv, or of one that inherits from such a class."""
+    return any(kind.__module__.split(".")[0] == "deepinv" for kind in type(source).__mro__)
+
+
+def prior_inside(source: Any) -> Prior | None:
+    """Return the prior that `as_deepinv` made a denoiser of; None for anything else."""
+    return source.prior if isinstance(source, _Denoiser) else None
+
+
+def from_deepinv(
+    denoiser: Any,
+    *,
+    channels: tuple[str, ...] | None = None,
+    size: tuple[int, ...] | None = None,
+    device: str | torch.device = "cpu",
+) -> WrappedPrior:
+    """Make a prior of a denoiser of deepinv, whose images are in [0, 1].
+
+    Args:
+        denoiser: A `deepinv.models.Denoiser`; it is put into evaluation mode and moved.
+        channels: Channel names; by default gray or r, g, b, if the denoiser says how many channels it has.
+        size: Spatial shape of a training patch.
+        device: Device of the denoiser.
+
+    Raises:
+        ValueError: If it is another object of deepinv, or the channels have no names.
+    """
+    denoiser = inner_module(denoiser)
+    name = type(denoiser).__name__
+    if not any(kind.__name__ == "Denoiser" for kind in type(denoiser).__mro__):
+        raise ValueError(f"a {name} of deepinv is no Denoiser; give one, such as deepinv.models.DRUNet.")
+    count = getattr(denoiser, "in_channels", None)
+    if channels is None and not isinstance(count, int):
+        raise ValueError(
+            f"the channels of {name} have no names. Give them: load_prior(denoiser, channels=('r', 'g', 'b'))."
+        )
+    names = channel_names(len(channels or ()) if channels else count or 0, channels, name)
+    prior = wrap(
+        denoiser.to(device).eval(), prediction="denoised", data_range=(0, 1), channels=names, size=tuple(size or ())
+    )
+    prior.card = dataclasses.replace(prior.card, architecture=f"deepinv {name}", assumed=() if channels else (NAMED,))
+    return prior
 
 
 class _Denoiser(nn.Module):

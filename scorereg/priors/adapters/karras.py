@@ -13,17 +13,24 @@ __all__ = ["from_denoiser"]
 
 
 def from_denoiser(
-    denoiser: Any, *, channels: tuple[str, ...] | None = None, device: str | torch.device = "cpu"
+    denoiser: Any,
+    *,
+    channels: tuple[str, ...] | None = None,
+    size: tuple[int, ...] | None = None,
+    data_range: tuple[float | int, float | int] | None = None,
+    device: str | torch.device = "cpu",
 ) -> WrappedPrior:
-    """Wrap a denoiser `D(x, sigma)` of data in [-1, 1], where x is data plus noise of level sigma.
+    """Wrap a denoiser `D(x, sigma)`, where x is data plus noise of level sigma.
 
     Range and shape are read from the object's attributes: EDM's `sigma_min`, `sigma_max`, `img_channels` and
     `img_resolution`, and the table `sigmas` of k-diffusion's `DiscreteSchedule` (Crowson, k_diffusion.external). A
-    module is put into evaluation mode.
+    module is put into evaluation mode. Networks of EDM (`img_channels`) are known to take data in [-1, 1].
 
     Args:
         denoiser: The denoiser. For further arguments of its call, use `wrap` with `functools.partial`.
         channels: Channel names; by default gray or r, g, b for EDM's networks of 1 and 3 channels.
+        size: Spatial shape of a training patch; by default that of EDM's networks.
+        data_range: Values of the data that are -1 and 1 in prior space; by default -1 and 1.
         device: Device of the denoiser, if it is a module.
 
     Raises:
@@ -43,11 +50,13 @@ def from_denoiser(
     if table is not None:
         low, high = table.min(), table.max()
     side = getattr(denoiser, "img_resolution", None)
+    known = count is not None and data_range is None  # EDM's
     return wrap(
         denoiser,
         prediction="denoised",
         channels=names,
         sigma_range=(float(low), float(high)),
         dtype=torch.float32 if hasattr(denoiser, "use_fp16") else None,  # EDM's networks cast by themselves
-        size=() if side is None else (side, side),
+        size=tuple(size or (() if side is None else (side, side))),
+        data_range=(-1, 1) if known else data_range,
     )

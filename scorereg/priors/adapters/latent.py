@@ -1,57 +1,31 @@
 r"""Text-conditioned latent diffusion models (Stable Diffusion) as priors over latents, as in DreamFusion.
 
-    rgb        b 3 h w, in [0, 1]
-    latent z   b c h/8 w/8, the prior's space: the encoder's mean, shifted and scaled as in training
-
-`prior.transform` encodes colours: `loss(prior.transform(rgb), sigma)`. Autograd differentiates the encoder and no other
-network. Guidance is classifier-free (Ho and Salimans 2022, arXiv 2207.12598), with scale s:
+`prior.transform` encodes colours, see `latents`. Guidance is classifier-free (Ho and Salimans 2022, arXiv 2207.12598),
+with scale s:
 
     out = out(z, empty) + s (out(z, prompt) - out(z, empty))
 """
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from scorereg._io import read_json
-from scorereg.priors.adapters.diffusers import MODEL_INDEX, refuse_code, scheduler_settings
+from scorereg.priors.adapters.diffusers_layout import MODEL_INDEX, parts_of
+from scorereg.priors.adapters.diffusers_parts import refuse_code
+from scorereg.priors.adapters.latents import Latents, latent_channels
+from scorereg.priors.adapters.schedulers import scheduler_settings
+from scorereg.priors.adapters.unwrapped import inner_module
 from scorereg.priors.adapters.wrapped import WrappedPrior, wrap
+from scorereg.priors.weights import check_filled, find_weights
 
-__all__ = ["Latents", "from_text_pipeline", "is_text_folder", "load_text_pipeline"]
+__all__ = ["from_text_pipeline", "is_text_folder", "load_text_pipeline"]
 
 PIPELINE = "StableDiffusionPipeline"
 PARTS = ("unet", "scheduler", "vae", "text_encoder", "tokenizer")
-
-
-class Latents(nn.Module):
-    r"""Transform of colours to the latents of a variational autoencoder, differentiable to the colours.
-
-    $$ z = (\mu(2\,\mathrm{rgb} - 1) - \mathrm{shift}) \cdot \mathrm{scale} $$
-
-    It uses the encoder's mean instead of a sample, so that the latent is a function of the colours.
-
-    Args:
-        vae: An `AutoencoderKL` of diffusers, whose configuration has shift and scale.
-    """
-
-    def __init__(self, vae: Any) -> None:
-        super().__init__()
-        self.vae = vae
-        self.scale = vae.config.scaling_factor
-        self.shift = vae.config.get("shift_factor") or 0.0
-
-    def forward(self, rgb: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c hz wz"]:
-        """Return the latents, in the dtype of the colours."""
-        mean = self.vae.encode((2 * rgb - 1).to(self.vae.dtype)).latent_dist.mean
-        return (mean.to(rgb.dtype) - self.shift) * self.scale
-
-    def inverse(self, latents: Float[Tensor, "b c hz wz"]) -> Float[Tensor, "b 3 h w"]:
-        """Return the decoded colours, in [0, 1] up to the decoder's error."""
-        out = self.vae.decode((latents / self.scale + self.shift).to(self.vae.dtype)).sample
-        return (out.to(latents.dtype) + 1) / 2
 
 
 class _Guided(nn.Module):
@@ -99,31 +73,45 @@ def from_text_pipeline(
         raise ValueError(f"a text-conditioned {kind} is not supported; supported is {PIPELINE}.")
     if prompt is None:
         raise ValueError(f"a {PIPELINE} needs a text: load_prior(..., prompt='a photo of a chair', guidance=7.5).")
-    unet, vae, encoder = (getattr(pipeline, part).to(device).eval() for part in ("unet", "vae", "text_encoder"))
-    for module in (unet, vae, encoder):
-        module.requires_grad_(False)
+    parts = (inner_module(getattr(pipeline, part)) for part in ("unet", "vae", "text_encoder"))
+    unet, vae, encoder = (part.to(device).eval().requires_grad_(False) for part in parts)
     empty, wanted = (_encode(pipeline.tokenizer, encoder, text) for text in (negative_prompt, prompt))
     count, side = unet.config.in_channels, unet.config.sample_size
+    if count != vae.config.latent_channels:
+        raise ValueError(
+            f"the unet of this {kind} takes {count} channels and its vae has latents of {vae.config.latent_channels}: "
+            "it is conditioned on an image, as for inpainting, which is not supported."
+        )
     prior = wrap(
         _Guided(unet, empty, wanted, float(guidance)),
-        channels=tuple(f"latent_{i}" for i in range(count)),
+        channels=latent_channels(count),
         size=(side, side) if isinstance(side, int) else tuple(side),
+        data_range=(-1.0, 1.0),
         **scheduler_settings(pipeline.scheduler),
     )
     prior.transform = Latents(vae)
+    notes = (f"latents times {prior.transform.scale:g}: prior.transform encodes colours in [0, 1]",)
+    prior.card = dataclasses.replace(prior.card, name=kind, architecture=f"diffusers {kind}", assumed=notes)
     return prior
 
 
 def is_text_folder(folder: Path) -> bool:
     """Return whether a folder is a pipeline's with a text encoder."""
-    index = folder / MODEL_INDEX
-    return index.is_file() and "text_encoder" in index.read_text(encoding="utf-8", errors="replace")
+    return (folder / MODEL_INDEX).is_file() and "text_encoder" in parts_of(folder)
 
 
 def load_text_pipeline(
-    folder: Path, *, prompt: str | None, guidance: float | int, negative_prompt: str, device: str | torch.device
+    folder: Path,
+    *,
+    prompt: str | None,
+    guidance: float | int = 7.5,
+    negative_prompt: str = "",
+    device: str | torch.device = "cpu",
+    variant: str | None = None,
 ) -> WrappedPrior:
     """Load the folder of a `StableDiffusionPipeline`; no code in it runs, and a pickle with code is refused.
+
+    The variant of its weights is found if there is only one.
 
     Raises:
         ValueError: If it is another pipeline, cannot be read, or there is no prompt.
@@ -138,17 +126,21 @@ def load_text_pipeline(
         raise ValueError(f"{path} is of a {index.get('_class_name')}; supported is {PIPELINE}.")
     for part in (folder, *(folder / name for name in index if not name.startswith("_"))):
         refuse_code(part)
+    files = {name: find_weights(folder / name, variant) for name in ("unet", "vae")}
     try:
         from diffusers import StableDiffusionPipeline
 
         pipeline = StableDiffusionPipeline.from_pretrained(
-            folder, local_files_only=True, safety_checker=None, feature_extractor=None, low_cpu_mem_usage=False
-        )
+            folder, local_files_only=True, safety_checker=None, feature_extractor=None, low_cpu_mem_usage=False,
+            variant=files["unet"].variant or None,
+        )  # fmt: skip
     except ImportError:
         raise ValueError("text-conditioned priors need transformers: pip install 'scorereg[text]'.") from None
     except Exception as error:  # the libraries below have no common type of error
         reason = " ".join(str(error).split())[:200]
         raise ValueError(f"{folder} cannot be read as a {PIPELINE} ({reason}). Copy or download it again.") from None
+    for name, found in files.items():
+        check_filled(getattr(pipeline, name), found.paths)
     return from_text_pipeline(
         pipeline, prompt=prompt, guidance=guidance, negative_prompt=negative_prompt, device=device
     )

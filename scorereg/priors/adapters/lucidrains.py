@@ -1,38 +1,47 @@
-"""Checkpoints of `denoising-diffusion-pytorch` (its `Trainer`, versions 0.27 and later) as priors.
+"""Checkpoints of `denoising-diffusion-pytorch`, versions 0.27 and later, as priors.
 
-Dimensions of the network and the noise table are read from the tensors; other choices follow from the version, which
-files name from 1.0 on. The model of DiffusioNeRF (Wynn and Turmukhambetov 2023, arXiv 2302.12231) is such a file, of
-version 0.27. No code in a file is run.
+Dimensions of the network, the noise table and from 1.5 on the prediction target are read from the tensors. What a file
+does not say and changes the result is asked for. The model of DiffusioNeRF (Wynn and Turmukhambetov 2023, arXiv
+2302.12231) is such a file, of version 0.27. No code in a file is run.
 """
 
 import dataclasses
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from scorereg.priors.adapters.diffusers import channel_names
-from scorereg.priors.adapters.lucidrains_unet import AttentionShape, Style, Unet
+from scorereg.priors.adapters.diffusers import NAMED, channel_names
+from scorereg.priors.adapters.foreign_files import refusal
+from scorereg.priors.adapters.lucidrains_facts import (
+    Prediction,
+    agreed_prediction,
+    ask_for_missing,
+    check_kind,
+    noise_table,
+    told_prediction,
+    told_version,
+    unsupported,
+)
+from scorereg.priors.adapters.lucidrains_layout import is_grouped, network_of
+from scorereg.priors.adapters.lucidrains_state import FoundState, find_unet
+from scorereg.priors.adapters.lucidrains_unet import GROUPS
 from scorereg.priors.adapters.wrapped import WrappedPrior, wrap
+from scorereg.priors.weights import float_weights, is_safetensors, read_content, read_tensors
 
 __all__ = ["is_lucidrains", "load_lucidrains"]
 
 RGBD = ("r", "g", "b", "disparity")
-HEAD_WIDTH = 32  # the package's default, used if no tensor shows the width
-FIRST_NAMED: tuple[int, ...] = (1, 0)
-OLDEST: tuple[int, ...] = (0, 27, 12)  # DiffusioNeRF's; versions from 0.28 to 1.0 are not named in files and differ
-
-Prediction = Literal["epsilon", "sample", "v_prediction"]
+D_MIN = 0.2  # metres, of DiffusioNeRF
 
 
 def is_lucidrains(path: str | os.PathLike[str]) -> bool:
     """Return whether a file is a checkpoint of `denoising-diffusion-pytorch`; no code in it is run."""
     try:
-        return _state(_read(Path(path))) is not None
+        return find_unet(_read(Path(path)), Path(path)) is not None
     except (ValueError, OSError):
         return False
 
@@ -42,15 +51,18 @@ def load_lucidrains(
     device: str | torch.device = "cpu",
     *,
     channels: tuple[str, ...] | None = None,
-    size: tuple[int, ...] = (),
+    size: tuple[int, ...] | None = None,
     d_min: float | None = None,
-    data_range: tuple[float | int, float | int] = (-1.0, 1.0),
+    data_range: tuple[float | int, float | int] | None = None,
     prediction: Prediction | None = None,
+    betas: Any = None,
+    groups: int | None = None,
     version: str | None = None,
 ) -> WrappedPrior:
     """Load a checkpoint, with its averaged weights if it has them.
 
-    A self-conditioned network gets no estimate as input, as in half of its training steps.
+    The network may lie anywhere in the file, under the names of wrappers. A self-conditioned network gets no estimate
+    as input, as in half of its training steps. An argument that contradicts the file is an error.
 
     Args:
         path: The file, such as `model-10.pt`.
@@ -58,89 +70,63 @@ def load_lucidrains(
         channels: Channel names, in order. Default by their number: gray; r, g, b; r, g, b, disparity (DiffusioNeRF).
         size: Spatial shape of a training patch, which the file does not have; DiffusioNeRF's model has (48, 48).
         d_min: Depth at which disparity is 1, in metres, if there is disparity; by default DiffusioNeRF's 0.2.
-        data_range: Range of the data in training; (0, 1) for `auto_normalize=False`.
-        prediction: Prediction target; by default the one that the file's loss weights imply.
-        version: Version of the package that wrote the file, for files older than 1.0, which do not name it. Default
-            0.27.12, the version of DiffusioNeRF; attention differs from 0.28 on.
+        data_range: Range of the data in training, by default (-1, 1); (0, 1) for `auto_normalize=False`.
+        prediction: Prediction target. Needed for files before 1.5, which do not tell it.
+        betas: Noise table; needed for a U-Net's state dict without its diffusion.
+        groups: Groups of the group norm (`resnet_block_groups`), by default 8; needed if 8 does not divide the widths.
+        version: Version of the package that wrote the file. Needed for files before 1.0, and for state dicts before
+            1.8, which do not name it: attention differs between them.
 
     Raises:
         OSError: If there is no such file.
-        ValueError: If it holds code, is no checkpoint of a `GaussianDiffusion` with a `Unet`, or has other channels.
+        ValueError: If it holds code, is damaged or no checkpoint of a `GaussianDiffusion` with a `Unet` for images,
+            does not say something that is needed, or contradicts an argument.
     """
     path = Path(path)
     content = _read(path)
-    state = _state(content)
-    if state is None:
-        raise ValueError(
-            f"{path} is no checkpoint of denoising-diffusion-pytorch: expected are `model` and `ema` as its Trainer "
-            "saves them, of a GaussianDiffusion with a Unet. Wrap another network with scorereg.wrap."
-        )
-    weights = {name.removeprefix("model."): value.float() for name, value in state.items() if name.startswith("model.")}
+    found = find_unet(content, path)
+    if found is None:
+        raise ValueError(refusal(content, path))
+    check_kind(found, path)
+    numbers, told = told_version(content, version, path), told_prediction(found.buffers)
+    predicted = agreed_prediction(prediction, told, path)
+    ask_for_missing(path, found, version=numbers, prediction=predicted, betas=betas, groups=groups)
+    weights = float_weights(found.weights, path)
     names = _channels(weights, channels, path)
     try:
-        network, dimensions = _network(weights, _numbers(version or content.get("version")))
-    except (KeyError, IndexError, RuntimeError) as error:
-        line = (str(error).strip().splitlines() or [""])[-1].strip()[:160]
-        raise ValueError(
-            f"{path} holds a network that is not supported ({type(error).__name__}: {line}). Supported is the Unet for "
-            "images, without learned Fourier features. Wrap another one with scorereg.wrap."
-        ) from None
-    prior = wrap(
-        network.eval().requires_grad_(False).to(device),
-        prediction=prediction or _prediction(state),
-        betas=state["betas"].double(),  # the file's float32 products have fewer digits
-        channels=names,
-        data_range=data_range,
-        size=tuple(size),
-    )
-    depth = "disparity" in names
+        network, dimensions = network_of(weights, numbers, groups or GROUPS)
+    except (KeyError, IndexError, RuntimeError, ValueError, OverflowError) as error:
+        raise unsupported(path, error) from None
+    try:
+        table = noise_table(found.buffers, betas)
+        prior = wrap(
+            network.to(device), prediction=predicted or "", channels=names, data_range=data_range,
+            size=tuple(size or ()), multiple=network.stride, **table,
+        )  # fmt: skip
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    disparity = "disparity" in names
+    depth: dict[str, Any] = {"depth": "planar", "d_min": D_MIN if d_min is None else d_min} if disparity else {}
+    assumed = _assumed(found, channels is None, disparity and d_min is None, is_grouped(weights) and groups is None)
     prior.card = dataclasses.replace(
-        prior.card,
-        name=path.stem,
-        depth="planar" if depth else None,
-        d_min=(0.2 if d_min is None else d_min) if depth else None,
-        architecture="Unet of denoising-diffusion-pytorch",
-        network=dimensions,
-        steps=int(content.get("step", 0)),
-    )
+        prior.card, name=path.stem, architecture="Unet of denoising-diffusion-pytorch", steps=_steps(content),
+        network=prior.card.network | dimensions, assumed=(*prior.card.assumed, *assumed), **depth,
+    )  # fmt: skip
     return prior
 
 
-def _read(path: Path) -> Mapping[str, Any]:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is no file. Name a checkpoint, such as model-10.pt.")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch and pickle have no common type of error
-        code = re.search(r"GLOBAL (\S+)", str(error))
-        line = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
-        if code or line.startswith("Weights only"):  # replaces torch's advice on how to run the code
-            line = f"it names {code[1]}" if code else "a pickle that torch refuses"
-        raise ValueError(
-            f"{path} is no readable checkpoint, or holds code, which is not run ({line}). Save it again as tensors, "
-            "numbers and text only."
-        ) from None
-    return content if isinstance(content, Mapping) else {}
-
-
-def _state(content: Mapping[str, Any]) -> dict[str, Tensor] | None:
-    """Tensors of the diffusion by name, with averaged weights if there are any; None for files of another kind."""
-    averaged, plain = content.get("ema"), content.get("model")
-    if isinstance(averaged, Mapping):
-        start = "ema_model."
-        state = {name.removeprefix(start): value for name, value in averaged.items() if name.startswith(start)}
-        if _complete(state):
-            return state
-    return dict(plain) if isinstance(plain, Mapping) and _complete(plain) else None
-
-
-def _complete(state: Mapping[str, Any]) -> bool:
-    return {"betas", "alphas_cumprod", "model.init_conv.weight", "model.final_conv.weight"} <= set(state)
+def _read(path: Path) -> Mapping[Any, Any]:
+    if path.is_file() and path.stat().st_size and is_safetensors(path):
+        return read_tensors(path)
+    return read_content(path)
 
 
 def _channels(weights: Mapping[str, Tensor], given: tuple[str, ...] | None, path: Path) -> tuple[str, ...]:
     """Channel names; the network may have twice as many inputs (self-conditioning) or outputs (learned variance)."""
-    inputs, outputs = weights["init_conv.weight"].shape[1], weights["final_conv.weight"].shape[0]
+    last = weights.get("final_conv.weight")
+    if last is None:
+        raise unsupported(path, KeyError("final_conv.weight"))
+    inputs, outputs = weights["init_conv.weight"].shape[1], last.shape[0]
     count = len(given) if given else min(inputs, outputs)
     if inputs not in (count, 2 * count) or outputs not in (count, 2 * count):
         raise ValueError(
@@ -150,68 +136,14 @@ def _channels(weights: Mapping[str, Tensor], given: tuple[str, ...] | None, path
     return channel_names(count, given or (RGBD if count == len(RGBD) else None), str(path))
 
 
-def _prediction(state: Mapping[str, Tensor]) -> Prediction:
-    """Prediction target, from the loss weights of the file: 1, r or r / (r + 1) with r the signal-to-noise ratio.
-
-    Compared at r = 0.5, where they differ. Files without loss weights are of versions whose default is the noise.
-    """
-    if "loss_weight" not in state:
-        return "epsilon"
-    ratio = state["alphas_cumprod"].double() / (1 - state["alphas_cumprod"].double())
-    at = int((ratio - 0.5).abs().argmin())
-    weight, r = state["loss_weight"][at].item(), ratio[at].item()
-    expected: dict[Prediction, float] = {"epsilon": 1.0, "sample": r, "v_prediction": r / (r + 1)}
-    return min(expected, key=lambda kind: abs(expected[kind] - weight))
+def _steps(content: Mapping[Any, Any]) -> int:
+    steps = content.get("step", content.get("global_step", 0))
+    return steps if isinstance(steps, int) and steps >= 0 else 0
 
 
-def _numbers(version: Any) -> tuple[int, ...]:
-    return tuple(map(int, re.findall(r"\d+", version))) if isinstance(version, str) else ()
-
-
-def _network(weights: dict[str, Tensor], version: tuple[int, ...]) -> tuple[Unet, dict[str, Any]]:
-    """The network with its weights, and its dimensions for the card."""
-    outside = any(".fn.fn." in name for name in weights)  # until 1.8 the norm of attention was a module around it
-    weights = {name.replace(".fn.fn.", ".").replace(".fn.norm.", ".norm."): value for name, value in weights.items()}
-    stages = len({name.split(".")[1] for name in weights if name.startswith("downs.")})
-    widths = [weights[f"downs.{i}.0.block1.proj.weight"].shape[1] for i in range(stages)]
-    widths.append(weights["mid_block1.block1.proj.weight"].shape[1])
-    time, inside = weights["time_mlp.1.weight"].shape
-    network = Unet(
-        weights["init_conv.weight"].shape[1],
-        weights["final_conv.weight"].shape[0],
-        widths=tuple(widths),
-        time=(inside, time),
-        attention=tuple(_attention(weights, name) for name in (*(f"downs.{i}.2" for i in range(stages)), "mid_attn")),
-        style=_style(weights, outside, version),
-    )
-    network.load_state_dict(weights)
-    dim = time // 4
-    return network, {"dim": dim, "mults": [width // dim for width in widths[1:]]}
-
-
-def _attention(weights: Mapping[str, Tensor], name: str) -> AttentionShape:
-    full = f"{name}.to_out.weight" in weights
-    learned = weights.get(f"{name}.mem_kv")
-    if learned is None:
-        inside = weights[f"{name}.to_qkv.weight"].shape[0] // 3
-        return AttentionShape(full, inside // HEAD_WIDTH, HEAD_WIDTH, 0)
-    _, heads, first, second = learned.shape
-    return AttentionShape(full, heads, second, first) if full else AttentionShape(full, heads, first, second)
-
-
-def _style(weights: Mapping[str, Tensor], outside: bool, version: tuple[int, ...]) -> Style:
-    """Choices of the network: from the tensors where they differ, else from the version."""
-    grouped = "mid_block1.block1.norm.weight" in weights
-    unshuffled = "downs.0.3.weight" not in weights
-    if not outside:
-        return Style(centered=False, averaged=False, standardized=False, grouped=grouped, unshuffled=unshuffled)
-    by = version or (FIRST_NAMED if unshuffled else OLDEST)
-    standardized = (0, 27, 3) <= by < (1, 7, 2)
-    return Style(
-        centered=by < (1, 7),
-        averaged=by < (1, 7, 4),
-        standardized=standardized,
-        grouped=grouped,
-        unshuffled=unshuffled,
-        cosine=None if by >= (0, 28) else 10.0 if standardized else 16.0,
-    )
+def _assumed(found: FoundState, named: bool, depth: bool, grouped: bool) -> list[str]:
+    where = f"`{found.where}`" if found.where else "the file's only ones"
+    lines = [f"weights: {where}, {'averaged' if found.averaged else 'not averaged'}"]
+    lines += [NAMED] if named else []
+    lines += [f"disparity is 1 at {D_MIN:g} m, as in DiffusioNeRF: d_min= says otherwise"] if depth else []
+    return lines + ([f"group norms of {GROUPS} groups: groups= says otherwise"] if grouped else [])

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["AttentionShape", "Style", "Unet"]
+__all__ = ["GROUPS", "AttentionShape", "Style", "Unet"]
 
 GROUPS = 8
 
@@ -40,6 +40,7 @@ class Style:
         grouped: Blocks use group norm instead of RMS norm over channels.
         unshuffled: Resolution is halved by pixel unshuffle instead of a strided convolution.
         cosine: Factor of the cosine similarity in full attention; None for scaled dot products.
+        groups: Groups of the group norm.
     """
 
     centered: bool
@@ -48,6 +49,7 @@ class Style:
     grouped: bool
     unshuffled: bool
     cosine: float | None = None
+    groups: int = GROUPS
 
 
 class Unet(nn.Module):
@@ -76,6 +78,7 @@ class Unet(nn.Module):
         first, last = widths[0], widths[-1]
         stages = list(zip(widths[:-1], widths[1:], attention[:-1], strict=True))
         self.inputs = inputs
+        self.stride = 2 ** (len(stages) - 1)
         self.init_conv = nn.Conv2d(inputs, first, 7, padding=3)
         self.time_mlp = nn.Sequential(_Sinusoids(time[0]), nn.Linear(*time), nn.GELU(), nn.Linear(time[1], time[1]))
         self.downs = nn.ModuleList(
@@ -107,14 +110,7 @@ class Unet(nn.Module):
         self.final_conv = nn.Conv2d(first, outputs, 1)
 
     def forward(self, x: Float[Tensor, "b c h w"], time: Tensor) -> Float[Tensor, "b d h w"]:
-        """Return the prediction; the estimate that a self-conditioned network takes is 0.
-
-        Raises:
-            ValueError: If a side is no multiple of the network's stride.
-        """
-        stride = 2 ** (len(self.downs) - 1)
-        if x.shape[2] % stride or x.shape[3] % stride:
-            raise ValueError(f"this network needs sides that are multiples of {stride}, but got {tuple(x.shape[2:])}.")
+        """Return the prediction for sides that are multiples of `stride`, with 0 for a self-conditioned estimate."""
         if self.inputs > x.shape[1]:
             x = torch.cat([x.new_zeros(len(x), self.inputs - x.shape[1], *x.shape[2:]), x], 1)
         first = x = self.init_conv(x)
@@ -164,7 +160,7 @@ class _Block(nn.Module):
     def __init__(self, inside: int, outside: int, style: Style) -> None:
         super().__init__()
         self.proj = nn.Conv2d(inside, outside, 3, padding=1)
-        self.norm = nn.GroupNorm(GROUPS, outside) if style.grouped else _Norm(outside, centered=False)
+        self.norm = nn.GroupNorm(style.groups, outside) if style.grouped else _Norm(outside, centered=False)
         self.standardized = style.standardized
 
     def forward(self, x: Tensor, scale: Tensor | float = 0.0, shift: Tensor | float = 0.0) -> Tensor:

@@ -7,12 +7,15 @@ from typing import Any, Literal
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
 
 from scorereg.priors.adapters.conversions import PREDICTIONS, Noise, noise_of, residual_coefficients
-from scorereg.priors.base import check_patch
+from scorereg.priors.base import check_patch, tiles_hint
 from scorereg.priors.card import PriorCard
 
 __all__ = ["WrappedPrior", "wrap"]
+
+ASSUMED_RANGE = "data in [-1, 1] in training: data_range= says otherwise"
 
 Time = Literal["index", "fraction", "sigma"] | Callable[[Tensor], Any]
 
@@ -28,11 +31,12 @@ def wrap(
     flow: bool = False,
     sigma_data: float | None = None,
     time: Time | None = None,
-    data_range: tuple[float | int, float | int] = (-1.0, 1.0),
+    data_range: tuple[float | int, float | int] | None = None,
     sigma_range: tuple[float | int, float | int] | None = None,
     outside: Literal["error", "clamp"] = "error",
     dtype: torch.dtype | None = None,
     size: tuple[int, ...] = (),
+    multiple: int = 1,
     card: PriorCard | None = None,
 ) -> "WrappedPrior":
     """Make a prior of any callable `network(z, t)`.
@@ -60,13 +64,14 @@ def wrap(
             table), of t (flow) or of sigma. By default the index, t, ln(sigma) / 4 for EDM, or sigma. In float32, as
             half precision cannot hold an index; for a network that needs integers pass
             `lambda z, t: network(z, t.round().long())`.
-        data_range: Values of the network's data that are -1 and 1 in prior space.
+        data_range: Values of the network's data that are -1 and 1 in prior space; by default -1 and 1.
         sigma_range: Smallest and largest level in the network's units, if there is no table.
         outside: Levels outside the range: `"error"`, or `"clamp"`, which uses the score of the smallest level below the
             range (the density hardly changes there) and the denoised patch of the largest level above it.
         dtype: Dtype of z; by default that of the network's parameters, or of x without parameters. Everything else
             is computed in float32, or float64 for float64 x.
         size: Spatial shape of a training patch, for the card.
+        multiple: What the network needs sides to be multiples of; other patches are extended by reflection, and cut.
         card: Card to use instead of one made from these arguments.
 
     Raises:
@@ -89,7 +94,7 @@ def wrap(
                 f"sigma_range is (low, high) where there is no table; got {sigma_range} for {noise.family}."
             )
         noise = Noise(noise.family, float(sigma_range[0]), float(sigma_range[1]), sigma_data=noise.sigma_data)
-    low, high = data_range
+    low, high = (-1.0, 1.0) if data_range is None else data_range
     if not -math.inf < low < high < math.inf:
         raise ValueError(f"data_range must be (lowest, highest), like (0, 1), but got {data_range}.")
     if time in ("index", "fraction") and noise.sigmas is None and (time, noise.family) != ("fraction", "flow"):
@@ -102,9 +107,13 @@ def wrap(
         raise ValueError("wrap needs the names of the network's channels, like channels=('r', 'g', 'b').")
     if card is None:
         unit = (high - low) / 2
-        name = type(network).__name__
-        card = PriorCard(name, tuple(channels), tuple(size), noise.low / unit, noise.high / unit, depth=None)
-    return WrappedPrior(network, prediction, noise, time, (float(low), float(high)), outside == "clamp", dtype, card)
+        card = PriorCard(
+            type(network).__name__, tuple(channels), tuple(size), noise.low / unit, noise.high / unit, depth=None,
+            network={"predicts": prediction}, assumed=(ASSUMED_RANGE,) if data_range is None else (),
+        )  # fmt: skip
+    prior = WrappedPrior(network, prediction, noise, time, (float(low), float(high)), outside == "clamp", dtype, card)
+    prior.multiple = multiple
+    return prior
 
 
 class WrappedPrior(nn.Module):
@@ -130,6 +139,7 @@ class WrappedPrior(nn.Module):
         self.clamp = clamp
         self.dtype = dtype
         self.card = card
+        self.multiple = 1
         self.transform: Any = None  # renders to the prior's space, for a latent model
 
     @property
@@ -158,7 +168,8 @@ class WrappedPrior(nn.Module):
         factors = torch.stack([self.noise.scale(level), p * share, q * share]).to(x.device, kind)
         a, p, q = factors.reshape(3, -1, *[1] * (x.ndim - 1))
         noised = self.middle + self.unit * x.to(kind)
-        return p * noised + q * self._predict(a * noised, self._time(level))
+        out = self._run(_extended(a * noised, self.multiple), self._time(level))
+        return p * noised + q * out[(..., *(slice(side) for side in x.shape[2:]))]
 
     def __repr__(self) -> str:
         return f"WrappedPrior({self.card.summary()}, prediction={self.prediction})"
@@ -172,6 +183,21 @@ class WrappedPrior(nn.Module):
         if self.time == "fraction" and self.noise.sigmas is not None:
             return at / self.noise.last
         return level.log() / 4 if self.time is None and self.noise.family == "edm" else at
+
+    def _run(self, z: Tensor, time: Any) -> Tensor:
+        """The network's answer; what it raises at another patch size than its own is an error that says so."""
+        try:
+            return self._predict(z, time)
+        except (RuntimeError, AssertionError) as error:
+            size, given = self.card.size, tuple(z.shape[2:])
+            if type(error) not in (RuntimeError, AssertionError) or given == size:  # memory that ran out, or a fault
+                raise
+            line = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+            made = f"It was made for patches of {size}. " if size else ""
+            raise ValueError(
+                f"the network of prior {self.card.name!r} fails on patches of {given} pixels ({line}). {made}"
+                f"{tiles_hint(size, given)}"
+            ) from error
 
     def _predict(self, z: Tensor, time: Any) -> Tensor:
         kind = self.dtype
@@ -192,3 +218,16 @@ class WrappedPrior(nn.Module):
                 "has the shape of the input, or twice its channels with a learned variance."
             )
         return out.to(z.dtype)
+
+
+def _extended(z: Float[Tensor, "b c *space"], multiple: int) -> Float[Tensor, "b c *more"]:
+    """Extend sides at their ends, by reflection, to multiples of a number."""
+    missing = [-side % multiple for side in z.shape[2:]]
+    if not any(missing):
+        return z
+    if any(more >= side for more, side in zip(missing, z.shape[2:], strict=True)):
+        raise ValueError(
+            f"this network needs sides that are multiples of {multiple}, and {tuple(z.shape[2:])} is too small to be "
+            "extended by reflection. Give larger patches."
+        )
+    return functional.pad(z, [part for more in reversed(missing) for part in (0, more)], mode="reflect")

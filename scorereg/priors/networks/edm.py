@@ -15,7 +15,7 @@ from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from scorereg.priors.base import check_known, check_patch, without_autocast
+from scorereg.priors.base import check_known, check_patch, tiles_hint, without_autocast
 from scorereg.priors.card import CARD_FILE, PriorCard
 from scorereg.priors.networks.storage import CONFIG_FILE, SIGMA_DATA, edm_scheduler, read_network, write_folder
 
@@ -116,7 +116,7 @@ class NetworkPrior(nn.Module):
         if tuple(x.shape[2:]) != card.size:
             raise ValueError(
                 f"prior {card.name!r} denoises patches of {card.size} pixels, but got {tuple(x.shape[2:])}. "
-                "Render or cut patches of that size, at the card's focal length."
+                f"{tiles_hint(card.size, tuple(x.shape[2:]))}"
             )
         if low < card.sigma_min * 0.999 or high > card.sigma_max * 1.001:
             raise ValueError(

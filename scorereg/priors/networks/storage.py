@@ -7,7 +7,9 @@ from typing import Any
 
 import torch
 
+from scorereg._io import read_json
 from scorereg.priors.card import CARD_FILE, PriorCard
+from scorereg.priors.weights import fill_network, header_shapes
 
 __all__ = ["CONFIG_FILE", "SIGMA_DATA", "edm_scheduler", "read_network", "write_folder"]
 
@@ -71,38 +73,32 @@ def read_network(folder: Path) -> Any:
         FileNotFoundError: If its configuration or weights are missing.
         ValueError: If they cannot be read.
     """
-    from safetensors.torch import load_file
-
     config, weights = folder / CONFIG_FILE, folder / WEIGHTS_FILE
     for path in (config, weights):
         if not path.is_file():
             raise FileNotFoundError(f"{path} is missing. Copy the whole prior folder again, or export the prior anew.")
-    network = _make_network(config)
-    try:
-        state = load_file(weights)
-        network.load_state_dict({name: value.to(torch.float32) for name, value in state.items()})
-    except Exception as error:  # safetensors' errors, and torch's RuntimeError for other names or shapes
-        raise ValueError(
-            f"{weights} does not hold this network's weights ({_line(error)}). Copy or export it anew."
-        ) from None
-    return network
+    entries = read_json(config, "Restore the file, or export the prior anew.")
+    count = len(header_shapes(weights))
+    return fill_network(lambda: _make_network(entries, config, count), (weights,))
 
 
-def _make_network(config: Path) -> Any:
-    name = "UNet2DModel"
+def _make_network(entries: dict[str, Any], config: Path, count: int) -> Any:
+    """The network of a configuration, which may not ask for more layers than there are weights."""
+    name = entries.get("_class_name", "UNet2DModel")
     try:
-        entries = json.loads(config.read_text(encoding="utf-8"))
-        name = entries.get("_class_name", name)
+        settings: dict[str, Any] = {key: value for key, value in entries.items() if key != "_class_name"}
+        layers = settings.get("layers_per_block", 1) * len(settings.get("block_out_channels", ()))
+        if layers > count:
+            raise ValueError(f"{layers} layers of {count} weights")
         if name == "UNetND":
             from scorereg.priors.networks.unet_nd import UNetND
 
-            settings: dict[str, Any] = {key: value for key, value in entries.items() if key != "_class_name"}
             settings["block_out_channels"] = tuple(settings["block_out_channels"])
             return UNetND(**settings)
         from diffusers import UNet2DModel
 
         return UNet2DModel.from_config(entries)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RuntimeError, IndexError, ZeroDivisionError) as error:
         raise ValueError(f"{config} describes no {name} ({_line(error)}). Restore the file or export anew.") from None
 
 

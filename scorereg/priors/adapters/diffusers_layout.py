@@ -1,0 +1,119 @@
+"""Where in a folder of diffusers the network, its scheduler and a decoder of latents lie.
+
+pipeline        model_index.json, and a folder for each part; or all parts in one folder (the earliest models)
+training run    checkpoint-500/ with unet_ema/ and unet/, and the scheduler here or one folder above
+model           config.json and weights; the scheduler here, or in ../scheduler
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scorereg._io import read_json
+from scorereg.priors.adapters.diffusers_parts import CONFIG, SCHEDULER
+from scorereg.priors.card import CARD_FILE
+
+__all__ = ["DECODERS", "MODEL_INDEX", "Layout", "is_diffusers_folder", "layout_of", "parts_of"]
+
+MODEL_INDEX = "model_index.json"
+DECODERS = ("vae", "vqvae", "movq", "vqgan", "autoencoder")
+HARMLESS = ("feature_extractor", "safety_checker", "image_processor", "watermarker", "mel")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Folders of a model's parts.
+
+    Args:
+        model: The network's.
+        scheduler: The scheduler's; None if there is none.
+        decoder: That of the decoder, for a network of latents.
+        note: Which weights they are, where there are several.
+    """
+
+    model: Path
+    scheduler: Path | None
+    decoder: Path | None = None
+    note: str = ""
+
+
+def is_diffusers_folder(folder: Path) -> bool:
+    """Return whether a folder is diffusers' own, not one of scorereg's: those are flat, with a card and EDM noise."""
+    if (folder / MODEL_INDEX).is_file() or _averaged(folder) is not None:
+        return True
+    path = folder / SCHEDULER
+    if path.is_file():
+        return read_json(path, "Copy or download it again.").get("_class_name") != "EDMEulerScheduler"
+    return (folder / CONFIG).is_file() and not (folder / CARD_FILE).is_file()
+
+
+def layout_of(folder: Path) -> Layout:
+    """Return where the parts of an unconditional model are.
+
+    Raises:
+        FileNotFoundError: If there is no network.
+        ValueError: If it is a pipeline of another kind.
+    """
+    if (folder / MODEL_INDEX).is_file():
+        return _pipeline(folder)
+    trained = _averaged(folder)
+    if trained is not None:
+        note = "weights: unet_ema, averaged" if trained.name == "unet_ema" else "weights: unet, not averaged"
+        return Layout(trained, _scheduler(folder, folder / "scheduler", folder.parent / "scheduler"), note=note)
+    above = folder.parent / MODEL_INDEX
+    if above.is_file() and folder.name in parts_of(folder.parent):  # a part of a pipeline
+        whole = _pipeline(folder.parent)
+        return whole if whole.model == folder else Layout(folder, whole.scheduler, whole.decoder)
+    note = "weights: unet, not averaged; averaged ones are in ../unet_ema" if _has_average(folder) else ""
+    places = (folder, folder.parent / "scheduler", folder.parent.parent / "scheduler")
+    return Layout(folder, _scheduler(*(places if folder.name in ("unet", "unet_ema") else places[:2])), note=note)
+
+
+def parts_of(folder: Path) -> dict[str, str]:
+    """Return the classes of a pipeline's parts by name, from its `model_index.json`.
+
+    Raises:
+        ValueError: If the file cannot be read.
+    """
+    index: dict[str, Any] = read_json(folder / MODEL_INDEX, "Copy or download it again.")
+    parts = {name: value for name, value in index.items() if not name.startswith("_") and isinstance(value, list)}
+    return {name: value[1] for name, value in parts.items() if len(value) == 2 and isinstance(value[1], str)}
+
+
+def _pipeline(folder: Path) -> Layout:
+    parts = parts_of(folder)
+    kind = read_json(folder / MODEL_INDEX, "").get("_class_name")
+    if parts and "unet" not in parts:
+        raise ValueError(
+            f"{folder / MODEL_INDEX} is of a {kind} of {', '.join(parts)}, without a unet; supported are unconditional "
+            "pipelines with a UNet2DModel, and StableDiffusionPipeline. Wrap its network with scorereg.wrap."
+        )
+    decoders = [name for name in parts if name in DECODERS]
+    others = [name for name in parts if name not in ("unet", "scheduler", *DECODERS, *HARMLESS)]
+    if others or len(decoders) > 1:
+        raise ValueError(
+            f"{folder / MODEL_INDEX} is of a {kind} with {', '.join(others or decoders)}, which is not supported; "
+            "supported are unconditional pipelines with a UNet2DModel, and StableDiffusionPipeline. Wrap its network "
+            "with scorereg.wrap."
+        )
+    decoder = _part(folder, decoders[0]) if decoders else None
+    return Layout(_part(folder, "unet"), _scheduler(folder / "scheduler", folder), decoder)
+
+
+def _part(folder: Path, name: str) -> Path:
+    """The folder of a part: its own, or in the earliest pipelines the pipeline's."""
+    return folder / name if (folder / name).is_dir() or not (folder / CONFIG).is_file() else folder
+
+
+def _scheduler(*places: Path) -> Path | None:
+    return next((place for place in places if (place / SCHEDULER).is_file()), None)
+
+
+def _averaged(folder: Path) -> Path | None:
+    """The network of a training checkpoint: the averaged one if it is there."""
+    places = (folder / "unet_ema", folder / "unet")
+    return next((place for place in places if (place / CONFIG).is_file()), None)
+
+
+def _has_average(folder: Path) -> bool:
+    return folder.name == "unet" and (folder.parent / "unet_ema" / CONFIG).is_file()

@@ -1,0 +1,87 @@
+"""Checkpoints of other programs, recognised by the names of their tensors and refused with what to do instead."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from scorereg.priors.weights import plain_names
+
+__all__ = ["refusal"]
+
+_OWN_CODE = "Make the network by its own code, load the file into it, and"
+_KINDS = (  # a pattern, what the file is, and the cure
+    (
+        r"(^|\.)model\.diffusion_model\.input_blocks\.|^first_stage_model\.|^cond_stage_model\.",
+        "a checkpoint of latent diffusion (CompVis), whose prior is one over latents",
+        "Convert it to a folder, StableDiffusionPipeline.from_single_file(file).save_pretrained(folder), and load "
+        "that with prompt=.",
+    ),
+    (
+        r"(^|\.)input_blocks\.0\.0\.weight$",
+        "a network of OpenAI's guided-diffusion or improved-diffusion, whose settings are not in the file",
+        "Make it by create_model_and_diffusion, load the file into it, and wrap it: scorereg.wrap(model, "
+        "prediction='epsilon', betas=scorereg.priors.linear_betas(), channels=('r', 'g', 'b')).",
+    ),
+    (
+        r"(^|\.)down_blocks\.\d+\.(resnets|attentions|downsamplers)\.",
+        "the weights of a diffusers network without its config.json and its scheduler",
+        "Give the folder of the pipeline or model in place of the file; or make the network and pass it: "
+        "scorereg.priors.from_diffusers(unet, scheduler, name='mine').",
+    ),
+    (
+        r"(^|\.)temb\.dense\.0\.weight$",
+        "a network of the original DDPM or DDIM code",
+        f"{_OWN_CODE} wrap it: scorereg.wrap(model, prediction='epsilon', betas=scorereg.priors.linear_betas(), "
+        "channels=('r', 'g', 'b')).",
+    ),
+    (
+        r"(^|\.)all_modules\.\d+\.",
+        "a network of score_sde (Song et al.)",
+        f"{_OWN_CODE} wrap it with what it was trained with: for a variance exploding one scorereg.wrap(lambda z, t: "
+        "network(z, t), prediction='score', time='sigma', sigma_range=(0.01, 50), data_range=(0, 1), channels=...).",
+    ),
+    (
+        r"(^|\.)map_layer0\.weight$|(^|\.)enc\.\d+x\d+_(conv|block)",
+        "a network of EDM or EDM2",
+        f"{_OWN_CODE} pass it: load_prior(network).",
+    ),
+    (
+        r"(^|\.)x_embedder\.proj\.weight$",
+        "a diffusion transformer (DiT, SiT)",
+        f"{_OWN_CODE} wrap it with its class label bound: scorereg.wrap(functools.partial(network, y=label), ...).",
+    ),
+    (
+        r"(^|\.)m_down\d\.\d+\.|(^|\.)m_head\.",
+        "a denoiser such as DRUNet, of deepinv or KAIR",
+        "Pass the object: load_prior(deepinv.models.DRUNet(pretrained=file), channels=('r', 'g', 'b')).",
+    ),
+    (
+        r"(^|\.)inner_model\.",
+        "a network of k-diffusion",
+        f"{_OWN_CODE} pass its denoiser: load_prior(denoiser, channels=('r', 'g', 'b')).",
+    ),
+)
+
+
+def refusal(content: Mapping[Any, Any], path: Path) -> str:
+    """Return the error for a file that is no checkpoint of denoising-diffusion-pytorch: what it is, and what to do.
+
+    Args:
+        content: What the file holds.
+        path: The file.
+    """
+    names = sorted(plain_names(content))
+    wrap = f"{_OWN_CODE} wrap it: scorereg.wrap(network, prediction=..., betas=..., channels=(...))."
+    if not names:
+        return f"{path} holds no tensors by name, so it is no state dict of a network. {wrap}"
+    for pattern, kind, cure in _KINDS:
+        if any(re.search(pattern, name) for name in names):
+            beside = path.with_name("config.json")
+            if "diffusers" in kind and beside.is_file():
+                cure = f"Give its folder: load_prior({str(path.parent)!r})."
+            return f"{path} is {kind}. {cure}"
+    return (
+        f"{path} holds {len(names)} tensors such as {names[0]} and {names[-1]}, of no network that is recognised "
+        f"(denoising-diffusion-pytorch has init_conv.weight). {wrap}"
+    )

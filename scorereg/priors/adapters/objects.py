@@ -1,0 +1,80 @@
+"""Models in memory as priors, by their class: pipelines, diffusions, denoisers."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from scorereg.priors.adapters.deepinv import from_deepinv, is_deepinv, prior_inside
+from scorereg.priors.adapters.diffusers import from_diffusers
+from scorereg.priors.adapters.karras import from_denoiser
+from scorereg.priors.adapters.unwrapped import inner_module
+from scorereg.priors.arguments import only
+from scorereg.priors.base import Prior
+
+__all__ = ["prior_of_object"]
+
+_DECODERS = ("vae", "vqvae", "movq", "vqgan", "autoencoder")
+
+
+def prior_of_object(source: Any, device: str | torch.device, given: dict[str, Any]) -> Any:
+    """Return the prior of an object in memory.
+
+    Args:
+        source: A prior, a pipeline, a diffusion, or a denoiser; also inside `torch.compile` and its like.
+        device: Device of its weights.
+        given: Arguments of `load_prior` by name, None where not given.
+
+    Raises:
+        ValueError: If it is none of these, or an argument does not apply to it.
+    """
+    if isinstance(source, Prior):
+        only("a prior in memory", given)
+        return source
+    source = inner_module(source)
+    kind, place = type(source).__name__, type(source).__module__
+    if (inside := prior_inside(source)) is not None:
+        only("a prior in memory", given)
+        return inside
+    if hasattr(source, "text_encoder"):
+        from scorereg.priors.adapters.latent import from_text_pipeline
+
+        known = only(f"a {kind}", given, "prompt", "guidance", "negative_prompt")
+        return from_text_pipeline(source, device=device, **{"prompt": None, **known})
+    if hasattr(source, "unet") and hasattr(source, "scheduler"):
+        return _of_pipeline(source, kind, device, given)
+    if place.startswith("denoising_diffusion_pytorch"):
+        from scorereg.priors.adapters.lucidrains_object import from_diffusion
+
+        return from_diffusion(
+            source, device=device, **only(f"a {kind}", given, "channels", "size", "d_min", "data_range")
+        )
+    if is_deepinv(source):
+        return from_deepinv(source, device=device, **only(f"a deepinv {kind}", given, "channels", "size"))
+    if callable(source) and not hasattr(source, "config") and not _is_plain(source):
+        return from_denoiser(source, device=device, **only(f"a {kind}", given, "channels", "size", "data_range"))
+    raise ValueError(
+        f"load_prior got a {kind}, which does not say how its noise is made. Give a pipeline, a "
+        "folder, or a denoiser D(x, sigma); or say it: scorereg.wrap(network, prediction=..., betas=..., ...)."
+    )
+
+
+def _of_pipeline(source: Any, kind: str, device: str | torch.device, given: dict[str, Any]) -> Any:
+    decoder = next((part for name in _DECODERS if (part := getattr(source, name, None)) is not None), None)
+    if decoder is not None:
+        from scorereg.priors.adapters.latents import prior_of_latents
+        from scorereg.priors.adapters.schedulers import scheduler_settings
+
+        known = {"autocast": False, **only(f"a {kind}, a prior over latents", given, "autocast")}
+        return prior_of_latents(
+            source.unet, scheduler_settings(source.scheduler), decoder, name=kind, device=device, **known
+        )
+    known = only(f"a {kind}", given, "channels", "size", "d_min", "data_range", "autocast")
+    return from_diffusers(source.unet, source.scheduler, name=kind, device=device, **known)
+
+
+def _is_plain(source: Any) -> bool:
+    """Whether an object is a class, or a layer or container of torch's own, which is no denoiser."""
+    return isinstance(source, type) or (
+        isinstance(source, nn.Module) and type(source).__module__.startswith("torch.nn")
+    )

@@ -1,0 +1,79 @@
+"""Schedulers of the diffusers library, read for how a network was trained: noise, prediction target, and kind of time.
+
+Their settings for sampling (`timestep_spacing`, `clip_sample`, `thresholding`, `steps_offset`, karras sigmas, `shift`)
+are ignored. A table entry without signal, as after `rescale_betas_zero_snr`, is excluded from the range of levels.
+"""
+
+from typing import Any
+
+__all__ = ["SCHEDULERS", "scheduler_settings", "unsupported_scheduler"]
+
+TABLES = (
+    "DDPMScheduler", "DDIMScheduler", "PNDMScheduler", "EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler",
+    "HeunDiscreteScheduler", "LMSDiscreteScheduler", "DPMSolverMultistepScheduler", "DPMSolverSinglestepScheduler",
+    "UniPCMultistepScheduler", "DDPMParallelScheduler", "DDIMParallelScheduler", "DDIMInverseScheduler",
+    "DEISMultistepScheduler", "DPMSolverMultistepInverseScheduler", "DPMSolverSDEScheduler", "KDPM2DiscreteScheduler",
+    "KDPM2AncestralDiscreteScheduler", "SASolverScheduler", "RePaintScheduler",
+)  # fmt: skip
+EDM = ("EDMEulerScheduler", "EDMDPMSolverMultistepScheduler")
+FLOWS = ("FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler")
+SCORES = ("ScoreSdeVeScheduler",)
+SCHEDULERS = (*TABLES, *EDM, *FLOWS, *SCORES)
+DISTILLED = ("LCMScheduler", "TCDScheduler", "CMStochasticIterativeScheduler", "FlowMatchLCMScheduler", "SCMScheduler")
+PREDICTIONS = ("epsilon", "sample", "v_prediction")
+
+
+def scheduler_settings(scheduler: Any) -> dict[str, Any]:
+    """Return the arguments of `wrap` for the noise and the prediction target of a diffusers scheduler.
+
+    Also for networks of other classes: `wrap(network, channels=..., **scheduler_settings(scheduler))`.
+
+    Args:
+        scheduler: A scheduler of one of the classes `SCHEDULERS`.
+
+    Raises:
+        ValueError: If the scheduler, its prediction target or its kind of time is not supported.
+    """
+    name, config = type(scheduler).__name__, getattr(scheduler, "config", None)
+    if name not in SCHEDULERS or config is None:
+        raise ValueError(f"{unsupported_scheduler(name)}.")
+    if name in FLOWS:
+        steps = config.num_train_timesteps
+        if config.get("invert_sigmas"):
+            raise ValueError(f"{name} with invert_sigmas counts time backwards; wrap it by scorereg.wrap.")
+        edges = (1 / (steps - 1), float(steps - 1))  # t = 1 / steps, and 1 - 1 / steps, as sigma = t / (1 - t)
+        return {"prediction": "velocity", "flow": True, "time": lambda t: steps * t, "sigma_range": edges}
+    if name in SCORES:  # the network is given sigma and returns the score, of images in [0, 1]
+        edges = (config.sigma_min, config.sigma_max)
+        return {"prediction": "score", "time": "sigma", "sigma_range": edges, "data_range": (0.0, 1.0)}
+    prediction = config.get("prediction_type", "epsilon" if name == "RePaintScheduler" else None)
+    if prediction not in PREDICTIONS or config.get("use_flow_sigmas"):
+        raise ValueError(
+            f"{name} with prediction_type={prediction!r} is not supported; supported are {', '.join(PREDICTIONS)}. "
+            "Use scorereg.wrap."
+        )
+    if name in EDM:
+        if prediction == "sample":
+            raise ValueError(f"{name} knows prediction_type 'epsilon' and 'v_prediction', but got 'sample'.")
+        return {  # its "epsilon" is EDM's F, and its "v_prediction" is -F
+            "prediction": "edm" if prediction == "epsilon" else "v_prediction",
+            "sigma_data": config.sigma_data,
+            "sigma_range": (config.sigma_min, config.sigma_max),
+        }
+    if config.get("timestep_type", "discrete") == "continuous" and prediction == "v_prediction":
+        edges = (config.sigma_min or 0.002, config.sigma_max or 700.0)
+        return {"prediction": prediction, "sigma_data": 1.0, "sigma_range": edges}  # time is ln(sigma) / 4
+    return {"prediction": prediction, "betas": scheduler.betas}
+
+
+def unsupported_scheduler(name: Any) -> str:
+    """Return why a class of scheduler is not supported, and what to do, without the last full stop."""
+    if name in DISTILLED:
+        return (
+            f"the scheduler {name} is one for distilled models, whose output is a sample and not the posterior mean, "
+            "so that it has no score. Use the model that it was distilled from"
+        )
+    return (
+        f"the scheduler {name} is not supported; supported are {', '.join(SCHEDULERS[:10])} and relatives. Use one of "
+        "them with the same betas, or scorereg.wrap"
+    )

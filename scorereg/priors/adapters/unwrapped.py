@@ -1,0 +1,38 @@
+"""The network inside the wrappers that training puts around it."""
+
+from typing import Any
+
+__all__ = ["inner_module"]
+
+# The attribute in which each wrapper keeps the module, by the wrapper's class and the start of its module's name.
+INSIDE = {
+    ("OptimizedModule", "torch."): "_orig_mod",
+    ("DataParallel", "torch."): "module",
+    ("DistributedDataParallel", "torch."): "module",
+    ("FullyShardedDataParallel", "torch."): "module",
+    ("AveragedModel", "torch."): "module",
+    ("CheckpointWrapper", "torch."): "_checkpoint_wrapped_module",
+    ("DeepSpeedEngine", "deepspeed."): "module",
+    ("_FabricModule", "lightning"): "module",
+    ("EMA", "ema_pytorch"): "ema_model",
+}
+
+
+def inner_module(module: Any) -> Any:
+    """Return the module inside `torch.compile`, DataParallel, DDP, FSDP, averages and their like, at any depth.
+
+    Args:
+        module: Any object; anything but such a wrapper is returned as it is.
+
+    Example:
+        >>> import torch
+        >>> from scorereg.priors.adapters.unwrapped import inner_module
+        >>> network = torch.nn.Linear(1, 1)
+        >>> inner_module(torch.nn.DataParallel(torch.compile(network))) is network
+        True
+    """
+    for kind in type(module).__mro__:
+        for (name, start), attribute in INSIDE.items():
+            if kind.__name__ == name and kind.__module__.startswith(start):
+                return inner_module(getattr(module, attribute))
+    return module

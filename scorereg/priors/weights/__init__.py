@@ -1,0 +1,20 @@
+"""Weights on disk: which file of a folder holds them, their tensors, and a network filled with them. No code is run."""
+
+from scorereg.priors.weights.archive import read_content
+from scorereg.priors.weights.choice import WeightFiles, find_weights
+from scorereg.priors.weights.names import plain_names
+from scorereg.priors.weights.network import check_filled, fill_network
+from scorereg.priors.weights.tensors import float_weights, header_shapes, is_safetensors, read_tensors
+
+__all__ = [
+    "WeightFiles",
+    "check_filled",
+    "fill_network",
+    "find_weights",
+    "float_weights",
+    "header_shapes",
+    "is_safetensors",
+    "plain_names",
+    "read_content",
+    "read_tensors",
+]
