@@ -28,6 +28,8 @@ __all__ = ["SIGMAS", "LinearFilter", "denoising_errors", "residual_quantiles", "
 
 SIGMAS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
+_LEAST = 1e-12  # error that ratios are taken to: the filter has none where all data have one colour
+
 
 class LinearFilter:
     """The best linear denoiser that is stationary on a torus, the Wiener filter.
@@ -96,7 +98,8 @@ def denoising_errors(
                 _mean_square(difference[:, index], weight[:, index])
                 for difference in (learned - x, filtered - x, noisy - learned, noisy - x)
             )
-            row |= {name: ours, f"{name}_linear": theirs, f"{name}_ratio": round(ours / theirs, 4)}
+            ratio = round(ours / max(theirs, _LEAST), 4)
+            row |= {name: ours, f"{name}_linear": theirs, f"{name}_ratio": ratio}
             row |= {f"{name}_residual": residual / sigma**2, f"{name}_expected": (noise - ours) / sigma**2}
         rows.append(row)
     return rows

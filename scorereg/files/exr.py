@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from scorereg.files.pixels import Refused, check_pixels
+from scorereg.files.said import FileWarning
 
 __all__ = ["exr_head", "read_exr_color", "read_exr_depth"]
 
@@ -85,9 +86,8 @@ def read_exr_color(path: Path) -> tuple[Float[np.ndarray, "h w 3"], Float[np.nda
         color = np.where(alpha[..., None] > 0, color / np.maximum(alpha, 1e-6)[..., None], 0)
     clipped = float((color > 1).mean())
     if clipped > 0.5:
-        warnings.warn(
-            f"{path}: {clipped:.0%} of its values are above 1 and become white. Lower its exposure.", stacklevel=4
-        )
+        words = f"has {clipped:.0%} of its values above 1, which become white. Lower its exposure."
+        warnings.warn(FileWarning(path, words, "clipped"), stacklevel=3)
     color = _srgb(np.clip(color, 0, 1))
     if alpha is not None:
         color = color * alpha[..., None] + (1 - alpha[..., None])

@@ -17,6 +17,7 @@ from jaxtyping import Float
 from scorereg.files.exr import exr_head, read_exr_color
 from scorereg.files.levels import levels_of, on_white
 from scorereg.files.pixels import open_picture
+from scorereg.files.said import FileWarning
 from scorereg.files.sniff import picture_kind
 from scorereg.files.turn import stored_box, turned
 from scorereg.files.walk import is_litter
@@ -112,11 +113,11 @@ def orient(path: Path, head: ImageHead, size: Size | None) -> bool:
     """
     if size is None or alike(head.upright, size):
         if size is not None and head.turned and alike(head.stored, size):
-            warnings.warn(
-                f"{path} is turned as its EXIF says (orientation {head.orientation}). If its pose is that of the photo "
-                "as it is stored, remove the entry.",
-                stacklevel=2,
+            words = (
+                f"is turned as its EXIF says (orientation {head.orientation}). If its pose is that of the photo as "
+                "it is stored, remove the entry."
             )
+            warnings.warn(FileWarning(path, words), stacklevel=2)
         return True
     if alike(head.stored, size):
         return False
@@ -151,7 +152,8 @@ def read_image(path: Path, *, upright: bool = True, step: int = 1) -> Photo:
     else:
         color, alpha = _decode(path, upright, step)
     if alpha is not None and not alpha.any():
-        warnings.warn(f"{path} is transparent everywhere, so it is white. Remove its alpha channel?", stacklevel=2)
+        words = "is transparent everywhere, so it is white. Remove its alpha channel?"
+        warnings.warn(FileWarning(path, words), stacklevel=2)
     return Photo(color, None if alpha is None or bool((alpha == 1).all()) else alpha)
 
 
@@ -173,11 +175,11 @@ def _decode(path: Path, upright: bool, step: int) -> tuple[np.ndarray, np.ndarra
                 alpha[here] = _means(clear, step)
             dim = dim and float(part.max()) < _DIM / 65535
     if dim and color.any():
-        warnings.warn(
-            f"{path} has 16 bits, but its brightest pixel is {color.max() * 65535:.0f} of 65535: it is read as dark. "
-            "If it holds 10 or 12 bits, multiply it to fill 16.",
-            stacklevel=3,
+        words = (
+            f"has 16 bits, but its brightest pixel is {color.max() * 65535:.0f} of 65535: it is read as dark. If it "
+            "holds 10 or 12 bits, multiply it to fill 16."
         )
+        warnings.warn(FileWarning(path, words, "dark"), stacklevel=3)
     return turned(color, turn), None if alpha is None else turned(alpha, turn)
 
 

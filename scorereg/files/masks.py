@@ -11,6 +11,7 @@ from scorereg.files.arrays import read_npy
 from scorereg.files.depth import nearest
 from scorereg.files.images import alike, read_head, read_image
 from scorereg.files.pixels import Facts, open_picture
+from scorereg.files.said import FileWarning
 from scorereg.files.sniff import first_bytes, picture_kind
 from scorereg.files.turn import turned
 
@@ -49,7 +50,8 @@ def read_mask(
     if not marked.any():
         marked = value > 0
     elif float(((value > 0.1 * full) & (value < 0.9 * full)).mean()) > _SOFT:
-        warnings.warn(f"{path} is a mask with grey values: they count as set from half of white on.", stacklevel=2)
+        words = "is a mask with grey values: they count as set from half of white on."
+        warnings.warn(FileWarning(path, words), stacklevel=2)
     keep = marked if marks == "kept" else ~marked
     keep = keep if size is None else nearest(path, keep, size)
     if not keep.any():

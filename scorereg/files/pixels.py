@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from scorereg.files.said import FileWarning
 from scorereg.files.sniff import RAW_ADVICE, first_bytes, picture_kind
 from scorereg.files.turn import inverse, turns_sides
 
@@ -104,7 +105,7 @@ def open_picture(path: Path, *, decode: bool = True) -> "Iterator[tuple[Image, F
             if decode and facts.format == "PNG":
                 _check_sums(path)
             if decode and facts.format in _ANIMATED and getattr(image, "n_frames", 1) > 1:
-                warnings.warn(f"{path} holds several pictures; the first is read.", stacklevel=5)
+                warnings.warn(FileWarning(path, "holds several pictures; the first is read."), stacklevel=5)
             yield image, facts
     except Refused:
         raise

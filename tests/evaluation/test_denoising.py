@@ -63,6 +63,15 @@ def test_errors_of_the_exact_denoiser_are_the_linear_ones():
 
 
 @pytest.mark.usefixtures("as_user")
+def test_data_of_one_colour_have_a_ratio():
+    """The filter makes no error there."""
+    x = torch.full((4, 1, 8, 8), 0.25)
+    (row,) = denoising_errors(Exact(8, ("a",)), LinearFilter(x), x, sigmas=(0.1,))
+    assert row["a_linear"] == 0
+    assert math.isfinite(row["a_ratio"])
+
+
+@pytest.mark.usefixtures("as_user")
 def test_unknown_depth_is_not_measured():
     prior = Exact(8, ("r", "g", "b", "disparity"))
     x = prior.sample(32, generator=torch.Generator().manual_seed(0)).float()

@@ -62,6 +62,15 @@ def test_folders_that_are_removed_are_not_entered(tmp_path):
     assert seen == [tmp_path / "b/2.png"]
 
 
+def test_a_text_file_in_place_of_a_link_is_said(tmp_path):
+    """What git checks out, and unzip unpacks, where links are not allowed."""
+    tree(tmp_path, "elsewhere/scene/1.png", "data/own/2.png", "data/README")
+    (tmp_path / "data/linked").write_text("../elsewhere/scene")
+    (tmp_path / "data/NOTES").write_text("own is mine")
+    with pytest.warns(UserWarning, match=r"linked is a text file with the path ../elsewhere/scene.*Make it a link"):
+        assert found(tmp_path / "data") == ["NOTES", "README", "own/2.png"]
+
+
 def test_a_folder_that_cannot_be_listed_is_said(tmp_path):
     tree(tmp_path, "a/1.png", "b/2.png")
     steps = walk(tmp_path)

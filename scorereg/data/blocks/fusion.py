@@ -49,7 +49,7 @@ def read_views(folder: Path) -> list[View]:
     views = [_view(view) for view in listing.views if view.depth is not None and view.pose is not None]
     if not views:
         raise ValueError(
-            f"{listing.source} names no depth (`depth_file_path`) with a pose (`transform_matrix`), so there is nothing "
+            f"{listing.source} names no depth (`depth_file_path`) with a pose (`transform_matrix`): there is nothing "
             "to fuse. Leave it out."
         )
     return views

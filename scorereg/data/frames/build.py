@@ -7,7 +7,7 @@ from scorereg.data.channels import DEPTH, further, maps_of
 from scorereg.data.frames.frame import Frame, Planes
 from scorereg.data.frames.normals import normals_of
 from scorereg.data.frames.pyramid import EXTRA_STEPS, RAW_MAX, STEPS, Pyramid
-from scorereg.data.frames.resample import reduce_known, reduce_plane
+from scorereg.data.frames.resample import as_bytes, reduce_known, reduce_plane
 from scorereg.data.patch_spec import PatchSpec
 
 __all__ = ["PyramidBuilder", "maps_to_read"]
@@ -61,7 +61,7 @@ class PyramidBuilder:
 
     def _add_level(self, planes: Planes, raw: np.ndarray | None, down: float, across: float, goal: float) -> None:
         if planes.color is not None:
-            color = np.rint(reduce_plane(planes.color, down, across)).astype(np.uint8)
+            color = as_bytes(reduce_plane(planes.color, down, across))
             self._parts["color"].append(color.reshape(-1, 3))
         near = None if raw is None else reduce_known(raw, down, across)
         if near is not None and "disparity" in self.channels:

@@ -7,6 +7,7 @@ from scorereg.data.frames.frame import Frame
 from scorereg.data.frames.pyramid import Pyramid
 from scorereg.data.frames.read import read_frame
 from scorereg.data.patch_spec import PatchSpec
+from scorereg.files.said import gathered
 
 __all__ = ["load_pyramid", "load_pyramids"]
 
@@ -29,18 +30,23 @@ def load_pyramid(frames: list[Frame], spec: PatchSpec, *, levels: int = 6, bad: 
     """
     bad = bad or BadFrames()
     builder, ranges = PyramidBuilder(spec, levels=levels), DepthRange()
-    for frame in frames:
-        try:
-            planes = read_frame(frame, maps_to_read(frame, spec.names))
-            builder.add(frame, planes)
-        except (OSError, ValueError) as error:
-            bad.add(error)
-            continue
-        ranges.add(frame.scene, planes.metres)
+    with gathered():
+        for frame in frames:
+            try:
+                _add(builder, ranges, frame, spec)
+            except (OSError, ValueError) as error:
+                bad.add(error)
     ranges.check()
     if builder.empty:
         bad.check(len(frames))
     return builder.build()
+
+
+def _add(builder: PyramidBuilder, ranges: DepthRange, frame: Frame, spec: PatchSpec) -> None:
+    """Read a frame; its maps, which may be large, are gone when the next one is read."""
+    planes = read_frame(frame, maps_to_read(frame, spec.names))
+    builder.add(frame, planes)
+    ranges.add(frame.scene, planes.metres)
 
 
 def load_pyramids(parts: dict[str, list[Frame]], spec: PatchSpec, bad: BadFrames) -> dict[str, Pyramid]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-__all__ = ["reduce_known", "reduce_plane"]
+__all__ = ["as_bytes", "reduce_known", "reduce_plane"]
 
 _BLOCK = 64  # new pixels that are computed at once, from the old ones below them
 
@@ -30,6 +30,14 @@ def reduce_known(value: np.ndarray, down: float, across: float) -> np.ndarray:
     total = reduce_plane(np.where(known, value, np.float32(0)), down, across)
     share = reduce_plane(known.astype(np.float32), down, across)
     return np.where(share >= 0.5, total / np.maximum(share, 1e-6), np.float32(np.nan))
+
+
+def as_bytes(color: np.ndarray) -> np.ndarray:
+    """Round colours from 0 to 255 to uint8, a few rows at a time, as photos may have hundreds of megapixels."""
+    rounded = np.empty(color.shape, np.uint8)
+    for start in range(0, len(color), _BLOCK):
+        rounded[start : start + _BLOCK] = np.clip(np.rint(color[start : start + _BLOCK]), 0, 255)
+    return rounded
 
 
 def _weights(count: int, factor: float) -> Iterator[tuple[np.ndarray, slice]]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from scorereg.data.channels import COLOR, DEPTH
 from scorereg.data.frames.frame import Frame, Planes
-from scorereg.data.frames.resample import reduce_known, reduce_plane
+from scorereg.data.frames.resample import as_bytes, reduce_known, reduce_plane
 
 __all__ = ["decode", "encode"]
 
@@ -35,7 +35,7 @@ def encode(frame: Frame, planes: Planes, *, focal: float, inverse_max: float) ->
     size = [int(n * f + 1e-6) for n, f in zip(planes.size, (down, across), strict=True)]
     files = {}
     if planes.color is not None:
-        color = np.clip(np.rint(reduce_plane(planes.color, down, across)), 0, 255).astype(np.uint8)
+        color = as_bytes(reduce_plane(planes.color, down, across))
         files["rgb.webp"] = _image(color, "WEBP", lossless=True, quality=50, method=4)
     if planes.metres is not None:
         inverse = reduce_known(np.minimum(1 / planes.metres, np.float32(inverse_max)), down, across)
