@@ -15,6 +15,7 @@ from scorereg.scenes.scene import Scene
 __all__ = ["load_scene"]
 
 _SMALLEST = 7  # pixels, the window of SSIM
+_APART = 8.0  # factor between depths from two sources
 _FEW = 2  # training views, up to which photos need not tell near and far
 
 
@@ -62,6 +63,7 @@ def load_scene(
             f"needs at least {_SMALLEST}. Give larger ones, or a larger max_size."
         )
     extent, source = _extent(capture, folder)
+    _check_depth(capture, extent, source, folder)
     factor, found = _scale(capture, extent, scale)
     pose = capture.cameras.pose.clone()
     pose[:, :, 3] *= factor
@@ -106,6 +108,20 @@ def _extent(capture: Capture, path: Path) -> tuple[Extent, str]:
             stacklevel=4,
         )
         return extent, f"{source}, as the photos do not tell them"
+
+
+def _check_depth(capture: Capture, extent: Extent, source: str, path: Path) -> None:
+    """Warn of depth maps in another unit than the poses: their median is far from what else tells depth."""
+    if capture.depth is None:
+        return
+    known = capture.depth[list(capture.train)]
+    known = known[known > 0]
+    if len(known) and not 1 / _APART < (median := known.median().item()) / extent.typical < _APART:
+        warnings.warn(
+            f"{path}: its depth maps have a median of {median:.3g} units of the poses, but by {source} it is about "
+            f"{extent.typical:.3g}; check the unit of depth (depth_unit_scale_factor).",
+            stacklevel=4,
+        )
 
 
 def _scale(capture: Capture, extent: Extent, scale: float | None) -> tuple[float, str]:

@@ -36,9 +36,7 @@ def read_points(listing: Listing, cameras: Cameras, offset: tuple[float, float, 
         moved = points @ matrix[:, :3].T + matrix[:, 3]
         seen = [_seen((x - center)[:: 1 + len(x) // _SAMPLE].float(), cameras) for x in (points, moved)]
         if seen[0] < _PART * seen[1]:
-            warnings.warn(
-                f"{path}: its points are in the coordinates before applied_transform, and moved.", stacklevel=5
-            )
+            warnings.warn(f"{path}: its points lack applied_transform, so they are moved by it.", stacklevel=5)
             points = moved
     return (points - center).float()
 

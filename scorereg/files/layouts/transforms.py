@@ -11,9 +11,10 @@ from typing import Any
 
 from scorereg._io import read_json
 from scorereg.files.images import IMAGE_SUFFIXES
+from scorereg.files.layouts.float_unit import with_float_unit
 from scorereg.files.layouts.parsing import Bad, raise_it
 from scorereg.files.layouts.poses import lost_words
-from scorereg.files.layouts.transforms_frame import file_name, matrix_of, view_of
+from scorereg.files.layouts.transforms_frame import UNITS, file_name, matrix_of, view_of
 from scorereg.files.layouts.transforms_split import check_apart, split_of
 from scorereg.files.layouts.unknown_keys import check_keys, unread
 from scorereg.files.names import Names, real_path, shown
@@ -22,6 +23,7 @@ from scorereg.files.view import Listing, View
 __all__ = ["has_transforms", "read_transforms"]
 
 _ONE, _TRAIN = "transforms.json", "transforms_train.json"
+_MANY = 100  # held-out photos, beyond which they are thinned as few-view papers do: NeRF's own scenes have 200
 _NEARLY = 1e-6  # share by which two writings of one pose may differ
 _Entry = dict[str, Any]
 
@@ -53,13 +55,14 @@ def read_transforms(folder: Path, bad: Bad = raise_it) -> Listing:
 def _whole(folder: Path, path: Path, bad: Bad) -> Listing:
     table, names = _table(path), Names(folder, path)
     found, left_out = _views(folder, path, table, names, bad)
+    found, unit = _units(found, path, table)
     views = tuple(sorted(found, key=lambda view: shown(view.file, folder)))
     train, test = split_of(folder, path, table, views, left_out, names)
     points, missing = _points(folder, path, table, names)
     applied = table.get("applied_transform")
     applied = None if applied is None else matrix_of(applied, "applied_transform", str(path))
     others = [f"{path} is read; {_TRAIN} and its kin beside it are not."] if (folder / _TRAIN).is_file() else []
-    said = *unread(table, table["frames"], path), *_lost(folder, path, views), *missing, *names.said, *others
+    said = *unread(table, table["frames"], path), *_lost(folder, path, views), *unit, *missing, *names.said, *others
     return Listing(path, views, _metric(path, table, views), points, applied, train, test, said)
 
 
@@ -72,14 +75,18 @@ def _parts(folder: Path, bad: Bad) -> Listing:
     where: dict[str, tuple[int, ...]] = {}
     said = []
     for part, table in tables.items():
-        found, _ = _views(folder, paths[part], table, names, bad)
-        if part != "train" and not any(view.file.is_file() for view in found):
-            said.append(f"{paths[part]}: none of its {len(found)} photos is there, so it is not read.")
+        if part != "train" and not _rendered(table, names):
+            said.append(f"{paths[part]}: none of its {len(table['frames'])} photos is there, so it is not read.")
             continue
-        said += [*unread(table, table["frames"], paths[part]), *_lost(folder, paths[part], found)]
+        found, _ = _views(folder, paths[part], table, names, bad)
+        found, unit = _units(found, paths[part], table)
+        said += [*unread(table, table["frames"], paths[part]), *_lost(folder, paths[part], found), *unit]
         where[part] = tuple(range(len(views), len(views) + len(found)))
         views += found
     held = where.get("test", where.get("val"))
+    if held and len(held) > _MANY:
+        said.append(f"{folder}: of its {len(held)} held-out photos every 8th is used.")
+        held = held[::8]
     train = where["train"] if held is not None else None
     check_apart(folder, first, views, train or (), held or ())
     points, missing = _points(folder, first, tables["train"], names)
@@ -95,6 +102,12 @@ def _table(path: Path) -> _Entry:
         raise ValueError(f"{path}: `frames` must be a list of at least one frame; write the file again.")
     check_keys(table, frames, path)
     return table
+
+
+def _rendered(table: _Entry, names: Names) -> bool:
+    """Whether any photo of a file is there: BlenderNeRF writes the cameras of photos that it does not render."""
+    written = (frame.get("file_path") for frame in table["frames"])
+    return any(names.find(name, IMAGE_SUFFIXES)[0].is_file() for name in written if isinstance(name, str))
 
 
 def _views(folder: Path, path: Path, table: _Entry, names: Names, bad: Bad) -> tuple[list[View], set[Path]]:
@@ -122,6 +135,11 @@ def _check_same(one: View, other: View, path: Path) -> None:
     if not same or one.lens != other.lens:
         what = "lenses" if same else "poses"
         raise ValueError(f"{path}: {one.file} is listed twice, with two {what}; remove one of the two frames.")
+
+
+def _units(views: list[View], path: Path, table: _Entry) -> tuple[list[View], tuple[str, ...]]:
+    stated = any(entry.get(key) is not None for entry in (table, *table["frames"]) for key in UNITS)
+    return (views, ()) if stated else with_float_unit(views, path)
 
 
 def _lost(folder: Path, path: Path, views: Sequence[View]) -> tuple[str, ...]:

@@ -13,7 +13,10 @@ from scorereg.files.names import Names, shown
 from scorereg.files.text import number_in
 from scorereg.files.view import View
 
-__all__ = ["file_name", "matrix_of", "view_of"]
+__all__ = ["UNITS", "file_name", "matrix_of", "view_of"]
+
+UNITS = ("depth_unit_scale_factor", "integer_depth_scale")
+"""Keys of metres per unit of depth."""
 
 _NEARLY = 1e-6  # that a 0 or 1 of a matrix's last row may be off
 _Entry = Mapping[str, Any]
@@ -86,7 +89,7 @@ def _unit(levels: Sequence[_Entry], name: str) -> float | None:
     """Metres per unit of depth; None if the file switches depth off."""
     scales = {
         key: number_in(entry, key, name)
-        for entry in reversed(levels) for key in ("depth_unit_scale_factor", "integer_depth_scale")
+        for entry in reversed(levels) for key in UNITS
         if entry.get(key) is not None
     }  # fmt: skip
     if any(entry.get("enable_depth_loading") is False for entry in levels) or scales == {"integer_depth_scale": -1.0}:
