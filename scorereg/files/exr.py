@@ -121,32 +121,45 @@ def read_exr_depth(path: Path) -> np.ndarray:
     raise names.refuse("none or several of which may be depth. Save one float channel Z.")
 
 
-def _open(path: Path, *, header: bool) -> Any:
+def _parts(path: Path, *, header: bool) -> list[Any]:
     try:
         import OpenEXR  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise Refused(f"{path} is an EXR file, which is read by OpenEXR: pip install 'scorereg[formats]'.") from None
     try:
-        return OpenEXR.File(str(path), separate_channels=True, header_only=header)
+        parts = OpenEXR.File(str(path), separate_channels=True, header_only=header).parts
+        if not parts:
+            raise ValueError("it has no part")
+        return parts
     except Exception as error:  # a binding of C++ raises anything
-        words = (str(error).splitlines() or ["of another kind"])[0].rstrip(".")
-        raise Refused(
-            f"{path} cannot be read as EXR, as it is truncated, corrupt or deep ({words}). Copy it again, or leave "
-            "it out."
-        ) from None
+        raise _damaged(path, error) from None
+
+
+def _damaged(path: Path, error: Exception) -> Refused:
+    words = (str(error).splitlines() or ["of another kind"])[0].rstrip(".")
+    return Refused(
+        f"{path} cannot be read as EXR, as it is truncated, corrupt or deep ({words}). Copy it again, or leave it out."
+    )
 
 
 def _names(path: Path) -> _Names:
-    parts = _open(path, header=True).parts
-    low, high = parts[0].header["displayWindow"]
-    names = tuple(tuple(channel.name for channel in part.header["channels"]) for part in parts)
-    size = int(high[0]) - int(low[0]) + 1, int(high[1]) - int(low[1]) + 1
+    parts = _parts(path, header=True)
+    try:
+        sizes = [_size(part.header["dataWindow"]) for part in parts]
+        size = _size(parts[0].header["displayWindow"])
+        names = tuple(tuple(channel.name for channel in part.header["channels"]) for part in parts)
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise _damaged(path, error) from None
     check_pixels(path, size)
-    for part, inside in zip(parts, names, strict=True):  # all channels are decoded
-        low, high = part.header["dataWindow"]
-        width, height = int(high[0]) - int(low[0]) + 1, int(high[1]) - int(low[1]) + 1
+    for (width, height), inside in zip(sizes, names, strict=True):  # all channels are decoded
         check_pixels(path, (width, height * max(len(inside) // 4, 1)))
     return _Names(path, names, size)
+
+
+def _size(window: Any) -> tuple[int, int]:
+    """Width and height of a window, whose corners are both inside."""
+    (left, top), (right, bottom) = ((int(v) for v in corner) for corner in window)
+    return right - left + 1, bottom - top + 1
 
 
 def _layers(names: _Names) -> list[tuple[int, str]]:
@@ -162,7 +175,7 @@ def _cased(names: _Names, part: int, name: str) -> str:
 
 def _arrays(names: _Names, wanted: list[tuple[int, str]], outside: float) -> list[np.ndarray]:
     """Channels of the display window, float32."""
-    parts = _open(names.path, header=False).parts
+    parts = _parts(names.path, header=False)
     left, top = (int(v) for v in parts[0].header["displayWindow"][0])
     arrays = []
     for part, name in wanted:
