@@ -7,7 +7,8 @@ from scorereg.files import Listing
 from scorereg.files.images import IMAGE_SUFFIXES
 from scorereg.files.layouts.find import layout_of
 from scorereg.files.layouts.parsing import raise_it
-from scorereg.files.walk import walk
+from scorereg.files.layouts.transforms import read_transforms
+from scorereg.files.walk import is_litter, walk
 
 __all__ = ["list_views"]
 
@@ -43,9 +44,50 @@ def list_views(path: Path) -> Listing:
     if not any(view.pose for view in listing.views):
         where = _WHERE.get(getattr(reader, "__name__", ""), "the pose of each photo")
         raise ValueError(f"{listing.source}: no poses; a scene needs {where}. {_MAKE}.")
-    for line in listing.said:
+    for line in (*listing.said, *incomplete(listing), *(unlisted(listing) if reader is read_transforms else ())):
         warnings.warn(line, stacklevel=3)
     return listing
+
+
+def incomplete(listing: Listing) -> tuple[str, ...]:
+    """A line for masks, and one for depth maps, that most of the views have and some lack."""
+    lines = []
+    for what, lacking in (
+        ("mask", [view for view in listing.views if view.mask is None]),
+        ("depth map", [view for view in listing.views if view.depth is None]),
+    ):
+        if 0 < len(lacking) <= len(listing.views) / 2:
+            count = f"{len(lacking)} of {len(listing.views)}"
+            lines.append(f"{listing.source}: {count} views have no {what}, {lacking[0].file.name} for one.")
+    return tuple(lines)
+
+
+def unlisted(listing: Listing) -> tuple[str, ...]:
+    """A line for photos beside those of the views that are none, unless most are: then a part was chosen.
+
+    Photos have the suffix of listed ones in their folder. Depth maps, masks and maps are none, nor are files that are
+    named after a listed photo, as `r_0_depth.png`, `0.mask.png` and `dynamic_mask_0.png`.
+    """
+    photos = {view.color.resolve() for view in listing.views if view.color}
+    files = (file for view in listing.views for file in (view.depth, view.mask, *dict(view.maps).values()) if file)
+    known, stems = photos | {file.resolve() for file in files}, {photo.stem for photo in photos}
+    found = [
+        path
+        for folder, suffix in sorted({(photo.parent, photo.suffix) for photo in photos})
+        for path in (sorted(folder.iterdir()) if folder.is_dir() else ())
+        if path.suffix == suffix and path.is_file() and not is_litter(path.name) and not stems & _ends(path.stem)
+        if path.resolve() not in known
+    ]
+    if not 0 < len(found) <= len(photos):
+        return ()
+    names = ", ".join(path.name for path in found[:3]) + (", ..." if len(found) > 3 else "")
+    return (f"{listing.source}: {len(found)} photos beside its own are no frames of it: {names}.",)
+
+
+def _ends(stem: str) -> set[str]:
+    """The parts of a name before and after each of its dots, dashes and underscores, and the name."""
+    cuts = [i for i, letter in enumerate(stem) if letter in "._-"]
+    return {stem, *(stem[:i] for i in cuts), *(stem[i + 1 :] for i in cuts)}
 
 
 def _unknown(path: Path) -> FileNotFoundError:

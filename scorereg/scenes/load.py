@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
+from scorereg.files.said import gathered
 from scorereg.scenes.capture import Capture, read_capture
 from scorereg.scenes.extent import Extent, extent_of_points, extent_of_views
 from scorereg.scenes.focus import TYPICAL_DEPTH, wide_extent
@@ -55,7 +56,9 @@ def load_scene(
         raise ValueError(f"{folder}: max_size is the longest side in pixels, at least 1, but max_size={max_size}.")
     if alpha not in get_args(Alpha):
         raise ValueError(f"{folder}: alpha (--alpha) must be white or mask, but is {alpha!r}.")
-    capture = read_capture(list_views(folder), folder, views, max_size=max_size, alpha=alpha)
+    listing = list_views(folder)
+    with gathered():
+        capture = read_capture(listing, folder, views, max_size=max_size, alpha=alpha)
     if min(capture.images.shape[1:3]) < _SMALLEST:
         height, width = capture.images.shape[1:3]
         raise ValueError(

@@ -17,6 +17,7 @@ from scorereg.files.images import ImageHead, orient, read_head, read_image
 from scorereg.files.lens import is_bent, lens_of_size, undistort
 from scorereg.files.masks import read_mask
 from scorereg.files.names import shown
+from scorereg.files.said import FileWarning
 from scorereg.scenes.resize import reduce_depth, reduce_image, reduce_mask, reduction
 
 __all__ = ["Alpha", "Picture", "Plan", "plan_views", "read_picture"]
@@ -25,6 +26,7 @@ Alpha = Literal["white", "mask"]
 
 _LARGE = 50_000_000  # pixels of photos that are reduced while they are read
 _WIDEST = 0.02  # least focal length of a pinhole, in widths: 176 degrees
+_MARGIN = 0.1  # shares of the photo at its edges, where principal points are not
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -81,13 +83,7 @@ def plan_views(listing: Listing, views: Sequence[View], folder: Path, max_size: 
         FileNotFoundError: If a photo is missing.
         ValueError: If a photo cannot be used, or its lens is not one for it.
     """
-    with warnings.catch_warnings(record=True) as heard:
-        warnings.simplefilter("always")
-        plans = [_plan(listing, view, folder, max_size) for view in views]
-    turned = [str(warning.message) for warning in heard]
-    if turned:
-        more = f" ({len(turned) - 1} photos more alike)" if len(turned) > 1 else ""
-        warnings.warn(turned[0] + more, stacklevel=4)
+    plans = [_plan(listing, view, folder, max_size) for view in views]
     _check_shared(plans)
     return plans
 
@@ -108,7 +104,7 @@ def _plan(listing: Listing, view: View, folder: Path, max_size: int | None) -> P
     upright = _upright(photo, head, lens)
     width, height = head.upright if upright else head.stored
     lens = lens_of_size(lens, width, height)
-    _check_lens(lens, name)
+    _check_lens(lens, photo, name)
     return Plan(view, name, lens, upright, reduction(width, height, max_size))
 
 
@@ -122,8 +118,8 @@ def _upright(photo: Path, head: ImageHead, lens: Lens) -> bool:
     return apart[1] <= apart[0]
 
 
-def _check_lens(lens: Lens, name: str) -> None:
-    """Check that the numbers of a lens are those of one, also as float32."""
+def _check_lens(lens: Lens, photo: Path, name: str) -> None:
+    """Check that the numbers of a lens are those of one, also as float32; warn of a principal point at the edge."""
     assert lens.size is not None, "lens_of_size gives it"
     assert lens.center is not None, "lens_of_size gives it"
     numbers = np.array([*lens.focal, *lens.center, *lens.distortion], np.float64)
@@ -134,6 +130,11 @@ def _check_lens(lens: Lens, name: str) -> None:
             f"{name}: a focal length of {lens.focal[0]:.3g} pixels for a width of {lens.size[0]:g} cannot be; write "
             "`fl_x` in pixels."
         )
+    shares = [middle / side for middle, side in zip(lens.center, lens.size, strict=True)]
+    if not all(_MARGIN < share < 1 - _MARGIN for share in shares):
+        middle = f"({lens.center[0]:.6g}, {lens.center[1]:.6g}) for {lens.size[0]:g}x{lens.size[1]:g} pixels"
+        words = f"has its principal point at {middle}, far from the middle. Is that so?"
+        warnings.warn(FileWarning(photo, words, "principal point"), stacklevel=2)
 
 
 def _check_shared(plans: Sequence[Plan]) -> None:

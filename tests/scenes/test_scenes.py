@@ -171,14 +171,16 @@ def test_depth_is_metric_and_what_is_unknown_is_zero(tmp_path):
     exact = np.full((HEIGHT, WIDTH), 3250.5, np.float32)
     exact[0, :4] = np.nan, np.inf, -1, 65535
     np.save(tmp_path / "d2.npy", exact)
-    scene = load_scene(tmp_path, 2)
+    with pytest.warns(UserWarning, match="1 of 4 views have no depth map, 003.png for one"):
+        scene = load_scene(tmp_path, 2)
     assert scene.metric
     assert scene.scale == 1
     assert scene.depth is not None
     assert scene.depth[1, 0, :3].tolist() == pytest.approx([0, 0, 2.5])
     assert scene.depth[2, 0, :5].tolist() == pytest.approx([0, 0, 0, 65.535, 3.2505])
     assert not scene.depth[3].any()
-    scaled = load_scene(tmp_path, 2, scale=3.0)
+    with pytest.warns(UserWarning, match="no depth map"):
+        scaled = load_scene(tmp_path, 2, scale=3.0)
     assert scaled.depth is not None
     assert_close(scaled.depth, 3 * scene.depth)
 
