@@ -36,10 +36,14 @@ def poses_command(
     """  # fmt: skip
     from scorereg.poses import find_poses
 
-    found = find_poses(
-        photos, out, camera=camera, matching=match, max_size=max_size, seed=seed,
-        say=lambda line: typer.echo(line, err=True),
-    )  # fmt: skip
+    try:
+        found = find_poses(
+            photos, out, camera=camera, matching=match, max_size=max_size, seed=seed,
+            say=lambda line: typer.echo(line, err=True),
+        )  # fmt: skip
+    except KeyboardInterrupt:
+        typer.echo("interrupted, nothing was written", err=True)
+        raise typer.Exit(130) from None
     if found.lost:
         typer.secho(f"scorereg: {found.advice()}", fg="yellow", err=True)
     total = len(found.posed) + len(found.lost)

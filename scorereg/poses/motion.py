@@ -1,15 +1,15 @@
 """Structure from motion by pycolmap, on the CPU: SIFT features, matches of pairs, incremental mapping."""
 
 import warnings
-from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 from scorereg.poses.photos import Copies
-from scorereg.poses.waiting import spoken
+from scorereg.poses.waiting import Progress, spoken
 
-__all__ = ["CAMERAS", "MATCHING", "find_structure", "import_pycolmap"]
+__all__ = ["CAMERAS", "MATCHING", "Motion", "import_pycolmap"]
 
 CAMERAS = (
     "SIMPLE_PINHOLE", "PINHOLE", "SIMPLE_RADIAL", "RADIAL", "OPENCV", "FULL_OPENCV", "SIMPLE_RADIAL_FISHEYE",
@@ -20,119 +20,117 @@ CAMERAS = (
 MATCHING = ("all", "order")
 _LONGEST = 1600  # pixels of the longer side at which features are found
 _FEW = 2  # photos of the smallest model
-_Say = Callable[[str], object]
 
 
-def import_pycolmap() -> ModuleType:
+def import_pycolmap() -> Any:
     """Return pycolmap, which then prints no log.
 
     Raises:
         ValueError: If it is not installed.
     """
     try:
-        import pycolmap
+        import pycolmap  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise ValueError("poses are found by pycolmap: pip install 'scorereg[colmap]'") from None
-    pycolmap.logging.minloglevel = pycolmap.logging.FATAL.value if hasattr(pycolmap.logging, "FATAL") else 3
+    pycolmap.logging.minloglevel = 3  # fatal errors alone
     return pycolmap
 
 
-def find_structure(copies: Copies, work: Path, *, camera: str, matching: str, seed: int, say: _Say) -> dict[str, int]:
-    """Find poses, cameras and points; models are written to `work/sparse/0`, `1` and so on.
-
-    Photos of one size have one camera.
+@dataclass
+class Motion:
+    """A search for poses, cameras and points.
 
     Args:
-        copies: The photos.
-        work: An empty folder.
+        copies: The photos; those of one size have one camera.
+        work: A folder, in which models appear as `sparse/0`, `1` and so on.
         camera: Name of a model of `CAMERAS`.
         matching: `"all"` matches every pair, `"order"` each photo with the next ten and some further ones.
         seed: Of the random numbers.
-        say: Is given lines of progress.
-
-    Returns:
-        Number of verified matches of each photo with the others, by name.
-
-    Raises:
-        ValueError: If pycolmap is missing, or fails.
     """
-    pycolmap = import_pycolmap()
-    database, models = work / "database.db", work / "sparse"
-    models.mkdir()
-    pycolmap.set_random_seed(seed)
-    _features(pycolmap, copies, database, camera, say)
-    _matches(pycolmap, copies, database, matching, say)
-    _mapping(pycolmap, copies, database, models, seed, say)
-    return _counts(pycolmap, database)
 
+    copies: Copies
+    work: Path
+    camera: str
+    matching: str
+    seed: int = 0
+    colmap: Any = field(default_factory=import_pycolmap)
+    progress: Progress = field(default_factory=Progress)
 
-def _features(pycolmap: ModuleType, copies: Copies, database: Path, camera: str, say: _Say) -> None:
-    options = pycolmap.FeatureExtractionOptions()
-    options.max_image_size = _LONGEST
-    cameras: dict[tuple[int, int], int] = {}
-    for place, (name, size) in enumerate(copies.sizes.items()):
-        reader = pycolmap.ImageReaderOptions()
-        reader.camera_model = camera
-        reader.existing_camera_id = cameras.get(size, -1)
-        _quiet(pycolmap, lambda token, name=name, reader=reader: pycolmap.extract_features(
-            database, copies.folder, [name], pycolmap.CameraMode.AUTO, reader, options, pycolmap.Device.cpu, token,
-        ), lambda name=name: f"features of {name}", say)  # fmt: skip
-        cameras.setdefault(size, _camera_of(pycolmap, database, name))
-        if (place + 1) % 10 == 0 or place + 1 == len(copies.sizes):
-            say(f"features of {place + 1} of {len(copies.sizes)} photos")
+    def run(self, say: Callable[[str], object]) -> dict[str, int]:
+        """Search, and return the number of verified matches of each photo with its best partner, by name.
 
+        Args:
+            say: Is given lines of progress.
 
-def _camera_of(pycolmap: ModuleType, database: Path, name: str) -> int:
-    with pycolmap.Database.open(database) as opened:
-        return opened.read_image_with_name(name).camera_id
+        Raises:
+            ValueError: If pycolmap fails.
+        """
+        token = self.colmap.CancellationToken()
+        try:
+            return spoken(lambda: self._stages(token), self.progress, say, token.cancel)
+        except (RuntimeError, ValueError) as error:
+            text = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise ValueError(f"pycolmap failed ({self.progress}): {text}") from None
 
+    @property
+    def _database(self) -> Path:
+        return self.work / "database.db"
 
-def _matches(pycolmap: ModuleType, copies: Copies, database: Path, matching: str, say: _Say) -> None:
-    match = pycolmap.match_exhaustive if matching == "all" else pycolmap.match_sequential
-    count = len(copies.sizes)
-    pairs = f"{count * (count - 1) // 2} pairs of photos" if matching == "all" else f"{count} photos in their order"
-    say(f"matching {pairs}")
-    _quiet(
-        pycolmap, lambda token: match(database, device=pycolmap.Device.cpu, cancellation_token=token),
-        lambda: f"matching {pairs}", say,
-    )  # fmt: skip
-
-
-def _mapping(pycolmap: ModuleType, copies: Copies, database: Path, models: Path, seed: int, say: _Say) -> None:
-    options = pycolmap.IncrementalPipelineOptions()
-    options.min_model_size, options.random_seed = _FEW, seed
-    placed = [_FEW]
-
-    def next_one() -> None:
-        placed[0] += 1
-
-    say("placing the photos")
-    _quiet(
-        pycolmap, lambda token: pycolmap.incremental_mapping(
-            database, copies.folder, models, options, next_image_callback=next_one, cancellation_token=token
-        ),
-        lambda: f"placing the photos, {placed[0]} so far", say,
-    )  # fmt: skip
-
-
-def _quiet(pycolmap: ModuleType, call: Callable[..., object], words: Callable[[], str], say: _Say) -> None:
-    """Run a call of pycolmap's that can be cancelled; its errors are of one line."""
-    token = pycolmap.CancellationToken()
-    try:
+    def _stages(self, token: Any) -> dict[str, int]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            spoken(lambda: call(token), words, say, token.cancel)
-    except (RuntimeError, ValueError, TypeError) as error:
-        text = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ValueError(f"pycolmap failed at {words()}: {text}") from None
+            self.colmap.set_random_seed(self.seed)
+            for stage in (self._features, self._matches, self._mapping):
+                if not token.is_cancelled:
+                    stage(token)
+            return {} if token.is_cancelled else self._counts()
 
+    def _features(self, token: Any) -> None:
+        self.progress.stage, self.progress.total = "features of the photos", len(self.copies.sizes)
+        options, cameras = self.colmap.FeatureExtractionOptions(), dict[tuple[int, int], int]()
+        options.max_image_size = _LONGEST
+        for done, (name, size) in enumerate(self.copies.sizes.items()):
+            self.progress.done = done
+            if token.is_cancelled:
+                return
+            reader = self.colmap.ImageReaderOptions()
+            reader.camera_model, reader.existing_camera_id = self.camera, cameras.get(size, -1)
+            self.colmap.extract_features(
+                self._database, self.copies.folder, [name], self.colmap.CameraMode.AUTO, reader, options,
+                self.colmap.Device.cpu, token,
+            )  # fmt: skip
+            with self.colmap.Database.open(self._database) as opened:
+                cameras.setdefault(size, opened.read_image_with_name(name).camera_id)
 
-def _counts(pycolmap: ModuleType, database: Path) -> dict[str, int]:
-    with pycolmap.Database.open(database) as opened:
-        names = {image.image_id: image.name for image in opened.read_all_images()}
-        pairs, inliers = opened.read_two_view_geometry_num_inliers()
-    best: Counter[str] = Counter(dict.fromkeys(names.values(), 0))
-    for pair, count in zip(pairs, inliers, strict=True):
-        for image in pycolmap.pair_id_to_image_pair(pair):
-            best[names[image]] = max(best[names[image]], count)
-    return dict(best)
+    def _matches(self, token: Any) -> None:
+        count = len(self.copies.sizes)
+        every = self.matching == "all"
+        self.progress.total = 0
+        self.progress.stage = f"matches of {count * (count - 1) // 2 if every else 'neighbouring'} pairs"
+        match = self.colmap.match_exhaustive if every else self.colmap.match_sequential
+        match(self._database, device=self.colmap.Device.cpu, cancellation_token=token)
+
+    def _mapping(self, token: Any) -> None:
+        models = self.work / "sparse"
+        models.mkdir()
+        options = self.colmap.IncrementalPipelineOptions()
+        options.min_model_size, options.random_seed = _FEW, self.seed
+        self.progress.done, self.progress.total = _FEW, len(self.copies.sizes)
+        self.progress.stage = "places of the photos"
+
+        def next_one() -> None:
+            self.progress.done += 1
+
+        self.colmap.incremental_mapping(
+            self._database, self.copies.folder, models, options, next_image_callback=next_one, cancellation_token=token
+        )
+
+    def _counts(self) -> dict[str, int]:
+        with self.colmap.Database.open(self._database) as opened:
+            names = {image.image_id: image.name for image in opened.read_all_images()}
+            pairs, inliers = opened.read_two_view_geometry_num_inliers()
+        best = dict.fromkeys(names.values(), 0)
+        for pair, count in zip(pairs, inliers, strict=True):
+            for image in self.colmap.pair_id_to_image_pair(pair):
+                best[names[image]] = max(best[names[image]], count)
+        return best

@@ -2,6 +2,7 @@
 
 import math
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from scorereg.files.images import ImageHead, list_images, read_head, read_image
+from scorereg.poses.waiting import EVERY
 
 __all__ = ["Copies", "copy_photos", "heads_of"]
 
@@ -65,6 +67,7 @@ def copy_photos(
     """
     names: dict[str, str] = {}
     sizes: dict[str, tuple[int, int]] = {}
+    said = time.monotonic()
     for place, (path, head) in enumerate(heads.items()):
         step = 1 if max_size is None else math.ceil(max(head.upright) / max_size)
         plain = step == 1 and not head.turned and head.bits == 8 and path.suffix.lower() in _PLAIN.get(head.kind, ())
@@ -75,8 +78,9 @@ def copy_photos(
         else:
             sizes[name] = _convert(path, folder / name, step)
         names[path.name] = name
-        if (place + 1) % 20 == 0:
-            say(f"{place + 1} of {len(heads)} photos are copied")
+        if time.monotonic() - said > EVERY:
+            said = time.monotonic()
+            say(f"copies of the photos, {place + 1} of {len(heads)}")
     return Copies(folder, names, sizes)
 
 

@@ -2,13 +2,14 @@
 
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from scorereg._io import check_folder
 from scorereg.files.layouts.colmap_files import read_cameras, read_pictures, read_points
-from scorereg.poses.motion import CAMERAS, MATCHING, find_structure, import_pycolmap
+from scorereg.poses.motion import CAMERAS, MATCHING, Motion, import_pycolmap
 from scorereg.poses.photos import Copies, copy_photos, heads_of
 from scorereg.poses.write import POINTS, write_points, write_transforms
 
@@ -80,13 +81,25 @@ def find_poses(
     _check(photos, out, folder, camera, matching, max_size)
     heads = heads_of(photos)
     import_pycolmap()
-    check_folder(out)
-    with tempfile.TemporaryDirectory(prefix=".poses-", dir=out) as name:
-        work = Path(name)
+    with _work_folder(out) as work:
         (work / folder).mkdir()
         copies = copy_photos(heads, work / folder, max_size=max_size, say=say)
-        counts = find_structure(copies, work, camera=camera, matching=matching, seed=seed, say=say)
+        counts = Motion(copies, work, camera, matching, seed).run(say)
         return _written(copies, work, out, counts)
+
+
+@contextmanager
+def _work_folder(out: Path) -> Iterator[Path]:
+    """A hidden folder in `out`, which is removed at the end; after an error `out` as well, if it is new."""
+    fresh = not out.exists()
+    check_folder(out)
+    try:
+        with tempfile.TemporaryDirectory(prefix=".poses-", dir=out) as name:
+            yield Path(name)
+    except BaseException:
+        if fresh and not any(out.iterdir()):
+            out.rmdir()
+        raise
 
 
 def _check(photos: Path, out: Path, folder: str, camera: str, matching: str, max_size: int | None) -> None:
@@ -119,6 +132,8 @@ def _written(copies: Copies, work: Path, out: Path, counts: dict[str, int]) -> F
     points = read_points(best / "points3D.bin")
     write_points(work / POINTS, points)
     write_transforms(work / _SCENE, pictures[best], read_cameras(best / "cameras.bin"), copies.folder.name)
+    for name in lost:
+        (copies.folder / copies.names[name]).unlink()
     for name in (copies.folder.name, POINTS, _SCENE):
         shutil.move(work / name, out / name)
     kept = tuple(name for name, copy in copies.names.items() if copy in posed)
