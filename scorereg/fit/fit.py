@@ -111,7 +111,7 @@ def fit_scene(
     The short form, `fit_scene(scene, prior)`, is `fit_scene(scene, terms=default_terms(prior))`.
 
     Args:
-        scene: Photos, cameras and the range of depth.
+        scene: Photos, cameras and the range of depth; pixels that its masks leave out take no part.
         prior: Denoiser over RGB-D patches for the short form.
         regularize: What the short form adds to the photos; see `default_terms`.
         field: What is fitted, and changed: any `Field` that is a module with `param_groups`, such as `HashGrid`,

@@ -65,10 +65,8 @@ def used_of(scene: Scene, terms: Sequence[Term]) -> dict[str, float | None]:
 
 
 def notes(scene: Scene, terms: Sequence[Term]) -> list[str]:
-    """Return what a user should know of how a scene is fitted, one line each: masks, measured depth, a single photo."""
+    """Return what a user should know of how a scene is fitted, one line each: measured depth, a single photo."""
     used, lines, depth = used_of(scene, terms), [], training_depth(scene)
-    if used["masked"] is not None:
-        lines.append(f"masks leave out {used['masked']:.1%} of the training photos")
     if used["depth_pixels"] is not None:
         lines.append(f"measured depth is fitted, known at {used['depth_pixels']:.1%} of the training photos' pixels")
     elif depth is not None and depth.any():

@@ -375,6 +375,25 @@ def test_a_seed_repeats_a_run_and_another_does_not(run, tmp_path):
     assert not torch.equal(a["mean"], c["mean"])
 
 
+def test_what_lies_under_masks_changes_no_splat(run, tmp_path):
+    module = importlib.import_module("examples.own_renderer.splats.run")
+    scene = load_scene(tmp_path / "wall")
+    masks = torch.ones_like(scene.images[..., 0], dtype=torch.bool)
+    masks[:, 4:14, 6:20] = False
+
+    def fitted(scene):
+        draw = torch.Generator().manual_seed(0)
+        recipe = Recipe(steps=6, count=60, start=0.0)
+        return module._fitted(scene, recipe, "both", module.load_prior("any", device="cpu"), draw).state_dict()
+
+    masked = fitted(replace(scene, masks=masks))
+    images = torch.where(masks[..., None], scene.images, 1 - scene.images)
+    spoilt = fitted(replace(scene, images=images, masks=masks))
+    assert all(torch.equal(masked[name], spoilt[name]) for name in masked)
+    assert all(value.isfinite().all() for value in masked.values())
+    assert not torch.equal(masked["mean"], fitted(scene)["mean"])
+
+
 @pytest.mark.parametrize(
     ("more", "says"),
     [

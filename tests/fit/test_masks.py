@@ -237,13 +237,10 @@ def test_masked_pixels_are_hatched_in_grey():
 def test_what_is_used_is_said(masked):
     half = replace(masked, masks=masked.masks & (torch.arange(WIDTH) < WIDTH // 2))
     share = half.masks[:3].float().mean().item()
-    assert notes(half, photo_terms()) == [
-        f"masks leave out {1 - share:.1%} of the training photos",
-        "measured depth of the training photos is not used (--depth fits it)",
-    ]
-    assert notes(half, [MeasuredDepth(0.5)])[1] == (
+    assert notes(half, photo_terms()) == ["measured depth of the training photos is not used (--depth fits it)"]
+    assert notes(half, [MeasuredDepth(0.5)]) == [
         f"measured depth is fitted, known at {share:.1%} of the training photos' pixels"
-    )
+    ]
     assert used_of(half, [MeasuredDepth(0.5)])["depth"] == 0.5
     assert used_of(half, [])["depth_pixels"] is None
     assert used_of(half, [])["masked"] == pytest.approx(1 - share)
