@@ -17,17 +17,15 @@ def poses_command(
     camera: Annotated[
         str,
         option(
-            "Camera",
+            "Scene",
             "COLMAP's camera model, one for all photos of a size; OPENCV_FISHEYE for wide lenses.",
             unit="MODEL",
         ),
     ] = "SIMPLE_RADIAL",
     match: Annotated[
-        str, option("Camera", "all: every pair of photos; order: neighbours by name, for films.", unit="KIND")
+        str, option("Scene", "all: every pair of photos; order: neighbours by name, for films.", unit="KIND")
     ] = "all",
-    max_size: Annotated[
-        int | None, option("Camera", "Longer side to reduce the copies to.", "not reduced", "PIXELS")
-    ] = None,
+    max_size: opt.MaxSize = None,
     seed: opt.Seed = 0,
 ) -> None:
     """Find the poses of photos by structure from motion, and write a scene for fit; needs the extra colmap.

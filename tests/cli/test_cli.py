@@ -83,7 +83,7 @@ def test_mistakes_are_one_line_and_exit_2(refused, scenes, tmp_path):
 
 def test_usage_errors_are_one_line_and_exit_2(refused, scenes):
     assert "Missing option '--out'. See scorereg train-prior --help." in refused("train-prior", scenes)
-    assert refused("nonsense").startswith("scorereg: No such command 'nonsense'. See scorereg --help.")
+    assert refused("frobnicate").startswith("scorereg: No such command 'frobnicate'. See scorereg --help.")
     assert "No such option: --sed" in refused("sample", "x", "--sed", 3)
     assert "Invalid value for '--steps'" in refused("sample", "x", "--steps", "many")
     assert "Missing argument 'PRIOR'" in refused("inspect")
