@@ -5,6 +5,7 @@ The card is `card.json` in the prior's folder. Units: `d_min` in metres, `focal`
 
 import dataclasses
 import json
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,7 @@ class PriorCard:
         if not isinstance(entries, dict):
             raise ValueError(f"{source} must hold one JSON object, not a {type(entries).__name__}. Restore the card.")
         entries = _current(entries)
+        _warn_of_missing(entries, source)
         _check_names(entries, source)
         return cls(**{name: _convert(name, value, source) for name, value in entries.items()})
 
@@ -139,6 +141,13 @@ def _current(entries: dict[str, Any]) -> dict[str, Any]:
     return {**parts, **entries, "network": {name: value for name, value in network.items() if name != "kind"}}
 
 
+def _warn_of_missing(entries: dict[str, Any], source: str | Path) -> None:
+    """Warn if the card of a prior with disparity does not say of which depth, as a card that was written whole does."""
+    missing = [name for name in ("depth", "d_min", "focal") if name not in entries]
+    if missing and len(missing) < 3 and "disparity" in (entries.get("channels") or ()):
+        warnings.warn(f"{source} names no {', '.join(missing)}, so that it is not known.", stacklevel=3)
+
+
 def _check_names(entries: dict[str, Any], source: str | Path) -> None:
     known = [f.name for f in dataclasses.fields(PriorCard)]
     missing = [name for name in _REQUIRED if name not in entries]
@@ -168,7 +177,7 @@ def _checked(name: str, value: Any) -> Any:
     if name == "size":
         return tuple(_positive(v, int) for v in _list(value))
     if name in _PAIRS and value is not None:
-        low, high = (float(v) for v in _list(value))
+        low, high = (_number(v) for v in _list(value))
         if low > high:
             raise ValueError
         return low, high
@@ -206,8 +215,14 @@ def _texts(value: Any, *, empty: bool) -> tuple[str, ...]:
     return tuple(value) if good else _refuse()
 
 
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e300:
+        raise ValueError
+    return float(value)
+
+
 def _positive(value: Any, kind: type) -> Any:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+    if not _number(value) > 0:
         raise ValueError
     if kind is int and not isinstance(value, int):
         raise ValueError

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from scorereg.priors.adapters.conversions import noise_of
 from scorereg.priors.adapters.diffusers import MODELS, prior_of_network
 from scorereg.priors.adapters.diffusers_layout import Layout, layout_of
 from scorereg.priors.adapters.diffusers_parts import SCHEDULER, check_class, read_model, read_scheduler
@@ -56,7 +57,7 @@ def load_diffusers(
     layout = layout_of(folder)
     card = PriorCard.load(folder) if (folder / CARD_FILE).is_file() else None
     check_class(layout.model, MODELS)
-    settings = _noise(layout, folder, prediction, betas)
+    settings, notes = _noise(layout, folder, prediction, betas)
     network, files = read_model(layout.model, MODELS, variant)
     name = folder.resolve().name
     if layout.decoder is not None:
@@ -71,12 +72,12 @@ def load_diffusers(
             network, settings, name=name, channels=channels, size=size, d_min=d_min, data_range=data_range, card=card,
             device=device, autocast=autocast,
         )  # fmt: skip
-    prior.card = dataclasses.replace(prior.card, assumed=(*prior.card.assumed, *_notes(layout, files)))
+    prior.card = dataclasses.replace(prior.card, assumed=(*prior.card.assumed, *notes, *_notes(layout, files)))
     return prior
 
 
-def _noise(layout: Layout, folder: Path, prediction: str | None, betas: Any) -> dict[str, Any]:
-    """The arguments of `wrap` for noise and prediction, from the scheduler or else from the caller."""
+def _noise(layout: Layout, folder: Path, prediction: str | None, betas: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The arguments of `wrap` for noise and prediction, from the scheduler or the caller; and what was assumed."""
     if layout.scheduler is None:
         if betas is None or prediction is None:
             raise FileNotFoundError(
@@ -85,14 +86,22 @@ def _noise(layout: Layout, folder: Path, prediction: str | None, betas: Any) -> 
                 f"from_diffusers(UNet2DModel.from_pretrained({str(layout.model)!r}), DDPMScheduler(...), "
                 f"name={folder.name!r}); or load_prior(..., prediction='epsilon', betas=linear_betas())."
             )
-        return {"prediction": prediction, "betas": betas}
-    settings = scheduler_settings(read_scheduler(layout.scheduler))
+        return {"prediction": prediction, "betas": betas}, ()
+    scheduler = read_scheduler(layout.scheduler)
+    try:
+        settings = scheduler_settings(scheduler)
+        noise_of(**{name: settings[name] for name in ("betas", "flow", "sigma_data") if name in settings})
+    except ValueError as error:
+        raise ValueError(f"{layout.scheduler / SCHEDULER}: {error}") from None
     if betas is not None:
         raise ValueError(f"{layout.scheduler / SCHEDULER} has the noise table of {folder}. Leave betas out.")
     if prediction is not None and prediction != settings["prediction"]:
         told = settings["prediction"]
         raise ValueError(f"{layout.scheduler / SCHEDULER} says prediction={told!r}, not {prediction!r}. Leave it out.")
-    return settings
+    untold = "prediction_type" in scheduler.config.get("_use_default_values", ())
+    return settings, (
+        (f"prediction {settings['prediction']}, diffusers' where a file does not say it",) if untold else ()
+    )
 
 
 def _notes(layout: Layout, files: WeightFiles) -> tuple[str, ...]:

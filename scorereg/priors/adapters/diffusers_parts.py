@@ -4,15 +4,16 @@ Only JSON and weights are read, and classes come from the diffusers library alon
 weights' header was compared with the configuration.
 """
 
-import inspect
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from scorereg._io import read_json
-from scorereg.priors.adapters.schedulers import SCHEDULERS, unsupported_scheduler
-from scorereg.priors.weights import WeightFiles, fill_network, find_weights, header_shapes
+from scorereg.priors.adapters.schedulers import SCHEDULERS, TABLES, unsupported_scheduler
+from scorereg.priors.weights import WeightFiles, describing, fill_network, find_weights, header_shapes, known_settings
 
 __all__ = ["CONFIG", "SCHEDULER", "check_class", "read_model", "read_scheduler", "refuse_code"]
 
@@ -45,7 +46,7 @@ def read_model(folder: Path, supported: tuple[str, ...], variant: str | None = N
     name = settings["_class_name"]
     files = find_weights(folder, variant)
     kind = _class(name)
-    known = _known(kind, settings, folder / CONFIG)
+    known = known_settings(kind, settings, folder / CONFIG, ignored=_AVERAGING)
     if name == "VQModel" and "scaling_factor" not in settings:  # older than that setting, as are latents without scale
         known["scaling_factor"] = 1.0
         warnings.warn(
@@ -56,12 +57,14 @@ def read_model(folder: Path, supported: tuple[str, ...], variant: str | None = N
     _check_sizes(known, sum(len(header_shapes(path)) for path in files.paths), folder / CONFIG)
 
     def make() -> Any:
-        try:
+        with describing(folder / CONFIG, name, _REMEDY):
             return kind(**known)
-        except Exception as error:  # whatever a wrong setting leads to inside diffusers
-            raise ValueError(f"{folder / CONFIG} describes no {name} ({_line(error)}). {_REMEDY}") from None
 
-    return fill_network(make, files.paths), files
+    def trial(network: Any) -> None:
+        with describing(folder / CONFIG, name, _REMEDY):
+            _run_once(network)
+
+    return fill_network(make, files.paths, trial), files
 
 
 def read_scheduler(folder: Path) -> Any:
@@ -81,13 +84,13 @@ def read_scheduler(folder: Path) -> Any:
     if not isinstance(steps, int) or not 1 <= steps <= _MOST_STEPS:
         raise ValueError(f"{path}: num_train_timesteps is {steps!r}, but must be from 1 to {_MOST_STEPS}. {_REMEDY}")
     kind = _class(name)
-    known = {key: value for key, value in settings.items() if key in inspect.signature(kind.__init__).parameters}
+    known = known_settings(kind, settings, path, warned=False)  # those of other schedulers say how to sample
     if "predict_epsilon" in settings and "prediction_type" not in settings:  # its name until diffusers 0.9
         known["prediction_type"] = "epsilon" if settings["predict_epsilon"] else "sample"
-    try:
+    if name in TABLES and (missing := _missing(settings)):
+        warnings.warn(f"{path} names no {', '.join(missing)}: the defaults of diffusers are taken.", stacklevel=2)
+    with describing(path, name, _REMEDY):
         return kind(**known)
-    except Exception as error:
-        raise ValueError(f"{path} describes no {name} ({_line(error)}). {_REMEDY}") from None
 
 
 def refuse_code(folder: Path) -> None:
@@ -132,16 +135,12 @@ def _class(name: str) -> Any:
     return getattr(diffusers, name)
 
 
-def _known(kind: Any, settings: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """The settings that a class has; a warning names others, as they may change what the network computes."""
-    names = inspect.signature(kind.__init__).parameters
-    others = sorted(key for key in settings if key not in names and not key.startswith("_") and key not in _AVERAGING)
-    if others:
-        shown = ", ".join(others[:5]) + (", ..." if len(others) > 5 else "")
-        warnings.warn(
-            f"{path}: {shown} means nothing to this diffusers' {kind.__name__} and is left out.", stacklevel=2
-        )
-    return {key: value for key, value in settings.items() if key in names}
+def _missing(settings: Mapping[str, Any]) -> list[str]:
+    """What makes a table of noise and is not in the settings."""
+    if settings.get("trained_betas"):
+        return []
+    ends = [] if settings.get("beta_schedule") == "squaredcos_cap_v2" else ["beta_start", "beta_end"]
+    return [name for name in ("num_train_timesteps", "beta_schedule", *ends) if name not in settings]
 
 
 def _check_sizes(settings: Mapping[str, Any], count: int, path: Path) -> None:
@@ -152,5 +151,11 @@ def _check_sizes(settings: Mapping[str, Any], count: int, path: Path) -> None:
         raise ValueError(f"{path} describes a network of more layers than there are weights ({count}). {_REMEDY}")
 
 
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
+def _run_once(network: Any) -> None:
+    """Call a network of the meta device, which computes nothing, on a patch of the least size that it halves evenly."""
+    config = network.config
+    if config.get("class_embed_type") or config.get("num_class_embeds"):
+        return  # it needs a class, and is refused later
+    side = 2 ** (len(config.block_out_channels) + 2)
+    x = torch.zeros(1, config.in_channels, *[side] * (1 if type(network).__name__ == "UNet1DModel" else 2))
+    network.encode(x) if hasattr(network, "encode") else network(x, torch.zeros(1))

@@ -6,7 +6,7 @@ are ignored. A table entry without signal, as after `rescale_betas_zero_snr`, is
 
 from typing import Any
 
-__all__ = ["SCHEDULERS", "scheduler_settings", "unsupported_scheduler"]
+__all__ = ["SCHEDULERS", "TABLES", "scheduler_settings", "unsupported_scheduler"]
 
 TABLES = (
     "DDPMScheduler", "DDIMScheduler", "PNDMScheduler", "EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler",

@@ -9,13 +9,14 @@ import torch
 
 from scorereg._io import read_json
 from scorereg.priors.card import CARD_FILE, PriorCard
-from scorereg.priors.weights import fill_network, header_shapes
+from scorereg.priors.weights import CHECKSUM, checksum, describing, fill_network, header_shapes, known_settings
 
 __all__ = ["CONFIG_FILE", "SIGMA_DATA", "edm_scheduler", "read_network", "write_folder"]
 
 WEIGHTS_FILE = "diffusion_pytorch_model.safetensors"
 CONFIG_FILE = "config.json"
 SCHEDULER_FILE = "scheduler_config.json"
+_REMEDY = "Restore the file, or export the prior anew."
 SIGMA_DATA = 0.5  # standard deviation of the data, in prior-space units
 
 
@@ -43,7 +44,7 @@ def write_folder(folder: Path, network: Any, card: PriorCard, scheduler: dict[st
     with tempfile.TemporaryDirectory(dir=folder, prefix=".new-") as made:
         new = Path(made)
         (new / WEIGHTS_FILE).write_bytes(
-            save(weights, metadata={"format": "pt"})
+            save(weights, metadata={"format": "pt", CHECKSUM: checksum(weights)})
         )  # unlike save_file, with the permissions of the umask
         network.save_config(new)
         (new / SCHEDULER_FILE).write_text(json.dumps(scheduler, indent=2) + "\n", encoding="utf-8")
@@ -77,30 +78,33 @@ def read_network(folder: Path) -> Any:
     for path in (config, weights):
         if not path.is_file():
             raise FileNotFoundError(f"{path} is missing. Copy the whole prior folder again, or export the prior anew.")
-    entries = read_json(config, "Restore the file, or export the prior anew.")
+    entries = read_json(config, _REMEDY)
+    name = entries.get("_class_name", "UNet2DModel")
     count = len(header_shapes(weights))
-    return fill_network(lambda: _make_network(entries, config, count), (weights,))
+
+    def make() -> Any:
+        with describing(config, name, _REMEDY):
+            return _make_network(entries, config, count)
+
+    def trial(network: Any) -> None:
+        with describing(config, name, _REMEDY):
+            shape = [2 ** len(entries["block_out_channels"])] * network.config.get("dimensions", 2)
+            network(torch.zeros(1, network.config["in_channels"], *shape), torch.zeros(1), return_dict=False)
+
+    return fill_network(make, (weights,), trial)
 
 
 def _make_network(entries: dict[str, Any], config: Path, count: int) -> Any:
     """The network of a configuration, which may not ask for more layers than there are weights."""
-    name = entries.get("_class_name", "UNet2DModel")
-    try:
+    levels, layers = entries["block_out_channels"], entries.get("layers_per_block", 1)
+    if len(levels) * layers > count:
+        raise ValueError(f"{layers} layers at each of {len(levels)} levels, but {count} weights")
+    if entries.get("_class_name") == "UNetND":
+        from scorereg.priors.networks.unet_nd import UNetND
+
         settings: dict[str, Any] = {key: value for key, value in entries.items() if key != "_class_name"}
-        layers = settings.get("layers_per_block", 1) * len(settings.get("block_out_channels", ()))
-        if layers > count:
-            raise ValueError(f"{layers} layers of {count} weights")
-        if name == "UNetND":
-            from scorereg.priors.networks.unet_nd import UNetND
+        settings["block_out_channels"] = tuple(levels)
+        return UNetND(**settings)
+    from diffusers import UNet2DModel
 
-            settings["block_out_channels"] = tuple(settings["block_out_channels"])
-            return UNetND(**settings)
-        from diffusers import UNet2DModel
-
-        return UNet2DModel.from_config(entries)
-    except (ValueError, TypeError, KeyError, AttributeError, RuntimeError, IndexError, ZeroDivisionError) as error:
-        raise ValueError(f"{config} describes no {name} ({_line(error)}). Restore the file or export anew.") from None
-
-
-def _line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+    return UNet2DModel(**known_settings(UNet2DModel, entries, config))

@@ -4,16 +4,28 @@ from scorereg.priors.weights.archive import read_content
 from scorereg.priors.weights.choice import WeightFiles, find_weights
 from scorereg.priors.weights.names import plain_names
 from scorereg.priors.weights.network import check_filled, fill_network
-from scorereg.priors.weights.tensors import float_weights, header_shapes, is_safetensors, read_tensors
+from scorereg.priors.weights.settings import describing, known_settings
+from scorereg.priors.weights.tensors import (
+    CHECKSUM,
+    checksum,
+    float_weights,
+    header_shapes,
+    is_safetensors,
+    read_tensors,
+)
 
 __all__ = [
+    "CHECKSUM",
     "WeightFiles",
     "check_filled",
+    "checksum",
+    "describing",
     "fill_network",
     "find_weights",
     "float_weights",
     "header_shapes",
     "is_safetensors",
+    "known_settings",
     "plain_names",
     "read_content",
     "read_tensors",

@@ -17,7 +17,9 @@ _RENAMED = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_ou
 _ATTENTION = re.compile(r"(.*attentions?\.\d+)\.(query|key|value|proj_attn)\.(weight|bias)")
 
 
-def fill_network(make: Callable[[], Network], files: tuple[Path, ...]) -> Network:
+def fill_network(
+    make: Callable[[], Network], files: tuple[Path, ...], trial: Callable[[Network], object] | None = None
+) -> Network:
     """Return a network with float32 weights out of files, in evaluation mode and without gradients.
 
     It is made without memory first, and given some only if the files' headers show weights of its names and shapes: a
@@ -26,6 +28,7 @@ def fill_network(make: Callable[[], Network], files: tuple[Path, ...]) -> Networ
     Args:
         make: Makes the network.
         files: One or more weight files, each with a part of the weights.
+        trial: Called with the network without memory, to see that it runs.
 
     Raises:
         OSError: If a file cannot be opened.
@@ -38,6 +41,9 @@ def fill_network(make: Callable[[], Network], files: tuple[Path, ...]) -> Networ
         network = make()
     expected = network.state_dict()
     _compare(expected, shapes, files[0])
+    if trial is not None:
+        with torch.device("meta"), torch.no_grad():
+            trial(network)
     if len(expected) < sum(1 for _ in network.parameters()) + sum(1 for _ in network.buffers()):
         network = make()  # it has tensors of its own that are not saved
     for path in files:

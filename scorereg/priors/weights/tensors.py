@@ -1,5 +1,7 @@
 """Named tensors of a weight file, in safetensors or torch's format, and their shapes without reading them."""
 
+import hashlib
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,13 @@ from torch import Tensor
 
 from scorereg.priors.weights.archive import read_content
 
-__all__ = ["check_finite", "float_weights", "header_shapes", "is_safetensors", "read_tensors"]
+__all__ = ["CHECKSUM", "check_finite", "checksum", "float_weights", "header_shapes", "is_safetensors", "read_tensors"]
+
+CHECKSUM = "sha256"
+"""Key of `checksum` in the metadata of a safetensors file that scorereg wrote."""
+
+LARGEST = 1e8
+HOLE = 12  # zeros in a row, which training does not leave among other weights
 
 
 def is_safetensors(path: Path) -> bool:
@@ -44,10 +52,16 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         ValueError: If it is damaged or holds code.
     """
     if is_safetensors(path):
+        from safetensors import safe_open
         from safetensors.torch import load_file
 
         with _named(path):
-            return load_file(path)
+            state = load_file(path)
+            with safe_open(path, "pt") as file:
+                told = (file.metadata() or {}).get(CHECKSUM)
+        if told is not None and told != checksum(state):
+            raise ValueError(f"{path} is damaged: its weights are not those that were written. Copy it again.")
+        return state
     content = read_content(path)
     inside = content.get("state_dict")
     content = inside if isinstance(inside, Mapping) else content
@@ -70,20 +84,47 @@ def float_weights(state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
         if not value.is_floating_point() and value.numel() > 1:
             raise ValueError(f"{path}: the weight {name} is of {value.dtype}, quantised. Save the weights as float32.")
         converted[name] = check_finite(value.detach().to(torch.float32, copy=True).contiguous(), name, path)
+        _warn_of_hole(converted[name], name, path)
     return converted
 
 
 def check_finite(value: Tensor, name: str, path: Path) -> Tensor:
-    """Return a weight, after a check that it is finite.
+    """Return a weight, after a check that its values are numbers that a network can have.
 
     Raises:
-        ValueError: If it is not.
+        ValueError: If one is NaN, infinite, or beyond 1e8.
     """
-    bad = value.numel() - int(value.isfinite().sum())
+    bad = value.numel() - int((value.abs() < LARGEST).sum())
     if bad:
-        where = f"{path}: {bad} of {value.numel()} values of {name} are NaN or infinite"
+        where = f"{path}: {bad} of {value.numel()} values of {name} are NaN, infinite, or beyond {LARGEST:g}"
         raise ValueError(f"{where}: the training diverged, or the file is damaged. Take an earlier checkpoint.")
     return value
+
+
+def _warn_of_hole(value: Tensor, name: str, path: Path) -> None:
+    """Warn of a row of zeros among other weights, as a copy that broke off leaves it."""
+    zero = value.flatten() == 0
+    count = int(zero.sum())
+    if not HOLE <= count <= zero.numel() // 2:
+        return
+    ends = torch.nn.functional.pad(zero.to(torch.int8), (1, 1)).diff().nonzero().flatten().reshape(-1, 2)
+    longest = int((ends[:, 1] - ends[:, 0]).max())
+    if longest >= HOLE:
+        warnings.warn(
+            f"{path}: {longest} zeros in a row among the weights of {name}: the file may have a hole. Compare it with "
+            "its source.",
+            stacklevel=2,
+        )
+
+
+def checksum(state: Mapping[str, Tensor]) -> str:
+    """Return the SHA-256 of tensors by name, in hexadecimal."""
+    total = hashlib.sha256()
+    for name in sorted(state):
+        value = state[name].detach().cpu().contiguous()
+        total.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        total.update(value.flatten().view(torch.uint8).numpy().data)
+    return total.hexdigest()
 
 
 class _named:
