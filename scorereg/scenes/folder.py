@@ -4,8 +4,9 @@ import warnings
 from pathlib import Path
 
 from scorereg.files import Listing
-from scorereg.files.images import IMAGE_SUFFIXES
+from scorereg.files.images import IMAGE_SUFFIXES, list_images
 from scorereg.files.layouts.find import layout_of
+from scorereg.files.layouts.folders import MASK_FOLDERS
 from scorereg.files.layouts.parsing import raise_it
 from scorereg.files.layouts.transforms import read_transforms
 from scorereg.files.walk import is_litter, walk
@@ -44,7 +45,8 @@ def list_views(path: Path) -> Listing:
     if not any(view.pose for view in listing.views):
         where = _WHERE.get(getattr(reader, "__name__", ""), "the pose of each photo")
         raise ValueError(f"{listing.source}: no poses; a scene needs {where}. {_MAKE}.")
-    for line in (*listing.said, *incomplete(listing), *(unlisted(listing) if reader is read_transforms else ())):
+    told = (*unlisted(listing), *unused_masks(listing, path)) if reader is read_transforms else ()
+    for line in (*listing.said, *incomplete(listing), *told):
         warnings.warn(line, stacklevel=3)
     return listing
 
@@ -82,6 +84,19 @@ def unlisted(listing: Listing) -> tuple[str, ...]:
         return ()
     names = ", ".join(path.name for path in found[:3]) + (", ..." if len(found) > 3 else "")
     return (f"{listing.source}: {len(found)} photos beside its own are no frames of it: {names}.",)
+
+
+def unused_masks(listing: Listing, path: Path) -> tuple[str, ...]:
+    """A line for a folder of masks that no view uses, though files in it are named after the photos."""
+    if any(view.mask for view in listing.views):
+        return ()
+    stems = {view.color.stem for view in listing.views if view.color}
+    for folder in (path / name for name in MASK_FOLDERS):
+        if folder.is_dir() and any(stems & _ends(file.stem) for file in list_images(folder)):
+            return (
+                f"{folder}: its masks are not used, as no frame names them; name them as `mask_path` if they count.",
+            )
+    return ()
 
 
 def _ends(stem: str) -> set[str]:

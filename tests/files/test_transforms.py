@@ -306,6 +306,14 @@ def test_a_mask_that_is_gone_is_not_the_photo(tmp_path):
     assert not view.mask.is_file()
 
 
+def test_one_mask_for_all_frames(tmp_path):
+    put(tmp_path, "m.png", "own.png")
+    found = listing(
+        tmp_path, [{"file_path": "0.png"}, {"file_path": "1.png", "mask_path": "own.png"}], mask_path="m.png"
+    )
+    assert [view.mask.name for view in found.views] == ["m.png", "own.png"]
+
+
 def test_points_that_are_missing_are_told(tmp_path):
     assert "sparse_pc.ply, its sparse points, is missing" in listing(tmp_path, ply_file_path="sparse_pc.ply").said[0]
     (tmp_path / "sparse_pc.ply").write_text("ply")

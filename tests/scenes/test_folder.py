@@ -48,6 +48,15 @@ def test_views_that_lack_what_others_have_are_told(tmp_path):
     assert heard(tmp_path) == []  # one alone is masked
 
 
+@pytest.mark.parametrize("name", ["001.png", "001.mask.png", "001.png.png", "other.png"])
+def test_masks_that_no_frame_names_are_told(tmp_path, name):
+    transforms(tmp_path, 4)
+    photo(tmp_path / "masks" / name, 0)
+    said = heard(tmp_path)
+    assert len(said) == (name != "other.png")
+    assert not said or "masks: its masks are not used, as no frame names them" in said[0]
+
+
 @pytest.mark.parametrize(("center", "told"), [((-7.5, 7.0), True), ((9.0, 0.0), True), ((6.0, 9.0), False)])
 def test_a_principal_point_at_the_edge_is_told_once(tmp_path, center, told):
     transforms(tmp_path, 4, cx=center[0], cy=center[1])

@@ -287,6 +287,20 @@ def test_photos_tell_the_depth_of_a_wall_in_any_unit(unit):
     assert 1.1 < extent.far / (3 * unit) < 1.6
 
 
+def test_masked_pixels_have_no_say_in_the_depth_of_a_scene():
+    """Half of each photo shows another, nearer wall."""
+    places = [[0.0, 0, 0], [0.4, 0, 0], [0, 0.5, 0]]
+    (images, cameras), (nearer, _) = wall(3.0, places), wall(1.2, places)
+    masks = torch.ones(images.shape[:3], dtype=torch.bool)
+    masks[:, :, :90] = False
+    images = torch.where(masks[..., None], images, nearer)
+    whole = extent_of_views(images, cameras, path=Path("wall"))
+    extent = extent_of_views(images, cameras, masks, path=Path("wall"))
+    assert whole.near < 0.8
+    assert extent.typical == pytest.approx(3, rel=0.04)
+    assert extent.near > 1.3
+
+
 @pytest.mark.parametrize("room", ["room-01000", "room-01001", "room-01002"])
 def test_extent_of_rooms_covers_the_true_depth(data, room):
     scene = load_scene(data("rooms-eval") / room)

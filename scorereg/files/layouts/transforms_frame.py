@@ -47,7 +47,7 @@ def view_of(folder: Path, path: Path, table: _Entry, entry: _Entry, names: Names
     name = f"{path}, frame {shown(file, folder)}"
     levels = entry, table
     unit = _unit(levels, name)
-    mask, marks = _mask(entry, color, names, name)
+    mask, marks = _mask({**table, **entry}, color, names, name)
     return View(
         color, depth if unit else None, mask,
         maps=_maps(entry, names, color, name),
