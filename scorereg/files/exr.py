@@ -176,6 +176,8 @@ def _cased(names: _Names, part: int, name: str) -> str:
 def _arrays(names: _Names, wanted: list[tuple[int, str]], outside: float) -> list[np.ndarray]:
     """Channels of the display window, float32."""
     parts = _parts(names.path, header=False)
+    if len(parts) != len(names.parts):  # OpenEXR leaves out a part that it stumbles over
+        raise _damaged(names.path, ValueError("pixels of a part"))
     left, top = (int(v) for v in parts[0].header["displayWindow"][0])
     arrays = []
     for part, name in wanted:

@@ -201,6 +201,9 @@ def _damaged(path: Path, error: Exception) -> ValueError:
         return ValueError(
             f"{path} cannot be read as an image: its format is not known. Save it as PNG, or leave it out."
         )
+    if "support" in str(error).lower() or (unknown and first_bytes(path)[:2] in (b"II", b"MM")):
+        words = "its kind of TIFF" if unknown else (str(error).splitlines() or [""])[0].rstrip(".")
+        return ValueError(f"{path} is of a kind that is not read ({words}). Save it with 8 or 16 bits, as PNG or TIFF.")
     words = "its header" if unknown else (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
     return ValueError(
         f"{path} cannot be read as an image, as it is truncated or corrupt ({words}). Copy it again, or leave it out."

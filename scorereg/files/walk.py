@@ -7,7 +7,7 @@ from pathlib import Path
 
 __all__ = ["is_litter", "walk"]
 
-_FOLDERS = ("__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found")
+_FOLDERS = ("__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found", "#recycle")
 _LONGEST = 1024  # bytes of a path
 _FILES = ("thumbs.db", "desktop.ini")
 

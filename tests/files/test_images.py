@@ -107,6 +107,31 @@ def test_white_is_zero_in_16_bits(tmp_path):
     np.testing.assert_allclose(read_image(path).color[..., 0], 1 - RAMP / 65535, atol=1e-6)
 
 
+def test_12_bits(tmp_path):
+    """Two numbers in three bytes; white is 4095."""
+    value = np.array([[0, 1, 2048, 4095]])
+    packed = np.array([[0, 0, 1, 0x80, 0x0F, 0xFF]], np.uint8)
+    path = write_tiff(tmp_path / "a.tif", packed, {256: (4,), 258: (12,), 262: (1,), 277: (1,)})
+    np.testing.assert_allclose(read_image(path).color[..., 0], value / 4095, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["float colours", "64 bits"])
+def test_tiff_of_a_kind_that_is_not_read(tmp_path, kind):
+    """It is whole, so it is not called corrupt."""
+    value = np.zeros((4, 5, 3), np.float32) if kind == "float colours" else np.zeros((4, 5), np.int64)
+    bits, count = ((32,) * 3, 3) if value.ndim == 3 else ((64,), 1)
+    tags = {258: bits, 262: (2 if count == 3 else 1,), 277: (count,), 339: ((3,) * 3 if count == 3 else (2,))}
+    path = write_tiff(tmp_path / "a.tif", value, tags)
+    for read in (read_head, read_image):
+        with pytest.raises(ValueError, match="is of a kind that is not read.*8 or 16 bits, as PNG or TIFF"):
+            read(path)
+
+
+def test_big_endian_16_bits(tmp_path):
+    Image.fromarray(RAMP.astype(">u2")).save(tmp_path / "a.tif")
+    np.testing.assert_allclose(read_image(tmp_path / "a.tif").color[..., 0], RAMP / 65535, atol=1e-6)
+
+
 def test_dark_16_bits_are_said(tmp_path):
     Image.fromarray(RAMP // 64).save(tmp_path / "a.png")
     with pytest.warns(UserWarning, match="1023 of 65535"):

@@ -20,6 +20,7 @@ from scorereg.files.images import read_head
 from scorereg.files.layouts.find import layout_of
 from scorereg.files.layouts.parsing import scene_name
 from scorereg.files.layouts.poses import is_lost
+from scorereg.files.said import FileWarning, gathered
 from scorereg.files.view import View
 from scorereg.files.walk import walk
 
@@ -51,7 +52,8 @@ def find_frames(
             )
         folders = [folder for folder in rgbd_folders(path) if not _matches(folder, bad.options.exclude)]
         left_out = len(bad.left_out)
-        found = [frame for folder in folders for frame in _read_folder(folder, channels, bad)]
+        with gathered():
+            found = [frame for folder in folders for frame in _read_folder(folder, channels, bad)]
         if not folders and maps_of(channels) == (COLOR,):
             found = [frame for frame in _photos(path) if not _matches(frame.file.parent, bad.options.exclude)]
         if not found and not bad.messages:
@@ -103,6 +105,10 @@ def _read_folder(folder: Path, channels: tuple[str, ...], bad: BadFrames) -> lis
         for line in listing.said:
             if not is_lost(line):
                 warnings.warn(line, stacklevel=4)
+        if any(view.mask is not None for view in listing.views):
+            warnings.warn(
+                FileWarning(folder, "has masks, which training does not use: all pixels count."), stacklevel=4
+            )
     lack = next((name for name in needed if not any(_file(part, name) for part in parts)), None)
     if lack and parts:
         for _ in parts:
