@@ -284,5 +284,6 @@ def _common_card(cards: list[PriorCard]) -> PriorCard | None:
             f"others have sigma from {low:g} to {high:g} and focal {focal} in common."
         )
     known = {name: next((v for c in cards if (v := getattr(c, name)) is not None), None) for name in ("depth", "d_min")}
+    known["assumed"] = tuple(dict.fromkeys(line for card in cards for line in card.assumed))
     name = " x ".join(card.name for card in cards)
     return derived_card(cards[0], name=name, sigma_min=low, sigma_max=high, focal=focal, **known)

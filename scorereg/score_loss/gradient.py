@@ -34,6 +34,7 @@ from scorereg.score_loss.gradient_scale import (
     scale_tensor_to_data_norm,
     scale_to_data_norm,
 )
+from scorereg.score_loss.range_check import RangeCheck
 
 __all__ = ["ScoreGradient"]
 
@@ -51,6 +52,7 @@ class ScoreGradient(nn.Module):
     control: Prior | None
     on_nonfinite: Literal["raise", "skip"]
     gate: Gate | None
+    _range_check: RangeCheck
     noise_range: tuple[float, float] | None
     channel_groups: Tensor
     skipped: int
@@ -88,11 +90,21 @@ class ScoreGradient(nn.Module):
             residual = residual * free
         gradient = residual * self._coefficient(residual, free, sigma, weight)
         value = torch.dot(residual.flatten(), gradient.flatten()) * 0.5
-        if not math.isfinite(value.item()):
+        if not math.isfinite(self._number(value, x, level) if needed else value.item()):
             if self.on_nonfinite == "raise":
                 raise ValueError(nonfinite_message(patch, residual, self.prior.channels, step))
             value, gradient = self._skip_nonfinite(residual, gradient)
         return value, gradient, free
+
+    def _number(self, value: Tensor, x: Tensor, level: Tensor) -> float:
+        """The value as a number, after a warning of a patch far outside the prior's range; one transfer for both."""
+        excess = self._range_check.excess(x, level)
+        if excess is None:
+            return value.item()
+        number, far = torch.stack([value, excess.to(value.dtype)]).tolist()
+        if far > 1 and math.isfinite(number):
+            self._range_check.warn(x)
+        return number
 
     def combine_at_patch(self, free: Tensor | None, scaler: torch.amp.GradScaler | None) -> CombineGradients:
         """Return what a backward pass does with the gradient of a patch and the data's gradient to the same patch.

@@ -31,6 +31,7 @@ from scorereg.score_loss.dlpack import as_kind_of, as_tensor
 from scorereg.score_loss.gate import Gate
 from scorereg.score_loss.gradient import ScoreGradient
 from scorereg.score_loss.gradient_scale import channel_groups
+from scorereg.score_loss.range_check import RangeCheck
 
 __all__ = ["ScoreLoss"]
 
@@ -123,6 +124,7 @@ class ScoreLoss(ScoreGradient):
         self.on_nonfinite = on_nonfinite
         self.gate = None if gate is None else Gate(prior, gate)
         self.noise_range = noise_range(prior)
+        self._range_check = RangeCheck(prior)
         self.skipped = 0
         self.last = None
         factors = None if channel_weights is None else channel_factors(channel_weights, prior.channels)
