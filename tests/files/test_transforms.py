@@ -333,7 +333,7 @@ def test_points_that_are_missing_are_told(tmp_path):
         ({"aabb_scale": 16, "scale": 0.3, "offset": [0, 0, 1], "from_na": True, "sharpness": 3,
           "orientation_override": "up", "applied_scale": 2, "auto_scale_poses_override": False, "up": [0, 0, 1]},
          {"sharpness": 40.0, "colmap_im_id": 3, "timestamp": 12.5, "rotation": 0.01, "exposure": 2}, []),
-        ({"k7": 0.1, "sk_x": 0.0, "skew": 0}, {}, ["k7"]),
+        ({"k7": 0.1, "sk_x": 0.0, "skew": 0, "crop": [0, [0.0]]}, {}, ["k7"]),
         ({"crop": {"x": 1}, "fisheye_crop_radius": 600}, {"shift_x": 0.1}, ["crop", "fisheye_crop_radius", "shift_x"]),
         ({}, {"fg_mask": "a.png", "split": "train"}, ["fg_mask", "split"]),
         ({"frame_convention": "opencv", "unit": "mm"}, {}, ["frame_convention", "unit"]),
