@@ -1,15 +1,14 @@
 """Pictures that Pillow decodes: opened within a limit of pixels, errors of one line, EXIF's orientation."""
 
-import struct
 import threading
 import warnings
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from scorereg.files.png import check_sums, exif_of
 from scorereg.files.said import FileWarning
 from scorereg.files.sniff import RAW_ADVICE, first_bytes, picture_kind
 from scorereg.files.turn import inverse, turns_sides
@@ -26,7 +25,6 @@ MOST_PIXELS = 256_000_000
 _FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "GIF", "PPM", "JPEG2000", "AVIF", "TGA", "SGI", "PCX", "QOI")
 _DNG_VERSION, _WIDTH, _HEIGHT, _PHOTOMETRIC, _ORIENTATION = 50706, 256, 257, 262, 274  # tags of TIFF and EXIF
 _ANIMATED = ("PNG", "GIF", "WEBP", "AVIF", "TIFF")  # the further pictures in an MPO are previews and depth
-_PIXEL_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT")
 PICTURE_STARTS = (
     b"\x89PNG", b"\xff\xd8", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"RIFF", b"BM", b"GIF8", b"\0\0\0\x0cjP",
 )  # fmt: skip
@@ -103,7 +101,7 @@ def open_picture(path: Path, *, decode: bool = True) -> "Iterator[tuple[Image, F
             facts = Facts(image.size, 1, 1, "HEIF", image.mode, image.mode) if heif else _facts(path, image)
             check_pixels(path, facts.size)
             if decode and facts.format == "PNG":
-                _check_sums(path)
+                check_sums(path)
             if decode and facts.format in _ANIMATED and getattr(image, "n_frames", 1) > 1:
                 warnings.warn(FileWarning(path, "holds several pictures; the first is read."), stacklevel=5)
             yield image, facts
@@ -144,22 +142,6 @@ def _open(file: IO[bytes]) -> "Image":
             Image.MAX_IMAGE_PIXELS = limit
 
 
-def _check_sums(path: Path) -> None:
-    """Check the checksums of a PNG, which Pillow leaves out when it decodes: a flipped bit would change its pixels."""
-    with path.open("rb") as file:
-        left = path.stat().st_size - file.seek(8)
-        while left >= 12:
-            length, name = struct.unpack(">I4s", file.read(8))
-            left -= 12 + length
-            if left < 0:
-                raise ValueError("it ends too early")
-            content, stored = file.read(length), file.read(4)
-            if name in _PIXEL_CHUNKS and zlib.crc32(content, zlib.crc32(name)) != int.from_bytes(stored):
-                raise ValueError("a checksum is wrong")
-            if name == b"IEND":
-                return
-
-
 def _open_heif(path: Path) -> "Image":
     try:
         import pillow_heif
@@ -178,17 +160,24 @@ def _facts(path: Path, image: "Image") -> Facts:
     raw = str(raw if isinstance(raw, str) else raw[0] if raw else "")
     tags = getattr(image, "tag_v2", None)
     if tags is None:
-        return Facts(image.size, _orientation(image), 1, image.format or "", image.mode, raw)
+        return Facts(image.size, _orientation(path, image), 1, image.format or "", image.mode, raw)
     if _DNG_VERSION in tags:
         raise Refused(f"{path} {RAW_ADVICE}")
-    turn = _orientation(image)  # Pillow turns TIFF when it decodes
+    turn = _orientation(path, image)  # Pillow turns TIFF when it decodes
     inverted = image.mode.startswith("I") and tags.get(_PHOTOMETRIC) == 0
     return Facts((tags[_WIDTH], tags[_HEIGHT]), turn, turn, "TIFF", image.mode, raw, inverted)
 
 
-def _orientation(image: "Image") -> int:
+def _orientation(path: Path, image: "Image") -> int:
+    from PIL import Image
+
     try:
-        value = image.getexif().get(_ORIENTATION, 1)
+        data = exif_of(path) if image.format == "PNG" else b""
+        if data is None:
+            return 1
+        exif = Image.Exif()
+        exif.load(data)
+        value = (exif if data else image.getexif()).get(_ORIENTATION, 1)
     except Exception:  # a broken block of EXIF does no harm to the pixels
         return 1
     return value if isinstance(value, int) and value in range(1, 9) else 1

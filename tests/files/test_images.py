@@ -254,6 +254,29 @@ def test_orientation(tmp_path, orientation, suffix):
     np.testing.assert_allclose(read_image(path, upright=False).color, array / 255, atol=tolerance)
 
 
+@pytest.mark.parametrize("where", ["before", "after", "text"])
+def test_exif_anywhere_in_a_png(tmp_path, where, monkeypatch):
+    """Its size and orientation are read without decoding it."""
+    array = colours(48, 64)
+    exif = Image.Exif()
+    exif[274] = 6
+    data = save(tmp_path / "plain.png", array).read_bytes()
+    block = chunk(b"eXIf", exif.tobytes()[6:])
+    if where == "text":
+        lines = exif.tobytes().hex()
+        block = chunk(b"tEXt", b"Raw profile type exif\0\nexif\n%8d\n%s\n" % (len(lines) // 2, lines.encode()))
+    place = len(data) - 12 if where == "after" else 33
+    (tmp_path / "a.png").write_bytes(data[:place] + block + data[place:])
+    assert read_head(tmp_path / "a.png").upright == (48, 64)
+    np.testing.assert_allclose(read_image(tmp_path / "a.png").color, np.rot90(array, -1) / 255, atol=1e-6)
+    if where != "text":
+        from PIL import ImageFile
+
+        monkeypatch.setattr(ImageFile.ImageFile, "load", lambda self: pytest.fail("decoded"))
+        assert read_head(tmp_path / "a.png").orientation == 6
+        assert read_head(tmp_path / "plain.png").orientation == 1
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_orientation_of_16_bit_tiff(tmp_path, orientation):
     exif = Image.Exif()

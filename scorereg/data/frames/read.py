@@ -45,11 +45,9 @@ def read_frame(frame: Frame, maps: tuple[str, ...] = (COLOR, DEPTH)) -> Planes:
 
 
 def _color(path: Path, *, upright: bool) -> Float[np.ndarray, "h w 3"]:
-    """A photo with values from 0 to 255, in steps of 1/256: 8 bits are whole numbers."""
+    """A photo with values from 0 to 255; those of 8 bits are whole numbers."""
     color = read_image(path, upright=upright).color
-    color *= 255 * 256
-    np.rint(color, out=color)
-    color /= 256
+    color *= 255
     return color
 
 
