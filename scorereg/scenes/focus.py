@@ -22,7 +22,8 @@ def wide_extent(training: Float[Tensor, "n 3 4"], poses: Float[Tensor, "m 3 4"],
 
     The typical depth is that of the point nearest to all cameras' optical axes (least squares), where these are not
     nearly parallel and the point is in front of the training cameras. Else it is `TYPICAL_DEPTH` in a metric scene, or
-    three times the cameras' largest distance from their mean. Near is a sixth of it, far four times.
+    three times the cameras' largest distance from their mean. Near is a sixth of it, far four times; in a metric scene
+    the range reaches to those of `TYPICAL_DEPTH` too, as cameras within a room look at a point before its walls.
 
     Args:
         training: Poses of the training views.
@@ -35,7 +36,8 @@ def wide_extent(training: Float[Tensor, "n 3 4"], poses: Float[Tensor, "m 3 4"],
         spread = (poses[..., 3] - poses[..., 3].mean(0)).norm(dim=-1).max().item()
         known = metric or spread == 0
         depth, source = (TYPICAL_DEPTH, "a usual depth") if known else (_SPREADS * spread, "the cameras' spread")
-    return Extent(near * depth, far * depth, depth), source
+    depths = [depth, TYPICAL_DEPTH] if metric else [depth]
+    return Extent(near * min(depths), far * max(depths), depth), source
 
 
 def _looked_at(training: Float[Tensor, "n 3 4"], poses: Float[Tensor, "m 3 4"]) -> float | None:

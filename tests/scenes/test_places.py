@@ -189,9 +189,11 @@ def around(count, *, radius=2.0, target=(0.5, 0.2, 3.0)):
 
 def test_the_point_that_cameras_look_at_tells_the_depth():
     pose = around(5)
-    extent, source = wide_extent(pose[1:2], pose, metric=True)
+    extent, source = wide_extent(pose[1:2], pose, metric=False)
     assert extent.typical == pytest.approx(2, rel=1e-4)
     assert (extent.near, extent.far) == pytest.approx((2 / 6, 8))
+    wider, _ = wide_extent(pose[1:2], pose, metric=True)
+    assert (wider.near, wider.far) == pytest.approx((2 / 6, 4 * TYPICAL_DEPTH))
     assert "look at" in source
     metres, source = wide_extent(pose[:1], pose[:1], metric=True)  # one axis has no nearest point
     assert (metres.typical, source) == (TYPICAL_DEPTH, "a usual depth")
