@@ -88,7 +88,7 @@ def test_scannet_refuses_a_photo_of_other_proportions(tmp_path):
     write_frame(tmp_path / "color" / "0.png", tmp_path / "depth" / "0.png")
     Image.fromarray(picture(0, 80, 80)[0]).save(tmp_path / "color" / "0.png")
     (tmp_path / "intrinsics_depth.txt").write_text("30 0 20\n0 30 16\n0 0 1\n")
-    with pytest.raises(ValueError, match="80x80 pixels, but its depth map 40x32, of other proportions"):
+    with pytest.raises(ValueError, match="80x80 pixels, but its lens is for 40x32, of other proportions"):
         load_pyramid(find_frames([tmp_path]), PatchSpec(8, focal=(10.0, 30.0)))
 
 

@@ -312,3 +312,51 @@ def test_an_empty_model_and_a_photo_listed_twice(tmp_path):
     plain(tmp_path / "sparse" / "0", [])
     with pytest.raises(ValueError, match=r"has no photos: none was registered"):
         read_colmap(tmp_path)
+
+
+def test_undistorted_photos_lie_beside_their_model(tmp_path):
+    """`colmap image_undistorter` writes dense/images and dense/sparse, with other sizes than images/."""
+    scene(tmp_path, where="dense/sparse")
+    for name in "abcd":
+        photo(tmp_path / "dense" / "images" / f"{name}.png")
+    assert {view.color.parent.parent.name for view in read_colmap(tmp_path).views} == {"dense"}
+
+
+@pytest.mark.parametrize("where", ["sparse", "sparse/0"])
+def test_a_folder_within_the_scene_will_do(tmp_path, where, monkeypatch):
+    folder = scene(tmp_path / "s")
+    check(read_colmap(folder / where))
+    monkeypatch.chdir(folder / where)
+    from pathlib import Path
+
+    check(read_colmap(Path()))
+
+
+def test_photos_of_the_folder_above_are_not_taken(tmp_path):
+    """Another scene's photos have the same names, as a rule."""
+    binary(tmp_path / "s" / "sparse" / "0", ["a.png", "b.png"])
+    for name in "ab":
+        photo(tmp_path / "images" / f"{name}.png")
+    with pytest.raises(FileNotFoundError, match="none of them, a.png for one"):
+        read_colmap(tmp_path / "s")
+
+
+def test_absolute_names_of_another_machine(tmp_path):
+    scene(tmp_path)
+    binary(tmp_path / "sparse" / "0", [f"/home/other/scene/images/{name}.png" for name in "abcd"])
+    check(read_colmap(tmp_path))
+
+
+def test_a_name_written_in_two_ways_is_the_photo_twice(tmp_path):
+    scene(tmp_path)
+    binary(tmp_path / "sparse" / "0", ["a.png", "./a.png"])
+    with pytest.raises(ValueError, match=r"images.bin has the photo a.png twice"):
+        read_colmap(tmp_path)
+
+
+def test_points_as_ply(tmp_path):
+    scene(tmp_path)
+    (tmp_path / "sparse" / "0" / "points3D.bin").rename(tmp_path / "sparse" / "0" / "points3D.ply")
+    assert read_colmap(tmp_path).points.name == "points3D.ply"
+    (tmp_path / "sparse" / "0" / "points3D.ply").unlink()
+    assert read_colmap(tmp_path).points is None

@@ -453,3 +453,43 @@ def test_depth_is_preferred_where_it_is_asked_for(tmp_path):
     binary(folder / "sparse" / "0", ["0.jpg", "1.jpg"])
     assert layout_of(folder).__name__ == "read_colmap"
     assert layout_of(folder, depth=True) is read_pairs
+
+
+def test_times_in_the_names_of_files_will_do(tmp_path):
+    folder = tum(tmp_path / "bonn")
+    (folder / "associations.txt").unlink()
+    for i in range(COUNT):
+        (folder / "rgb" / f"{i}.png").rename(folder / "rgb" / f"{i / 30:.5f}.png")
+        (folder / "depth" / f"{i}.png").rename(folder / "depth" / f"{i / 30 + 0.01:.5f}.png")
+    assert layout_of(folder) is read_tum
+    listing = read_tum(folder)
+    check(listing)
+    assert listing.views[1].depth.name == "0.04333.png"
+    (folder / "rgb" / "a.png").write_bytes(b"")
+    with pytest.raises(FileNotFoundError, match=r"rgb.txt is missing: without it, or associations.txt"):
+        read_tum(folder)
+
+
+def test_a_matrix_for_another_size_is_told_by_its_center(tmp_path):
+    """Kinect's 640x480 and ScanNet's 1296x968 are known; of others nothing says what the matrix is for."""
+    folder = kinect(tmp_path / "a")
+    for i in range(COUNT):
+        photo(folder / f"frame-{i:06}.color.png", i, (32, 24))
+    text(folder / "camera-intrinsics.txt", [[585, 0, 318.2], [0, 586, 241], [0, 0, 1]])
+    lens = read_kinect(folder).views[0].lens
+    assert (lens.focal, lens.center, lens.size) == ((585.0, 586.0), (318.7, 241.5), (640.0, 480.0))
+    text(folder / "camera-intrinsics.txt", [[100, 0, 64], [0, 100, 48], [0, 0, 1]])
+    with pytest.raises(ValueError, match=r"center is \(64, 48\), not near the middle of photos of 32x24 pixels"):
+        read_kinect(folder)
+    scene = scannet(tmp_path / "b")
+    for path in (scene / "depth").iterdir():
+        path.unlink()
+    (scene / "depth").rmdir()
+    for i in range(COUNT):
+        photo(scene / "color" / f"{i}.jpg", i, (64, 48))
+    text(scene / "intrinsic" / "intrinsic_color.txt", [[1170, 0, 647.7], [0, 1170, 483.7], [0, 0, 1]])
+    assert read_scannet(scene).views[0].lens.size == (1296.0, 968.0)
+    folder = pairs(tmp_path / "c")
+    dump(folder / "intrinsics.json", {"fl_x": 120.0, "cx": 48.2, "cy": 33.0})
+    with pytest.raises(ValueError, match=r"intrinsics.json: the cameras' center is \(48, 33\), not near the middle"):
+        read_pairs(folder)

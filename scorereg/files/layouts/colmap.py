@@ -16,6 +16,7 @@ from scorereg.files.view import Listing, View
 
 __all__ = ["has_model", "read_colmap"]
 
+_ABOVE = 3  # folders above a model that may hold its photos: sparse/0 has them beside `sparse`
 _BASES = ("", "sparse", "colmap/sparse", "colmap", "dense/sparse", "dense/0/sparse")
 
 
@@ -46,10 +47,11 @@ def read_colmap(folder: Path, bad: Bad = raise_it) -> Listing:
         )
         for picture in pictures if picture.name in photos
     )  # fmt: skip
-    said += _missing(pictures, photos, where) + _unregistered(photos, where)
+    said += _missing(pictures, photos, where) + (_unregistered(photos, where) if where != folder else ())
     if any(view.mask for view in views):
         said += (f"{folder}: the masks beside its photos are used: pixels of 0 do not count",)
-    points = next((model / f"points3D{end}" for end in (".bin", ".txt") if (model / f"points3D{end}").is_file()), None)
+    points = (model / f"points3D{end}" for end in (".bin", ".txt", ".ply"))
+    points = next((path for path in points if path.is_file()), None)
     return Listing(model, views, points=points, said=said)
 
 
@@ -63,7 +65,7 @@ def _models(folder: Path) -> list[Path]:
     """The models of the first place that has any."""
     for base in (folder / name for name in _BASES):
         if base.is_dir():
-            inside = sorted(path for path in base.iterdir() if path.is_dir()) if base.name == "sparse" else []
+            inside = sorted(path for path in base.iterdir() if path.is_dir()) if base.resolve().name == "sparse" else []
             found = [path for path in (base, *inside) if _suffix(path)]
             if found:
                 return found
@@ -97,15 +99,17 @@ def _check(pictures: list[Picture], cameras: set[int], path: Path) -> None:
 
 def _photos(folder: Path, model: Path, names: list[str]) -> tuple[dict[str, Path], Path]:
     """The files of photos by name, and their folder: the first of those with most of them."""
-    roots = [folder, *(path for path in model.parents if path.is_relative_to(folder))]
-    roots += model.parents[:3] if model == folder else ()
+    inner = [path for path in model.parents if path.is_relative_to(folder)]  # dense/images before images
+    outer = model.absolute().parents[:_ABOVE] if model == folder or folder.resolve().name == "sparse" else ()
+    roots = (*inner, folder, *outer)
+    places = [place for root in roots for place in photo_folders(root) if place == folder or place != root]
     best: dict[str, Path] = {}
     where = folder
-    for place in dict.fromkeys(place for root in roots for place in photo_folders(root)):
+    for place in dict.fromkeys(places):
         found = {name: place / name for name in names if (place / name).is_file()}
         if len(found) < len(names):
             below = find_below(place)
-            others = {name: below.get(Path(name).with_suffix("").as_posix().lower()) for name in names}
+            others = {name: _ending(name, below) for name in names}
             found = {name: path for name in names if (path := found.get(name) or others[name])}
         if len(found) > len(best):
             best, where = found, place
@@ -119,9 +123,17 @@ def _photos(folder: Path, model: Path, names: list[str]) -> tuple[dict[str, Path
     return best, where
 
 
+def _ending(name: str, below: dict[str, Path]) -> Path | None:
+    """The file of a name with another suffix or case; of an absolute name, that of its longest end."""
+    parts = Path(name.lower()).with_suffix("").parts
+    tails = range(len(parts)) if name.startswith("/") or ":" in parts[0] else (0,)
+    return next((path for start in tails if (path := below.get("/".join(parts[start:])))), None)
+
+
 def _masks(where: Path) -> dict[str, Path]:
-    folder = next((where.parent / name for name in MASK_FOLDERS if (where.parent / name).is_dir()), None)
-    return find_below(folder) if folder else {}
+    places = (beside / name for beside in (where.parent, where) for name in MASK_FOLDERS)
+    place = next((place for place in places if place.is_dir()), None)
+    return find_below(place) if place else {}
 
 
 def _mask_of(name: str, masks: dict[str, Path]) -> Path | None:

@@ -4,6 +4,7 @@ The rigs and frames of COLMAP 3.12 and later are not needed, as its `images` fil
 """
 
 import mmap
+import posixpath
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -85,7 +86,7 @@ class _Bytes:
         end = self.data.find(b"\0", self.at)
         if end < 0:
             raise ValueError("it ends inside a name")
-        name = self.data[self.at : end].decode("utf-8")
+        name = self.data[self.at : end].decode("utf-8", "surrogateescape")
         self.at = end + 1
         return name
 
@@ -174,7 +175,7 @@ def _cameras_text(lines: list[str]) -> dict[int, Camera]:
 def _picture(name: str, camera: int, numbers: tuple[float, ...]) -> Picture:
     if not np.isfinite(numbers).all() or not 0.9 < float(np.linalg.norm(numbers[:4])) < 1.1:
         raise ValueError(f"the pose of {name!r} is no rotation and translation: {numbers}")
-    return Picture(name.replace("\\", "/"), camera, numbers[:4], numbers[4:])
+    return Picture(posixpath.normpath(name.replace("\\", "/")), camera, numbers[:4], numbers[4:])
 
 
 def _pictures_binary(source: _Bytes) -> list[Picture]:

@@ -15,10 +15,10 @@ from jaxtyping import Float
 
 from scorereg.files.arrays import read_npz
 from scorereg.files.images import list_images, read_head
-from scorereg.files.layouts.folders import COLOR_FOLDERS, MASK_FOLDERS, by_stem, named, natural
+from scorereg.files.layouts.folders import COLOR_FOLDERS, MASK_FOLDERS, by_stem, named, natural, size_of_first
+from scorereg.files.layouts.lenses import lens_of_matrix, scaled_words, sized_for
 from scorereg.files.layouts.parsing import Bad, raise_it, read_table
-from scorereg.files.layouts.poses import lens_of_matrix
-from scorereg.files.layouts.projection import decompose, scaled_words, sized_for
+from scorereg.files.layouts.projection import decompose
 from scorereg.files.view import Listing, View
 
 __all__ = ["has_projections", "is_dtu", "read_dtu", "read_projections"]
@@ -89,7 +89,7 @@ def _listing(
     parts = [
         decompose(matrix, f"{path}, camera of {photo.name}") for matrix, photo in zip(projections, photos, strict=True)
     ]
-    stored = read_head(photos[0]).upright
+    stored = size_of_first(photos) or read_head(photos[0]).upright  # which raises
     center = tuple(np.median([camera[:2, 2] for camera, _ in parts], 0).tolist())
     size = sized_for((center[0], center[1]), stored, [_FULL], path)
     said += scaled_words(path, size, stored)

@@ -82,7 +82,7 @@ def _with_depth(folder: Path, files: set[str], folders: set[str]) -> Reader | No
     """The layouts that have depth maps, as a rule."""
     if is_polycam(folder):
         return read_polycam
-    if is_tum(files):
+    if is_tum(files, folders):
         return read_tum
     if is_replica(folder):
         return read_replica

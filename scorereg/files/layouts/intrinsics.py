@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from scorereg.files.layouts.lens_keys import lens_among
+from scorereg.files.layouts.lenses import lens_of_matrix, read_lens, sized_for
 from scorereg.files.layouts.parsing import MILLIMETRE, load_json, number
-from scorereg.files.layouts.poses import lens_of_matrix, read_lens
 from scorereg.files.view import Lens
 
 __all__ = ["INTRINSICS", "MATRICES", "camera_of", "read_intrinsics"]
@@ -49,6 +49,8 @@ def read_intrinsics(path: Path, photo: _Size, *, unit: float = MILLIMETRE) -> tu
     if lens is None:
         number(None, "fl_x", path)
     assert lens is not None
+    if lens.size is None and lens.center is not None and photo is not None:
+        sized_for(lens.center, photo, (), path)  # raises
     return lens, unit, upwards
 
 

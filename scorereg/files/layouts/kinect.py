@@ -13,8 +13,9 @@ from scorereg._io import read_text
 from scorereg.files.depth import DEPTH_SUFFIXES
 from scorereg.files.images import IMAGE_SUFFIXES
 from scorereg.files.layouts.folders import natural, size_of_first
+from scorereg.files.layouts.lenses import lens_of_matrix, read_lens, sized_for
 from scorereg.files.layouts.parsing import MILLIMETRE, Bad, paired, raise_it
-from scorereg.files.layouts.poses import lens_of_matrix, lost_words, read_lens, read_pose
+from scorereg.files.layouts.poses import lost_words, read_pose
 from scorereg.files.view import Lens, Listing, View
 from scorereg.files.walk import is_litter
 
@@ -22,6 +23,7 @@ __all__ = ["CAMERA", "is_color", "read_kinect"]
 
 CAMERA = "camera-intrinsics.txt"
 _INFO = ("info.txt", "_info.txt")  # of BundleFusion and of ScanNet's .sens reader
+_SIZE = 640.0, 480.0
 _OWN = np.array([[585.0, 0, 320], [0, 585, 240], [0, 0, 1]])  # its page: "principle point (320, 240), focal length 585"
 
 
@@ -65,9 +67,9 @@ def _lens(folder: Path, photo: tuple[float, float] | None) -> Lens:
     if not path.is_file() and info is not None:
         return _described(info, photo)
     if not path.is_file() and re.fullmatch(r"seq-?\d+", folder.resolve().name, re.IGNORECASE):
-        return lens_of_matrix(_OWN, path, (640.0, 480.0))
+        return lens_of_matrix(_OWN, path, _SIZE)
     return read_lens(path, "the frames beside it need its 3x3 camera matrix. That of 7-Scenes is 585 0 320 / 0 585 240 "
-                           "/ 0 0 1.", photo)  # fmt: skip
+                           "/ 0 0 1.", photo, others=[_SIZE])  # fmt: skip
 
 
 def _described(path: Path, photo: tuple[float, float] | None) -> Lens:
@@ -78,4 +80,6 @@ def _described(path: Path, photo: tuple[float, float] | None) -> Lens:
         raise ValueError(
             f"{path} has no m_calibrationColorIntrinsic with 16 numbers. Write the camera matrix into {CAMERA}."
         )
-    return lens_of_matrix(np.array([float(word) for word in found[1].split()]).reshape(4, 4), path, photo)
+    matrix = np.array([float(word) for word in found[1].split()]).reshape(4, 4)
+    size = sized_for((matrix[0, 2], matrix[1, 2]), photo, [_SIZE], path) if photo is not None else None
+    return lens_of_matrix(matrix, path, size)

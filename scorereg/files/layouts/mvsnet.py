@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from scorereg.files.images import read_head
-from scorereg.files.layouts.folders import COLOR_FOLDERS, by_stem, named, natural
+from scorereg.files.layouts.folders import COLOR_FOLDERS, by_stem, named, natural, size_of_first
+from scorereg.files.layouts.lenses import lens_of_matrix, scaled_words, sized_for
 from scorereg.files.layouts.parsing import Bad, raise_it
-from scorereg.files.layouts.poses import inverse, lens_of_matrix
-from scorereg.files.layouts.projection import scaled_words, sized_for
+from scorereg.files.layouts.poses import inverse
 from scorereg.files.text import read_lines
 from scorereg.files.view import Listing, View
 
@@ -51,7 +51,7 @@ def read_mvsnet(folder: Path, bad: Bad = raise_it) -> Listing:
     if not names:
         raise FileNotFoundError(f"{place}: no photo in {folder / 'images'} has the name of a camera. Put them there.")
     facts = {name: _read(cameras[name]) for name in names}
-    stored = read_head(colors[names[0]]).upright
+    stored = size_of_first(colors[name] for name in names) or read_head(colors[names[0]]).upright  # which raises
     center = np.median([matrix[:2, 2] for matrix, _, _ in facts.values()], 0).tolist()
     small = stored[0] / _QUARTER, stored[1] / _QUARTER
     size = sized_for((center[0], center[1]), stored, [_FULL, small], cameras[names[0]])

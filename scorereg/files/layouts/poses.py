@@ -1,24 +1,16 @@
-"""Poses and camera matrices of text files: world-from-camera of a view, or none where a tracker had lost it."""
+"""Poses of text files: world-from-camera of a view, or none where a tracker had lost it."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 
 from scorereg.files.layouts.parsing import read_table
-from scorereg.files.view import Lens
 
-__all__ = [
-    "HALF", "inverse", "is_lost", "lens_of_matrix", "lost_words", "pose_of", "read_lens", "read_pose", "read_trajectory",
-    "rotation_of", "shifted",
-]  # fmt: skip
+__all__ = ["inverse", "is_lost", "lost_words", "pose_of", "read_pose", "read_trajectory", "rotation_of"]
 
 _LOST = "and are no part of a scene"
-_EXACT = 0.01  # pixels
-HALF = 0.5
-"""The matrices of these data sets take the middle of the first pixel for (0, 0), which is (0.5, 0.5) here."""
 
 
 def rotation_of(quaternion: Sequence[float]) -> Float[np.ndarray, "3 3"]:
@@ -93,52 +85,6 @@ def read_trajectory(path: Path, numbers: Sequence[int]) -> list[tuple[float, ...
     if max(rows, default=0) >= len(table):
         raise ValueError(f"{path} has {len(table)} poses, but there is a frame {max(rows)}. Add the missing ones.")
     return [pose_of(table[row].reshape(-1, 4), f"{path}, pose {row}") for row in rows]
-
-
-def read_lens(path: Path, missing: str, photo: tuple[float, float] | None) -> Lens:
-    """Read a camera matrix, 3x3 or 4x4, for the photos as they are.
-
-    Args:
-        path: The file.
-        missing: End of the error if there is no such file: who needs it.
-        photo: Width and height of a photo, if it can be read; see `lens_of_matrix`.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing: {missing}")
-    table = read_table(path, "a 3x3 camera matrix with focal lengths > 0, in pixels")
-    if table.size not in (9, 12, 16):
-        raise ValueError(f"{path} must hold a 3x3 camera matrix, but has {table.size} numbers. Correct the file.")
-    return replace(lens_of_matrix(table.reshape(-1, 3 if table.size == 9 else 4), path, photo), size=None)
-
-
-def lens_of_matrix(matrix: Float[np.ndarray, "r c"], path: Path, size: tuple[float, float] | None) -> Lens:
-    """Return the lens of a camera matrix whose first pixel's middle is (0, 0).
-
-    Args:
-        matrix: The matrix.
-        path: File that errors name.
-        size: Width and height that it is for; None if unknown.
-
-    Raises:
-        ValueError: If a focal length is not above 0, or a number is not finite.
-    """
-    focal, center = (float(matrix[0, 0]), float(matrix[1, 1])), (float(matrix[0, 2]), float(matrix[1, 2]))
-    if not (np.isfinite([*focal, *center]).all() and min(focal) > 0):
-        raise ValueError(
-            f"{path} must hold a 3x3 camera matrix with focal lengths > 0, in pixels, but has fx {focal[0]:g}, "
-            f"fy {focal[1]:g}, cx {center[0]:g}, cy {center[1]:g}. Correct the file."
-        )
-    return Lens(focal, shifted(center, size), size=size)
-
-
-def shifted(center: tuple[float, float], size: tuple[float, float] | None) -> tuple[float, float]:
-    """Return a center counted from the first pixel's corner, given one from its middle.
-
-    One of exactly half of the width and height is no measurement: it is the middle of the photo, and stays.
-    """
-    if size is not None and max(abs(2 * c - side) for c, side in zip(center, size, strict=True)) < _EXACT:
-        return size[0] / 2, size[1] / 2
-    return center[0] + HALF, center[1] + HALF
 
 
 def lost_words(folder: Path, lost: Sequence[str], total: int) -> tuple[str, ...]:

@@ -1,16 +1,12 @@
-"""3x4 projection matrices, `x ~ K [R | t] X`, taken apart into lens and pose; and the size of photo that K is for."""
-
-from collections.abc import Sequence
-from pathlib import Path
+"""3x4 projection matrices, `x ~ K [R | t] X`, taken apart into lens and pose."""
 
 import numpy as np
 from jaxtyping import Float
 
 from scorereg.files.layouts.poses import inverse
 
-__all__ = ["decompose", "scaled_words", "sized_for"]
+__all__ = ["decompose"]
 
-_OFF = 0.3  # of half a side: how far from the photo's middle the center may be
 _SKEW = 1e-3  # of the focal length
 
 
@@ -38,39 +34,6 @@ def decompose(matrix: Float[np.ndarray, "3 4"], name: str) -> tuple[Float[np.nda
         raise ValueError(f"{name}: the pixels of this camera are skewed by {camera[0, 1]:g}, which no lens here has.")
     center = -np.linalg.solve(matrix[:, :3], matrix[:, 3])
     return camera, inverse(rotation, (-rotation @ center).tolist())
-
-
-def scaled_words(path: Path, size: tuple[float, float], photo: tuple[int, int]) -> tuple[str, ...]:
-    """Return the line that cameras are scaled to photos of another size; nothing if the sizes agree."""
-    if size == photo:
-        return ()
-    return (f"{path}: the cameras are for {size[0]:g}x{size[1]:g} pixels, scaled to photos of {photo[0]}x{photo[1]}",)
-
-
-def sized_for(
-    center: tuple[float, float], photo: tuple[int, int], others: Sequence[tuple[float, float]], path: Path
-) -> tuple[float, float]:
-    """Return the width and height that a camera matrix is for, told by its center, which lies near their middle.
-
-    Args:
-        center: Center of the camera, in pixels.
-        photo: Width and height of a photo.
-        others: Other sizes that it may be for; those of other proportions than the photo's are none.
-        path: File that errors name.
-
-    Raises:
-        ValueError: If the center is in the middle of none of them.
-    """
-    alike = [size for size in others if abs(size[0] * photo[1] / (size[1] * photo[0]) - 1) < 0.03]
-    sizes = [(float(photo[0]), float(photo[1])), *alike]
-    off = [max(abs(2 * c / side - 1) for c, side in zip(center, size, strict=True)) for size in sizes]
-    best = min(range(len(sizes)), key=off.__getitem__)
-    if off[best] > _OFF:
-        raise ValueError(
-            f"{path}: the cameras' center is ({center[0]:.0f}, {center[1]:.0f}), not near the middle of photos of "
-            f"{photo[0]}x{photo[1]} pixels: they are for another size. Use the photos that they were made for."
-        )
-    return sizes[best]
 
 
 def _unit(matrix: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "3 3"]:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from scorereg.files.depth import DEPTH_SUFFIXES
 from scorereg.files.images import list_images, read_head
+from scorereg.files.layouts.lenses import shifted
 from scorereg.files.layouts.parsing import Bad, load_json, number, paired, raise_it
-from scorereg.files.layouts.poses import lost_words, read_trajectory, shifted
+from scorereg.files.layouts.poses import lost_words, read_trajectory
 from scorereg.files.view import Lens, Listing, View
 from scorereg.files.walk import is_litter
 

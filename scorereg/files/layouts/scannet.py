@@ -9,11 +9,14 @@ from pathlib import Path
 
 from scorereg.files.depth import DEPTH_SUFFIXES
 from scorereg.files.layouts.folders import by_stem, named, natural, size_of_first
+from scorereg.files.layouts.lenses import read_lens
 from scorereg.files.layouts.parsing import MILLIMETRE, Bad, paired, raise_it
-from scorereg.files.layouts.poses import lost_words, read_lens, read_pose
+from scorereg.files.layouts.poses import lost_words, read_pose
 from scorereg.files.view import Listing, View
 
 __all__ = ["read_scannet"]
+
+_COLOR, _DEPTH = (1296.0, 968.0), (640.0, 480.0)  # sizes of the data set
 
 
 def read_scannet(folder: Path, bad: Bad = raise_it) -> Listing:
@@ -30,8 +33,9 @@ def read_scannet(folder: Path, bad: Bad = raise_it) -> Listing:
     files = [folder / f"intrinsics_{kind}.txt", folder / f"intrinsic_{kind}.txt",
              folder / "intrinsic" / f"intrinsic_{kind}.txt"]  # fmt: skip
     path = next((path for path in files if path.is_file()), files[-1])
-    lens = read_lens(path, f"color/ and depth/ need the camera matrix of the {'depth maps' if depths else 'photos'}.",
-                     size_of_first((), depths.values()) if depths else size_of_first(colors.values()))  # fmt: skip
+    needs = f"color/ and depth/ need the camera matrix of the {'depth maps' if depths else 'photos'}."
+    photo = size_of_first((), depths.values()) if depths else size_of_first(colors.values())
+    lens = read_lens(path, needs, photo, others=[_DEPTH if depths else _COLOR])
     names = sorted(paired(folder, colors, depths, bad) if depths else colors, key=natural)
     poses = {name: read_pose((named(folder, ("pose", "poses")) or folder) / f"{name}.txt") for name in names}
     views = tuple(

@@ -9,16 +9,17 @@ mirrored, y to -y of the camera and of the world, which makes them those of a ca
 """
 
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from scorereg.files.images import read_head
-from scorereg.files.layouts.folders import size_of_first
+from scorereg.files.depth import DEPTH_SUFFIXES
+from scorereg.files.images import IMAGE_SUFFIXES, read_head
+from scorereg.files.layouts.folders import by_stem, size_of_first
 from scorereg.files.layouts.intrinsics import INTRINSICS, read_intrinsics
+from scorereg.files.layouts.lenses import lens_of_matrix, shifted, sized_for
 from scorereg.files.layouts.parsing import Bad, raise_it, read_table
-from scorereg.files.layouts.poses import HALF, lens_of_matrix, lost_words
+from scorereg.files.layouts.poses import lost_words
 from scorereg.files.layouts.trajectory import mirrored, read_track
 from scorereg.files.names import Names
 from scorereg.files.text import read_lines
@@ -40,11 +41,10 @@ _SIZE = (640.0, 480.0)
 _Pair = tuple[str, str, float]  # photo, depth map, time of the photo
 
 
-def is_tum(files: set[str]) -> bool:
-    """Whether a folder with these files has this layout."""
-    return (
-        {"rgb.txt", "depth.txt"} <= files or bool(files & set(ASSOCIATIONS)) or {"rgb.txt", "groundtruth.txt"} <= files
-    )
+def is_tum(files: set[str], folders: set[str]) -> bool:
+    """Whether a folder with these files and folders has this layout."""
+    listed = "rgb.txt" in files and bool(files & {"depth.txt", "groundtruth.txt"})
+    return listed or bool(files & set(ASSOCIATIONS)) or ("groundtruth.txt" in files and "rgb" in folders)
 
 
 def read_tum(folder: Path, bad: Bad = raise_it) -> Listing:
@@ -87,12 +87,13 @@ def _camera(folder: Path, photo: tuple[float, float] | None) -> tuple[Lens, floa
         if numbers.size < 4:
             raise ValueError(f"{plain} must hold fx fy cx cy in one line. Correct the file.")
         fx, fy, cx, cy = numbers[:4].tolist()
-        lens = lens_of_matrix(np.array([[fx, 0, cx], [0, abs(fy), cy], [0, 0, 1]]), plain, photo)
-        return replace(lens, size=None), _UNIT, fy < 0
+        size = sized_for((cx, cy), photo, (), plain) if photo is not None else None
+        lens = lens_of_matrix(np.array([[fx, 0, cx], [0, abs(fy), cy], [0, 0, 1]]), plain, size)
+        return lens, _UNIT, fy < 0
     name = folder.resolve().name
     if camera := re.search(r"freiburg([123])", name):
         fx, fy, cx, cy, terms = _CAMERAS[camera[1]]
-        return Lens((fx, fy), (cx + HALF, cy + HALF), terms, "brown" if terms else "pinhole", _SIZE), _UNIT, False
+        return Lens((fx, fy), shifted((cx, cy), _SIZE), terms, "brown" if terms else "pinhole", _SIZE), _UNIT, False
     if list(folder.glob("*.gt.freiburg")) or re.search(r"(living|office)_?room.*traj|_frei_png", name, re.IGNORECASE):
         return lens_of_matrix(_ICL, folder, _SIZE), _UNIT, True
     raise FileNotFoundError(
@@ -132,16 +133,9 @@ def _depth_first(lines: list[list[str]], names: Names) -> bool:
 
 def _matched(folder: Path) -> list[_Pair]:
     """Pair files nearest in time, the closest pair first, each file once, as the data set's own tool does."""
-    lists = []
-    for name in ("rgb.txt", "depth.txt"):
-        path = folder / name
-        if name == "depth.txt" and lists and not path.is_file() and not (folder / "depth").is_dir():
-            return [(file, "", time) for time, file in sorted(lists[0])]  # photos alone
-        if not path.is_file():
-            raise FileNotFoundError(f"{path} is missing: without it, or associations.txt, nothing says what belongs "
-                                    "together.")  # fmt: skip
-        lists.append([(_time(words[0], path), words[1]) for words in _lines(path, 2)])
-    colors, depths = (sorted(part) for part in lists)
+    colors, depths = (sorted(_timed(folder, kind)) for kind in ("rgb", "depth"))
+    if not depths:
+        return [(file, "", time) for time, file in colors]
     near, start = [], 0
     for index, (time, _) in enumerate(colors):
         while start < len(depths) and depths[start][0] < time - _APART:
@@ -157,6 +151,19 @@ def _matched(folder: Path) -> list[_Pair]:
             taken[color] = depth
             used.add(depth)
     return [(colors[color][1], depths[taken[color]][1], colors[color][0]) for color in sorted(taken)]
+
+
+def _timed(folder: Path, kind: str) -> list[tuple[float, str]]:
+    """Times and files of photos or depth maps: of the list, or else of the files' own names."""
+    path, place = folder / f"{kind}.txt", folder / kind
+    if path.is_file():
+        return [(_time(words[0], path), words[1]) for words in _lines(path, 2)]
+    files = by_stem(place, IMAGE_SUFFIXES if kind == "rgb" else DEPTH_SUFFIXES) if place.is_dir() else {}
+    if any(not re.fullmatch(r"\d+(\.\d+)?", stem) for stem in files) or (kind == "rgb" and not files):
+        raise FileNotFoundError(
+            f"{path} is missing: without it, or associations.txt, nothing says what belongs together."
+        )
+    return [(float(stem), f"{kind}/{file.name}") for stem, file in files.items()]
 
 
 def _lines(path: Path, least: int) -> list[list[str]]:
