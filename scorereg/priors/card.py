@@ -24,7 +24,7 @@ class PriorCard:
     Args:
         name: Short name, usually that of the folder.
         channels: Channel names in order.
-        size: Spatial shape of a training patch, in pixels.
+        size: Spatial shape of a training patch, in pixels; empty for a network of another library that does not say it.
         sigma_min: Smallest noise level that the network was trained for, in prior-space units.
         sigma_max: Largest such level.
         range: Smallest and largest value of a channel.
@@ -175,7 +175,7 @@ def _checked(name: str, value: Any) -> Any:
     if name in ("channels", "credits", "held_out", "assumed"):
         return _texts(value, empty=name != "channels")
     if name == "size":
-        return tuple(_positive(v, int) for v in _list(value))
+        return tuple(_positive(v, int) for v in (_list(value) if value != [] else ()))
     if name in _PAIRS and value is not None:
         low, high = (_number(v) for v in _list(value))
         if low > high:

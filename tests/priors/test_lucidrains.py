@@ -41,9 +41,11 @@ def waves(shape: tuple[int, ...], rate: float, start: float = 0.0) -> torch.Tens
     return torch.sin(rate * torch.arange(math.prod(shape), dtype=torch.float64) + start).float().reshape(shape)
 
 
-def filled(version: str, *, inputs: int = 3, outputs: int = 3, dim: int = 8, mults=(1, 2)) -> dict[str, torch.Tensor]:
+def filled(
+    version: str, *, inputs: int = 3, outputs: int = 3, dim: int = 8, mults=(1, 2), groups: int = 8
+) -> dict[str, torch.Tensor]:
     """Weights of a network under the names of that version, each a wave; scales of norms wave about 1."""
-    style, _ = MEASURED[version]
+    style = dataclasses.replace(MEASURED[version][0], groups=groups)
     old, memory = numbers(version) < (1, 8), 4 if numbers(version) >= (1, 10) else 0
     full = [not old and i == len(mults) - 1 for i in range(len(mults))] + [True]
     attention = tuple(AttentionShape(kind, 4, 32, memory) for kind in full)

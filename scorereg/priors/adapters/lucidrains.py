@@ -17,7 +17,6 @@ from torch import Tensor
 from scorereg.priors.adapters.diffusers import NAMED, channel_names
 from scorereg.priors.adapters.foreign_files import refusal
 from scorereg.priors.adapters.lucidrains_facts import (
-    Prediction,
     agreed_prediction,
     ask_for_missing,
     check_kind,
@@ -54,7 +53,7 @@ def load_lucidrains(
     size: tuple[int, ...] | None = None,
     d_min: float | None = None,
     data_range: tuple[float | int, float | int] | None = None,
-    prediction: Prediction | None = None,
+    prediction: str | None = None,
     betas: Any = None,
     groups: int | None = None,
     version: str | None = None,
@@ -71,7 +70,8 @@ def load_lucidrains(
         size: Spatial shape of a training patch, which the file does not have; DiffusioNeRF's model has (48, 48).
         d_min: Depth at which disparity is 1, in metres, if there is disparity; by default DiffusioNeRF's 0.2.
         data_range: Range of the data in training, by default (-1, 1); (0, 1) for `auto_normalize=False`.
-        prediction: Prediction target. Needed for files before 1.5, which do not tell it.
+        prediction: Prediction target: epsilon, sample or v_prediction. Needed for files before 1.5, which do not tell
+            it.
         betas: Noise table; needed for a U-Net's state dict without its diffusion.
         groups: Groups of the group norm (`resnet_block_groups`), by default 8; needed if 8 does not divide the widths.
         version: Version of the package that wrote the file. Needed for files before 1.0, and for state dicts before

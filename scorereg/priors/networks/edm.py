@@ -155,6 +155,8 @@ class NetworkPrior(nn.Module):
         """
         folder = Path(folder)
         card = PriorCard.load(folder)
+        if not card.size:
+            raise ValueError(f"{folder / CARD_FILE} has no size of patches. Restore the card that came with the prior.")
         network = read_network(folder)
         inside, fold = network.config["in_channels"], card.network.get("patchify", 1)
         if inside != len(card.channels) * (1 + card.network.get("conditional", False)) * fold ** len(card.size):
