@@ -129,9 +129,10 @@ def _channels(weights: Mapping[str, Tensor], given: tuple[str, ...] | None, path
     inputs, outputs = weights["init_conv.weight"].shape[1], last.shape[0]
     count = len(given) if given else min(inputs, outputs)
     if inputs not in (count, 2 * count) or outputs not in (count, 2 * count):
+        named = f", but {count} were named" if given else ", neither as many nor twice as many"
         raise ValueError(
-            f"{path} holds a network with {inputs} channels in and {outputs} out, but {count} were named. Name those "
-            "of the data: channels=(...)."
+            f"{path} holds a network with {inputs} channels in and {outputs} out{named}. Name those of the data, "
+            "channels=(...); or wrap another kind of network with scorereg.wrap."
         )
     return channel_names(count, given or (RGBD if count == len(RGBD) else None), str(path))
 

@@ -39,10 +39,11 @@ def check_kind(found: FoundState, path: Path) -> None:
     if kind is None and "time_mlp.0.weights" in found.weights:
         kind = "a Unet with learned Fourier features, of ElucidatedDiffusion or a diffusion in continuous time"
     if kind is not None:
+        wrap = "wrap it: scorereg.wrap(network, prediction=..., channels=(...))"
+        rest = "pass its diffusion: load_prior(diffusion)" if kind.startswith("a Unet1D") else wrap
         raise ValueError(
             f"{path} holds {kind}, which is not supported; supported is the Unet for images of a GaussianDiffusion. "
-            "Make the network by its package, load the file into it, and wrap it: scorereg.wrap(network, "
-            "prediction=..., channels=(...))."
+            f"Make the network by its package, load the file into it, and {rest}."
         )
 
 
