@@ -12,7 +12,7 @@ __all__ = ["refusal"]
 _OWN_CODE = "Make the network by its own code, load the file into it, and"
 _KINDS = (  # a pattern, what the file is, and the cure
     (
-        r"(^|\.)model\.diffusion_model\.input_blocks\.|^first_stage_model\.|^cond_stage_model\.",
+        r"(^|\.)(model\.diffusion_model|first_stage_model|cond_stage_model)\.",
         "a checkpoint of latent diffusion (CompVis), whose prior is one over latents",
         "Convert it to a folder, StableDiffusionPipeline.from_single_file(file).save_pretrained(folder), and load "
         "that with prompt=.",
@@ -80,7 +80,7 @@ def refusal(content: Mapping[Any, Any], path: Path) -> str:
             beside = path.with_name("config.json")
             if "diffusers" in kind and beside.is_file():
                 cure = f"Give its folder: load_prior({str(path.parent)!r})."
-            return f"{path} is {kind}. {cure}"
+            return f"{path} holds {kind}. {cure}"
     return (
         f"{path} holds {len(names)} tensors such as {names[0]} and {names[-1]}, of no network that is recognised "
         f"(denoising-diffusion-pytorch has init_conv.weight). {wrap}"

@@ -28,7 +28,7 @@ def inner_module(module: Any) -> Any:
         >>> import torch
         >>> from scorereg.priors.adapters.unwrapped import inner_module
         >>> network = torch.nn.Linear(1, 1)
-        >>> inner_module(torch.nn.DataParallel(torch.compile(network))) is network
+        >>> inner_module(torch.nn.DataParallel(torch.nn.DataParallel(network))) is network
         True
     """
     for kind in type(module).__mro__:

@@ -1,0 +1,171 @@
+"""Models in memory: read through to the module inside, and known by their class."""
+
+import sys
+import types
+from types import SimpleNamespace
+
+import diffusers
+import pytest
+import torch
+from torch import nn
+from torch.testing import assert_close
+
+from scorereg import GaussianFieldPrior, as_deepinv, load_prior
+from scorereg.priors.adapters.diffusers import from_diffusers
+from scorereg.priors.adapters.unwrapped import inner_module
+from tests.priors.test_priors_diffusers import tiny
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # of torch.compile's own imports
+X, SIGMA = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(1)), torch.tensor([0.1, 2.0])
+WRAPPERS = {
+    "compiled": torch.compile,
+    "parallel": nn.DataParallel,
+    "averaged": torch.optim.swa_utils.AveragedModel,
+    "several": lambda network: nn.DataParallel(torch.compile(nn.DataParallel(network))),
+}
+
+
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+def test_wrapped_networks_of_a_pipeline(wrapper):
+    scheduler, expected = diffusers.DDPMScheduler(), from_diffusers(tiny(), diffusers.DDPMScheduler(), name="x")
+    wrapped = WRAPPERS[wrapper](tiny())
+    for prior in (
+        load_prior(SimpleNamespace(unet=wrapped, scheduler=scheduler)),
+        from_diffusers(wrapped, scheduler, name="x"),
+    ):
+        assert_close(prior.denoise(X, SIGMA), expected.denoise(X, SIGMA))
+        assert type(prior.network).__name__ == "UNet2DModel"
+
+
+def test_a_wrapped_network_alone_does_not_say_its_noise():
+    for wrapped in (torch.compile(tiny()), nn.DataParallel(tiny())):
+        with pytest.raises(ValueError, match="load_prior got a UNet2DModel, which does not say how its noise is made"):
+            load_prior(wrapped, channels=("r", "g", "b"))
+
+
+def test_layers_and_classes_are_no_denoisers():
+    for source in (nn.Conv2d(3, 3, 1), nn.Sequential(nn.Identity()), nn.Linear):
+        with pytest.raises(ValueError, match="which does not say how its noise is made"):
+            load_prior(source, channels=("r", "g", "b"))
+
+
+class Halving(nn.Module):
+    """A denoiser whose answer is half of what it is given."""
+
+    def forward(self, x, sigma):
+        return x / 2
+
+
+def test_a_denoiser_inside_data_parallel():
+    prior = load_prior(nn.DataParallel(Halving()), channels=("r", "g", "b"))
+    assert_close(prior.denoise(X, SIGMA), X / 2)
+    assert any(line.startswith("data in [-1, 1]") for line in prior.card.assumed)
+    assert isinstance(inner_module(nn.DataParallel(Halving())), Halving)
+    unit = load_prior(Halving(), channels=("r", "g", "b"), data_range=(0, 1))
+    assert_close(unit.denoise(X, SIGMA), 2 * ((X + 1) / 2 / 2) - 1)
+
+
+@pytest.fixture
+def deepinv_models(monkeypatch):
+    """A stand-in for the classes of deepinv, by the names of their modules."""
+    base = type("Denoiser", (nn.Module,), {"__module__": "deepinv.models.base"})
+    other = type("Reconstructor", (nn.Module,), {"__module__": "deepinv.models.base"})
+    net = type("DRUNet", (Halving, base), {"__module__": "deepinv.models.drunet", "in_channels": 3})
+    monkeypatch.setitem(sys.modules, "deepinv", None)  # it is not imported
+    return SimpleNamespace(DRUNet=net, Reconstructor=other, Own=type("Own", (net,), {"__module__": "mine"}))
+
+
+def test_denoisers_of_deepinv_are_in_0_1(deepinv_models):
+    clean = 2 * ((X + 1) / 2 / 2) - 1
+    for denoiser in (deepinv_models.DRUNet(), nn.DataParallel(deepinv_models.DRUNet()), deepinv_models.Own()):
+        prior = load_prior(denoiser)
+        assert prior.channels == ("r", "g", "b")
+        assert_close(prior.denoise(X, SIGMA), clean)
+        assert not any("data in" in line for line in prior.card.assumed)
+    assert load_prior(deepinv_models.DRUNet(), channels=("a", "b", "c"), size=(8, 8)).card.size == (8, 8)
+    with pytest.raises(ValueError, match=r"data_range=\(-1, 1\) means nothing for a deepinv DRUNet"):
+        load_prior(deepinv_models.DRUNet(), data_range=(-1, 1))
+    with pytest.raises(ValueError, match="a Reconstructor of deepinv is no Denoiser"):
+        load_prior(deepinv_models.Reconstructor())
+
+
+def test_a_denoiser_of_the_installed_deepinv():
+    deepinv = pytest.importorskip("deepinv")
+    torch.manual_seed(0)
+    denoiser = deepinv.models.DRUNet(in_channels=3, out_channels=3, pretrained=None)
+    prior = load_prior(denoiser, channels=("r", "g", "b"))
+    x, sigma = torch.randn(1, 3, 32, 32), torch.tensor([0.2])
+    with torch.no_grad():
+        assert_close(prior.denoise(x, sigma), 2 * denoiser((x + 1) / 2, sigma / 2) - 1, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.usefixtures("as_user")
+def test_what_as_deepinv_takes():
+    prior = GaussianFieldPrior(size=8, channels=("gray",))
+    assert load_prior(as_deepinv(prior)) is prior, "and not a denoiser of data in [-1, 1]"
+    for wrong, says in (("rooms-rgbd-24", "the text 'rooms-rgbd-24'"), (3, "a int"), (nn.Linear(1, 1), "a Linear")):
+        with pytest.raises(ValueError, match=rf"as_deepinv needs a prior, .* but got {says}.*as_deepinv\(load_prior"):
+            as_deepinv(wrong)
+
+
+class Unet(nn.Module):
+    """Stands in for the network of denoising-diffusion-pytorch."""
+
+    channels, self_condition, downsample_factor = 3, False, 4
+
+    def forward(self, x, time, x_self_cond=None):
+        return 0.3 * x + 0.001 * time[:, None, None, None]
+
+
+def diffusion(objective, *, normalize=True):
+    """Stands in for its GaussianDiffusion."""
+    made = type(
+        "GaussianDiffusion", (nn.Module,), {"__module__": "denoising_diffusion_pytorch.denoising_diffusion_pytorch"}
+    )()
+    made.model, made.objective, made.image_size = Unet(), objective, (8, 8)
+    made.betas = torch.linspace(1e-4, 0.02, 50)
+    made.normalize = (lambda x: 2 * x - 1) if normalize else (lambda x: x)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("objective", "ours"), [("pred_noise", "epsilon"), ("pred_x0", "sample"), ("pred_v", "v_prediction")]
+)
+@pytest.mark.parametrize("normalize", [True, False])
+def test_a_diffusion_says_what_it_predicts_and_the_range_of_its_data(objective, ours, normalize):
+    prior = load_prior(diffusion(objective, normalize=normalize))
+    assert (prior.prediction, prior.channels, prior.card.size) == (ours, ("r", "g", "b"), (8, 8))
+    kept = (1 - torch.linspace(1e-4, 0.02, 50, dtype=torch.float64)).cumprod(0)[20].float()
+    a, b = kept.sqrt(), (1 - kept).sqrt()
+    low, unit = (-1, 1) if normalize else (0, 0.5)
+    x = low + unit * (X + 1)
+    out = 0.3 * a * x + 0.02
+    clean = {"pred_noise": x - b / a * out, "pred_x0": out, "pred_v": a * a * x - b * out}[objective]
+    assert_close(prior.denoise(X, (b / a / unit).expand(2)), (clean - low) / unit - 1, rtol=1e-4, atol=1e-4)
+
+
+def test_other_objects_of_the_package():
+    for source in (Unet, diffusion("pred_other")):
+        made = (
+            source
+            if isinstance(source, nn.Module)
+            else type("Unet", (Unet,), {"__module__": "denoising_diffusion_pytorch"})()
+        )
+        with pytest.raises(ValueError, match="of denoising-diffusion-pytorch, and takes its GaussianDiffusion"):
+            load_prior(made)
+
+
+def test_a_diffusion_of_the_installed_package():
+    package = pytest.importorskip("denoising_diffusion_pytorch")
+    unet = package.Unet(dim=8, dim_mults=(1, 2), channels=3)
+    made = package.GaussianDiffusion(unet, image_size=16, timesteps=50, objective="pred_v").eval()
+    prior = load_prior(made)
+    x, t = torch.randn(2, 3, 16, 16), torch.tensor([20, 20])
+    kept = made.alphas_cumprod[20].double()
+    with torch.no_grad():
+        exact = made.model_predictions((kept.sqrt() * x).float(), t).pred_x_start
+    assert_close(prior.denoise(x, ((1 - kept) / kept).sqrt().float().expand(2)), exact, rtol=1e-4, atol=1e-4)
+
+
+def test_a_module_that_is_not_there_changes_nothing():
+    assert inner_module(types.SimpleNamespace(module=3)).module == 3

@@ -1,0 +1,160 @@
+"""Weight files that are damaged, something else, or claim more than they hold: one line, and no memory taken."""
+
+import resource
+import zipfile
+
+import pytest
+import safetensors.torch
+import torch
+
+from scorereg import NetworkPrior, load_prior
+from scorereg.priors import build_network
+from scorereg.priors.weights import float_weights, header_shapes, read_content, read_tensors
+from tests.priors.test_lucidrains import checkpoint
+from tests.priors.test_priors_network import make_card
+
+
+def refused(path, says, kind=ValueError, read=load_prior):
+    with pytest.raises(kind, match=says) as caught:
+        read(path)
+    assert "\n" not in str(caught.value)
+    assert path.name in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["model.pt", "model.safetensors", "network-snapshot.pkl", "pytorch_model.bin"])
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"", "is empty"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "is a pointer of Git LFS, .* git lfs pull"),
+        (b"<!DOCTYPE html><html><body>Sign in</body></html>", "is a web page"),
+        (b"\x80\x04\x95ctorch_utils.persistence\n_reconstruct_persistent_obj\n", "snapshot of EDM or StyleGAN"),
+        (b"\x00" * 500, "no readable checkpoint|damaged or no safetensors"),
+        (b"PK\x03\x04" + b"\x07" * 500, "no readable checkpoint|damaged or no safetensors"),
+    ],
+)
+def test_other_files_under_a_checkpoints_name(name, content, says, tmp_path):
+    (tmp_path / name).write_bytes(content)
+    refused(tmp_path / name, says)
+
+
+def test_a_flipped_bit_in_an_archive_is_seen(tmp_path):
+    path = checkpoint(tmp_path / "m.pt")
+    data = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        largest = max(archive.infolist(), key=lambda record: record.file_size)
+    data[largest.header_offset + 300] ^= 4
+    path.write_bytes(data)
+    refused(path, f"m.pt is damaged: the checksum of {largest.filename} is wrong")
+
+
+def test_an_archive_without_checksums_is_read(tmp_path):
+    before = torch.serialization.get_crc32_options()
+    try:
+        torch.serialization.set_crc32_options(False)
+        path = checkpoint(tmp_path / "m.pt")
+    finally:
+        torch.serialization.set_crc32_options(before)
+    assert load_prior(path).channels == ("r", "g", "b")
+
+
+def test_a_compressed_archive_is_not_unpacked(tmp_path):
+    path, packed = checkpoint(tmp_path / "m.pt"), tmp_path / "packed.pt"
+    with zipfile.ZipFile(path) as old, zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as new:
+        for record in old.infolist():
+            new.writestr(record.filename, old.read(record))
+    refused(packed, "packed.pt has compressed records")
+
+
+def test_weights_of_few_numbers_take_no_memory(tmp_path):
+    """A view of one number as 10^11 of them: 400 GB, were it made whole."""
+    path = tmp_path / "m.pt"
+    content = torch.load(checkpoint(path, ema=False), weights_only=True)
+    content["model"]["model.final_conv.weight"] = torch.zeros(()).expand(10**5, 10**6, 1, 1)
+    torch.save(content, path)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    refused(path, r"m.pt names 100,000,\d\d\d,\d\d\d weights, more than it has bytes")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1_000_000  # kB
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e30])
+def test_weights_that_no_network_has(value, tmp_path):
+    path = tmp_path / "m.pt"
+    content = torch.load(checkpoint(path, ema=False), weights_only=True)
+    content["model"]["model.mid_block1.block1.proj.weight"][0, 0, 0, :2] = value
+    torch.save(content, path)
+    refused(path, r"m.pt: 2 of \d+ values of mid_block1.block1.proj.weight are NaN, infinite, or beyond 1e\+08")
+
+
+def test_a_hole_is_warned_of(tmp_path):
+    value = torch.randn(100)
+    torch.save({"w": value}, tmp_path / "m.pt")
+    float_weights(
+        {"w": value, "all_zero": torch.zeros(50), "few": value * (torch.arange(100) % 3 > 0)}, tmp_path / "m.pt"
+    )
+    value[40:53] = 0
+    with pytest.warns(UserWarning, match="m.pt: 13 zeros in a row among the weights of w: the file may have a hole"):
+        float_weights({"w": value}, tmp_path / "m.pt")
+
+
+def test_quantised_and_other_tensors(tmp_path):
+    torch.save({"w": torch.zeros(2)}, tmp_path / "m.pt")
+    for value, says in (
+        (torch.zeros(2, dtype=torch.int8), "w is of torch.int8, quantised"),
+        (torch.zeros(2, dtype=torch.complex64), "w is no plain tensor"),
+        (torch.zeros(2).to_sparse(), "w is no plain tensor"),
+        (torch.zeros(2, device="meta"), "w is no plain tensor"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            float_weights({"w": value}, tmp_path / "m.pt")
+    assert float_weights({"w": torch.ones(2, dtype=torch.bfloat16)}, tmp_path / "m.pt")["w"].dtype == torch.float32
+
+
+def test_converted_weights_have_memory_of_their_own(tmp_path):
+    value = torch.ones(2)
+    torch.save({"w": value}, tmp_path / "m.pt")
+    float_weights({"w": value}, tmp_path / "m.pt")["w"].zero_()
+    assert value.tolist() == [1, 1]
+
+
+def test_shapes_come_from_the_header(tmp_path):
+    state = {"a": torch.zeros(2, 3), "b": torch.zeros(())}
+    safetensors.torch.save_file(state, tmp_path / "m.safetensors")
+    torch.save({"state_dict": state, "epoch": 3}, tmp_path / "m.bin")
+    for name in ("m.safetensors", "m.bin"):
+        assert header_shapes(tmp_path / name) == {"a": (2, 3), "b": ()}
+        assert set(read_tensors(tmp_path / name)) == {"a", "b"}
+
+
+def test_a_pickle_that_nests_without_end(tmp_path):
+    (tmp_path / "m.pt").write_bytes(b"\x80\x02" + b"(" * 100_000 + b".")
+    refused(tmp_path / "m.pt", "no readable checkpoint", read=read_content)
+
+
+@pytest.fixture
+def own(tmp_path):
+    """A prior's folder as this library writes it."""
+    torch.manual_seed(0)
+    network = build_network("tiny", patch_size=8, channels=4)
+    for value in network.parameters():
+        torch.nn.init.normal_(value, std=0.05)
+    NetworkPrior(network, make_card()).save_pretrained(tmp_path / "own")
+    return tmp_path / "own"
+
+
+def test_any_change_of_own_weights_is_seen(own):
+    load_prior(own)
+    path = own / "diffusion_pytorch_model.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-2000] ^= 1  # the last digit of a weight
+    path.write_bytes(data)
+    refused(path, "is damaged: its weights are not those that were written", read=lambda _: load_prior(own))
+
+
+def test_a_description_of_a_larger_network_takes_no_memory(own):
+    path = own / "config.json"
+    path.write_text(path.read_text().replace("64\n", "262144\n"))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ValueError, match="does not hold this network's weights"):
+        load_prior(own)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1_000_000
