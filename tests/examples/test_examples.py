@@ -260,7 +260,8 @@ def test_a_test_view_without_true_depth_is_left_out_of_the_depth_error(tmp_path)
     table = json.loads((scene / "transforms.json").read_text(encoding="utf-8"))
     del table["frames"][0]["depth_file_path"]
     (scene / "transforms.json").write_text(json.dumps(table), encoding="utf-8")
-    fit(scene, tmp_path / "run", "--regularize", "none")
+    with pytest.warns(UserWarning, match=r"0\.png"):
+        fit(scene, tmp_path / "run", "--regularize", "none")
     metrics = read(tmp_path / "run")
     known = metrics["views"][1]["depth_abs_rel"]
     assert metrics["views"][0]["depth_abs_rel"] is None
