@@ -7,6 +7,7 @@ from scorereg.priors.card import CARD_FILE
 
 __all__ = ["hint_of_folder"]
 
+_STATE = re.compile(r"(optimizer|scheduler|sampler|scaler|random_states|rng_state|training_args)")  # of a training
 _CHECKPOINTS = (".pt", ".pth", ".ckpt", ".bin", ".safetensors", ".pkl")
 
 
@@ -20,7 +21,7 @@ def hint_of_folder(folder: Path) -> str | None:
         return None
     inside = sorted(folder.iterdir(), key=lambda path: (_number(path), path.name))
     runs = [path for path in inside if path.is_dir() and re.fullmatch(r"checkpoint[-_]\d+", path.name)]
-    files = [path for path in inside if path.is_file() and path.suffix in _CHECKPOINTS]
+    files = [path for path in inside if path.is_file() and path.suffix in _CHECKPOINTS and not _STATE.match(path.name)]
     if any(path.suffix == ".distcp" for path in inside):
         return (
             f"{folder} holds a distributed checkpoint of torch. Make one file of it: python -m "

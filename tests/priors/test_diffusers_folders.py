@@ -141,6 +141,14 @@ def test_old_names_of_attention(tmp_path):
     assert_close(load_prior(tmp_path).denoise(X, SIGMA), expected(theirs))
 
 
+@pytest.mark.parametrize("prefix", ["_orig_mod.", "module.", "module._orig_mod."])
+def test_weights_that_were_saved_inside_a_wrapper(prefix, pipe):
+    unet = pipe / "unet"
+    state = {prefix + name: value for name, value in weights_of(unet).items()}
+    safetensors.torch.save_file(state, unet / f"{WEIGHTS}.safetensors", metadata={"format": "pt"})
+    assert_close(load_prior(pipe).denoise(X, SIGMA), expected())
+
+
 def test_a_model_without_a_scheduler(tmp_path):
     tiny().save_pretrained(tmp_path / "net")
     says = r"scheduler_config.json is missing.* from_diffusers\(UNet2DModel.from_pretrained\('.*net'\), DDPMScheduler"

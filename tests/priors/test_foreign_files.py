@@ -57,7 +57,7 @@ def test_folders_of_training_runs(tmp_path):
             load_prior(tmp_path)
         assert "\n" not in str(caught.value)
 
-    for name in ("model-9.pt", "model-10.pt", "model-2.pt"):
+    for name in ("model-9.pt", "model-10.pt", "model-2.pt", "optimizer.bin", "random_states_70.pkl"):
         (tmp_path / name).write_bytes(b"x")
     says(r"no prior, but 3 checkpoints. Give one: load_prior\('.*model-10.pt'\)")
     (tmp_path / "checkpoint-500").mkdir()

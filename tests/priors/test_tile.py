@@ -10,6 +10,7 @@ from test_compose import CARD, White
 from torch.testing import assert_close
 
 from scorereg import GaussianFieldPrior
+from scorereg.priors.base import tiles_hint
 from scorereg.priors.tile import TiledPrior
 
 
@@ -142,3 +143,21 @@ def test_size_comes_from_the_card():
 def test_mistakes_are_named(settings, space, says):
     with pytest.raises(ValueError, match=says):
         TiledPrior(White(), **settings).denoise(torch.zeros(1, 1, *space), torch.ones(1))
+
+
+def test_errors_of_size_say_what_tiles_cost():
+    """As many calls as a `TiledPrior` of the same sides makes."""
+
+    class Counting:
+        channels, calls = ("gray",), 0
+
+        def denoise(self, x, sigma):
+            self.calls += len(x)
+            return x
+
+    for size, shape in (((8, 8), (20, 8)), ((8, 8), (21, 33)), ((5,), (17,)), ((4, 6, 8), (9, 9, 9))):
+        counting = Counting()
+        TiledPrior(counting, size).denoise(torch.zeros(1, 1, *shape), torch.ones(1))
+        assert f"TiledPrior(prior), which evaluates {counting.calls} tiles" in tiles_hint(size, shape)
+    assert "a smaller patch cannot be denoised" in tiles_hint((8, 8), (20, 7))
+    assert "TiledPrior" not in tiles_hint((), (8, 8))

@@ -1,6 +1,7 @@
 """Weight files that are damaged, something else, or claim more than they hold: one line, and no memory taken."""
 
 import resource
+import tarfile
 import zipfile
 
 import pytest
@@ -36,6 +37,27 @@ def refused(path, says, kind=ValueError, read=load_prior):
 def test_other_files_under_a_checkpoints_name(name, content, says, tmp_path):
     (tmp_path / name).write_bytes(content)
     refused(tmp_path / name, says)
+
+
+def test_packed_folders(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    with zipfile.ZipFile(tmp_path / "model.zip", "w") as packed:
+        packed.write(tmp_path / "config.json", "model/config.json")
+    refused(tmp_path / "model.zip", "is an archive of other files. Unpack it")
+    with tarfile.open(tmp_path / "model.tar", "w") as packed:
+        packed.add(tmp_path / "config.json")
+    refused(tmp_path / "model.tar", "is a packed archive. Unpack it")
+    with tarfile.open(tmp_path / "model.tar.gz", "w:gz") as packed:
+        packed.add(tmp_path / "config.json")
+    refused(tmp_path / "model.tar.gz", "is a packed archive. Unpack it")
+
+
+def test_files_of_before_torch_wrote_archives(tmp_path):
+    content = torch.load(checkpoint(tmp_path / "m.pt"), weights_only=True)
+    torch.save(content, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    x, sigma = torch.randn(1, 3, 8, 8), torch.tensor([0.5])
+    one, two = load_prior(tmp_path / "m.pt"), load_prior(tmp_path / "old.pt")
+    assert torch.equal(one.denoise(x, sigma), two.denoise(x, sigma))
 
 
 def test_a_flipped_bit_in_an_archive_is_seen(tmp_path):

@@ -329,3 +329,41 @@ def test_a_published_checkpoint(data):
         clean = (z - (1 - kept).sqrt() * network(z, step / 1000)) / kept.sqrt()
     x, sigma = 2 * z / kept.sqrt(), 2 * (1 / kept - 1).sqrt().flatten()
     assert_close(prior.denoise(x.float(), sigma.float()).double(), 2 * clean, rtol=1e-4, atol=2e-4)
+
+
+def test_sides_are_extended_to_multiples():
+    """By reflection at the end of each side, in one to three dimensions; what is cut off does not come back."""
+    for shape in ((1, 7), (1, 5, 6), (1, 3, 4, 5)):
+        seen = []
+
+        def network(z, t, seen=seen):
+            seen.append(z)
+            return z / 2
+
+        prior = wrap(network, prediction="denoised", channels=("gray",), multiple=4)
+        x = torch.randn(2, *shape)
+        assert_close(prior.denoise(x, torch.ones(2)), x / 2)
+        sides = x.shape[2:]
+        assert all(side % 4 == 0 and side - have < 4 for side, have in zip(seen[0].shape[2:], sides, strict=True))
+        mirrored = seen[0][..., sides[-1] :]
+        whole = seen[0][..., : sides[-1]]
+        assert torch.equal(mirrored, whole.flip(-1)[..., 1 : 1 + mirrored.shape[-1]])
+    with pytest.raises(ValueError, match=r"multiples of 4, and \(2, 8\) is too small to be extended by reflection"):
+        prior.denoise(torch.zeros(1, 1, 2, 8), torch.ones(1))
+
+
+def test_a_network_that_fails_at_another_size():
+    def network(z, t):
+        if z.shape[-1] != 8:
+            raise RuntimeError("Sizes of tensors must match\nexcept in dimension 1.")
+        if z.isnan().any():
+            raise RuntimeError("a fault of its own")
+        return z
+
+    prior = wrap(network, prediction="denoised", channels=("gray",), size=(8, 8))
+    prior.denoise(torch.zeros(1, 1, 8, 8), torch.ones(1))
+    says = r"fails on patches of \(20, 20\) pixels \(Sizes of tensors must match\). It was made for patches of \(8, 8\)"
+    with pytest.raises(ValueError, match=rf"{says}.*TiledPrior\(prior\), which evaluates 16 tiles"):
+        prior.denoise(torch.zeros(1, 1, 20, 20), torch.ones(1))
+    with pytest.raises(RuntimeError, match="a fault of its own"):
+        prior.denoise(torch.full((1, 1, 8, 8), float("nan")), torch.ones(1))

@@ -43,8 +43,9 @@ def from_diffusion(
     prediction = PREDICTIONS.get(getattr(diffusion, "objective", ""))
     if network is None or betas is None or prediction is None or type(diffusion).__module__.endswith("_guidance"):
         raise ValueError(
-            f"load_prior got a {kind} of denoising-diffusion-pytorch, and takes its GaussianDiffusion, unconditional. "
-            "Give that, or wrap the network: scorereg.wrap(network, prediction=..., betas=..., channels=(...))."
+            f"load_prior got a {kind} of denoising-diffusion-pytorch, and takes its GaussianDiffusion, unconditional "
+            "(of a Trainer: trainer.ema.ema_model). Give that, or wrap the network: scorereg.wrap(network, "
+            "prediction=..., betas=..., channels=(...))."
         )
     network = inner_module(network).to(device).eval().requires_grad_(False)
     count = network.channels

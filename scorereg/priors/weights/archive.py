@@ -81,6 +81,8 @@ def _load(path: Path) -> Any:
 
 
 def _reason(error: Exception) -> str:
+    if "DTensor" in str(error):
+        return "it holds the shards of a distributed run, which have to be gathered before they are saved"
     code = re.search(r"GLOBAL (\S+)", str(error))
     if code:  # replaces torch's advice on how to run the code
         return f"it names {code[1]}"
@@ -101,6 +103,8 @@ def check_start(path: Path) -> None:
             f"{path} is a snapshot of EDM or StyleGAN, a pickle that holds code, which is not run. Open it with their "
             "code and pass the network: load_prior(pickle.load(file)['ema'])."
         )
+    if start[:2] == b"\x1f\x8b" or start[257:262] == b"ustar":
+        raise ValueError(f"{path} is a packed archive. Unpack it and give the folder or file inside.")
     if start.lstrip()[:1] == b"<" and (b"<html" in start.lower() or b"<!doctype" in start.lower()):
         raise ValueError(f"{path} is a web page: the download got one in place of the file. Download it again.")
 
@@ -110,6 +114,8 @@ def _check_records(path: Path) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             records = archive.infolist()
+            if not any(record.filename.endswith((".pkl", "version")) for record in records):
+                raise ValueError(f"{path} is an archive of other files. Unpack it and give the folder or file inside.")
             for record in records:
                 if record.compress_type != zipfile.ZIP_STORED:
                     raise ValueError(f"{path} has compressed records, unlike torch.save's. Unpack and save it again.")

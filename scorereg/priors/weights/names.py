@@ -6,14 +6,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["plain_names"]
+__all__ = ["plain_name", "plain_names"]
 
 # Of torch.compile, DataParallel and DistributedDataParallel, FSDP, activation checkpointing, and Lightning's Fabric.
-WRAPPERS = frozenset(
-    {"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_flat_param", "_forward_module"}
-)
+WRAPPERS = frozenset({"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_forward_module"})
 _DEEPEST = 6
 _MOST = 1_000_000
+
+
+def plain_name(name: str) -> str:
+    """Return a dotted name without the names of wrappers."""
+    return ".".join(part for part in name.split(".") if part not in WRAPPERS)
 
 
 def plain_names(content: Mapping[Any, Any]) -> dict[str, Tensor]:

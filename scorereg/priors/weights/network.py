@@ -8,6 +8,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from scorereg.priors.weights.names import plain_name
 from scorereg.priors.weights.tensors import check_finite, float_weights, header_shapes, read_tensors
 
 __all__ = ["check_filled", "fill_network"]
@@ -68,7 +69,8 @@ def check_filled(network: nn.Module, files: tuple[Path, ...]) -> None:
 
 
 def _current(name: str) -> str:
-    """The name that diffusers gives an attention weight now."""
+    """The name that diffusers gives a weight now, without those of wrappers that the network was saved in."""
+    name = plain_name(name)
     match = _ATTENTION.fullmatch(name)
     return name if match is None else f"{match[1]}.{_RENAMED[match[2]]}.{match[3]}"
 
