@@ -259,6 +259,9 @@ def test_a_path_is_interpolated_where_it_is_dense(tmp_path):
 
     times = np.arange(0, 1, 0.01)
     track(tmp_path / "groundtruth.txt", times, [pose(time) for time in times])
+    rows = np.loadtxt(tmp_path / "groundtruth.txt")
+    rows[::2, 4:] *= -1  # the same rotations
+    text(tmp_path / "groundtruth.txt", rows)
     from scorereg.files.layouts.trajectory import read_track
 
     wanted = [0.5, 0.5037, 0.0, 1.005, 1.02, -0.5]

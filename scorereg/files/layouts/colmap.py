@@ -17,7 +17,7 @@ from scorereg.files.view import Listing, View
 __all__ = ["has_model", "read_colmap"]
 
 _ABOVE = 3  # folders above a model that may hold its photos: sparse/0 has them beside `sparse`
-_BASES = ("", "sparse", "colmap/sparse", "colmap", "dense/sparse", "dense/0/sparse")
+_BASES = ("", "sparse", "colmap/sparse", "colmap", "dense/sparse", "dense/0/sparse", "distorted/sparse")
 
 
 def has_model(folder: Path) -> bool:

@@ -22,7 +22,7 @@ from pathlib import Path
 from scorereg.files.layouts.colmap import has_model, read_colmap
 from scorereg.files.layouts.dtu import has_projections, is_dtu, read_dtu, read_projections
 from scorereg.files.layouts.folders import COLOR_FOLDERS, DEPTH_FOLDERS
-from scorereg.files.layouts.intrinsics import INTRINSICS
+from scorereg.files.layouts.intrinsics import INTRINSICS, MATRICES
 from scorereg.files.layouts.kinect import CAMERA, is_color, read_kinect
 from scorereg.files.layouts.llff import POSES, read_llff
 from scorereg.files.layouts.mvsnet import is_mvsnet, read_mvsnet
@@ -95,7 +95,8 @@ def _in_folders(files: set[str], folders: set[str]) -> Reader | None:
     if "color" in folders and not intrinsics and ("depth" in folders or {"pose", "intrinsic"} <= folders):
         return read_scannet
     colors, depths = folders & set(COLOR_FOLDERS), folders & set(DEPTH_FOLDERS)
-    if (colors and depths) or (intrinsics and (colors or depths)):
+    matrix = bool(files & set(MATRICES)) and bool(folders & {"pose", "poses"})
+    if (colors and depths) or (intrinsics and (colors or depths)) or (matrix and colors):
         return read_pairs
     if CAMERA in files or any(is_color(name) for name in files):
         return read_kinect

@@ -17,6 +17,7 @@ REDUCED = ("images_8", "images_4", "images_2")
 COLOR_FOLDERS = ("rgb", "images", "image", "color", "colour", "imgs", "photos")
 DEPTH_FOLDERS = ("depth", "depths")
 MASK_FOLDERS = ("mask", "masks")
+_SCANNETPP = ("resized_images", "resized_undistorted_images")
 _PREFIX = re.compile(r"^(rgb|colou?r|depth|frame|image|img|mask)[-_.]?(?=\d)", re.IGNORECASE)
 
 
@@ -28,7 +29,7 @@ def natural(name: str) -> list[tuple[int, str]]:
 def photo_folders(root: Path) -> list[Path]:
     """Return the folders of a root that may hold its photos: reduced ones first (`images_8`, `_4`, `_2`, others)."""
     others = sorted(path.name for path in root.glob("images_*") if path.name not in REDUCED)
-    names = (*REDUCED, *others, "images", "input", *COLOR_FOLDERS, ".")
+    names = (*REDUCED, *others, "images", "input", *COLOR_FOLDERS, *_SCANNETPP, ".")
     return [root / name for name in dict.fromkeys(names) if (root / name).is_dir()]
 
 

@@ -1,5 +1,6 @@
 """`intrinsics.json` beside folders of photos and depth maps: one camera for all, and the unit of depth."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 from scorereg.files.layouts.lens_keys import lens_among
 from scorereg.files.layouts.lenses import lens_of_matrix, read_lens, sized_for
 from scorereg.files.layouts.parsing import MILLIMETRE, load_json, number
+from scorereg.files.layouts.unknown_keys import unread
 from scorereg.files.view import Lens
 
 __all__ = ["INTRINSICS", "MATRICES", "camera_of", "read_intrinsics"]
@@ -17,13 +19,15 @@ MATRICES = ("camera-intrinsics.txt", "intrinsics.txt", "intrinsic.txt", "cam_K.t
 """Files of a 3x3 camera matrix that are taken where there is no `intrinsics.json`."""
 
 _UNIT = "depth_unit_scale_factor"
+_OTHER_NAMES = {"fx": "fl_x", "fy": "fl_y", "ppx": "cx", "ppy": "cy", "width": "w", "height": "h"}
 _Size = tuple[float, float] | None
 
 
 def read_intrinsics(path: Path, photo: _Size, *, unit: float = MILLIMETRE) -> tuple[Lens, float, bool]:
     """Read the lens keys of `transforms.json` (`lens_among`) and `depth_unit_scale_factor`.
 
-    Pixels are counted from the first one's corner; only `fl_x` is needed. `fx` and `fy` are taken for `fl_x`, `fl_y`.
+    Pixels are counted from the first one's corner; only `fl_x` is needed. Taken for those are `fx`, `fy`, `ppx`,
+    `ppy`, `width` and `height`. Keys that are not read and would change the meaning are warned of.
     Open3D's `intrinsic_matrix`, column by column, with `width` and `height`, is read too.
 
     Args:
@@ -42,6 +46,8 @@ def read_intrinsics(path: Path, photo: _Size, *, unit: float = MILLIMETRE) -> tu
     if "intrinsic_matrix" in meta:
         return _of_open3d(meta, path), unit, False
     meta = _plain(meta)
+    for line in unread(meta, (), path):
+        warnings.warn(f"{line} The unit of depth is `{_UNIT}`, in metres.", stacklevel=3)
     focal_y, upwards = meta.get("fl_y"), False
     if isinstance(focal_y, int | float) and focal_y < 0:
         meta, upwards = {**meta, "fl_y": -focal_y}, True
@@ -72,15 +78,17 @@ def camera_of(folder: Path, missing: str, photo: _Size, *, unit: float = MILLIME
     """
     path = folder / INTRINSICS
     if path.is_file():
-        return read_intrinsics(path, photo, unit=unit)[:2]
+        lens, unit, upwards = read_intrinsics(path, photo, unit=unit)
+        if upwards:
+            raise ValueError(f"{path}: `fl_y` must be a number > 0, but is {-lens.focal[1]:g}. Leave out its sign.")
+        return lens, unit
     matrix = next((folder / name for name in MATRICES if (folder / name).is_file()), path)
     return read_lens(matrix, missing, photo), unit
 
 
 def _plain(meta: dict[str, Any]) -> dict[str, Any]:
-    """The keys with `fx`, `fy` as `fl_x`, `fl_y`."""
-    others = {long: meta[short] for short, long in (("fx", "fl_x"), ("fy", "fl_y")) if short in meta}
-    return others | meta
+    """The keys with other programs' names, `fx` for `fl_x` and so on, as those of transforms.json."""
+    return {long: meta[short] for short, long in _OTHER_NAMES.items() if short in meta} | meta
 
 
 def _known(photo: _Size, path: Path) -> tuple[int, int]:

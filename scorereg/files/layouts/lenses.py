@@ -9,11 +9,15 @@ from jaxtyping import Float
 from scorereg.files.layouts.parsing import read_table
 from scorereg.files.view import Lens
 
-__all__ = ["lens_of_matrix", "read_lens", "scaled_words", "shifted", "sized_for"]
+__all__ = ["NoCamera", "lens_of_matrix", "read_lens", "scaled_words", "shifted", "sized_for"]
 
 _HALF = 0.5  # the matrices of data sets take the middle of the first pixel for (0, 0), which is (0.5, 0.5) here
 _EXACT = 0.01  # pixels
 _OFF = 0.3  # of half a side: how far from the photo's middle the center may be
+
+
+class NoCamera(FileNotFoundError):
+    """Nothing says what the lens of a folder's photos is: they may be used where that does not matter."""
 
 
 def read_lens(
@@ -32,7 +36,7 @@ def read_lens(
         ValueError: If it holds something else, or is for photos of another size.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing: {missing}")
+        raise NoCamera(f"{path} is missing: {missing}")
     table = read_table(path, "a 3x3 camera matrix with focal lengths > 0, in pixels")
     if table.size not in (9, 12, 16):
         raise ValueError(f"{path} must hold a 3x3 camera matrix, but has {table.size} numbers. Correct the file.")

@@ -13,8 +13,11 @@ Poses are of a camera that looks along z with y down (OpenCV's axes).
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
+
 from scorereg.files.arrays import read_npy
-from scorereg.files.depth import DEPTH_SUFFIXES
+from scorereg.files.depth import DEPTH_SUFFIXES, read_depth
+from scorereg.files.images import read_head
 from scorereg.files.layouts.folders import (
     COLOR_FOLDERS,
     DEPTH_FOLDERS,
@@ -33,7 +36,8 @@ from scorereg.files.walk import is_litter
 
 __all__ = ["read_pairs"]
 
-_FLOATS = (".npy", ".npz", ".exr", ".pfm")
+_FLOATS = (".npy", ".npz", ".exr", ".pfm", ".tif", ".tiff")
+_MOST_METRES = 100.0
 _TRAJECTORIES = ("traj.txt", "traj_w_c.txt", "poses.txt")
 _NEEDS = "rgb/ and depth/ need it for fl_x, fl_y and depth_unit_scale_factor."
 _POSES = ("pose", "poses")
@@ -50,12 +54,14 @@ def read_pairs(folder: Path, bad: Bad = raise_it) -> Listing:
     colors = by_stem(color) if color else {}
     depths = matched(colors, by_stem(depth, DEPTH_SUFFIXES)) if depth else {}
     lens, unit = camera_of(folder, _NEEDS, size_of_first(colors.values(), depths.values()), unit=_unit(depths.values()))
+    if depth and not depths:
+        _check_depth_files(depth)
     names = paired(folder, colors, depths, bad) if color and depth else [*colors, *depths]
     names = sorted(names, key=natural)
     others = {
         sub.name: matched(colors, by_stem(sub) | by_stem(sub, DEPTH_SUFFIXES))
         for sub in sorted(folder.iterdir())
-        if sub.is_dir() and sub not in (color, depth) and not is_litter(sub.name)
+        if sub.is_dir() and sub not in (color, depth) and sub.name.lower() not in _POSES and not is_litter(sub.name)
     }
     masks = next((others[name] for name in MASK_FOLDERS if name in others), {})
     poses = _poses(folder, names)
@@ -70,12 +76,25 @@ def read_pairs(folder: Path, bad: Bad = raise_it) -> Listing:
     return Listing(folder, views, metric=True, said=lost_words(folder, lost, len(names)))
 
 
+def _check_depth_files(depth: Path) -> None:
+    """Raise if a folder of depth maps has files of other kinds only."""
+    first = next((path for path in sorted(depth.iterdir()) if path.is_file() and not is_litter(path.name)), None)
+    if first is not None:
+        raise ValueError(
+            f"{first} is no depth map by its suffix: {', '.join(DEPTH_SUFFIXES)} are read. Save depth as 16-bit PNG, as "
+            "JPEG and 8 bits do not hold it."
+        )
+
+
 def _unit(depths: Iterable[Path]) -> float:
-    """Metres per unit where no file says: floats are metres, integers millimetres."""
+    """Metres per unit where no file says: floats are metres, integers millimetres; so are floats of TIFF above 100."""
     first = next(iter(depths), None)
     if first is None or first.suffix.lower() not in _FLOATS:
         return MILLIMETRE
     try:
+        if first.suffix.lower() in (".tif", ".tiff"):
+            middle = np.nanmedian(read_depth(first, 1.0)) if read_head(first).bits == 32 else np.inf
+            return 1.0 if middle < _MOST_METRES else MILLIMETRE
         return 1.0 if first.suffix.lower() != ".npy" or read_npy(first).dtype.kind == "f" else MILLIMETRE
     except (OSError, ValueError):  # reported when the frame is read
         return 1.0

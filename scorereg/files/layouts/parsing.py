@@ -11,11 +11,10 @@ from scorereg._io import read_json
 from scorereg.files.text import read_rows
 
 __all__ = [
-    "IMAGES", "MILLIMETRE", "Bad", "entries", "load_json", "number", "paired", "raise_it", "read_matrix", "read_table",
+    "MILLIMETRE", "Bad", "entries", "load_json", "number", "paired", "raise_it", "read_table",
     "scene_name", "text",
 ]  # fmt: skip
 
-IMAGES = (".jpg", ".jpeg", ".png")
 MILLIMETRE = 0.001
 
 Bad = Callable[[OSError | ValueError], object]
@@ -76,24 +75,6 @@ def read_table(path: Path, what: str) -> Float[np.ndarray, "r c"]:
     if not rows or not rows[0] or len({len(row) for row in rows}) > 1:
         raise ValueError(f"{path} must hold {what}. Correct the file.")
     return np.array(rows, np.float64)
-
-
-def read_matrix(path: Path, missing: str) -> tuple[float, float]:
-    """Return the focal lengths of a camera matrix, 3x3 or 4x4, in a text file.
-
-    Args:
-        path: The file.
-        missing: End of the error if there is no such file: who needs it.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing: {missing}")
-    try:
-        matrix = read_table(path, "a 3x3 camera matrix").tolist()
-        return number(matrix[0][0], "fx", path), number(matrix[1][1], "fy", path)
-    except (ValueError, IndexError):
-        raise ValueError(
-            f"{path} must hold a 3x3 camera matrix with focal lengths > 0, in pixels. Correct the file."
-        ) from None
 
 
 def paired(folder: Path, colors: Mapping[str, Path], depths: Mapping[str, Path], bad: Bad = raise_it) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from scorereg.files.depth import DEPTH_SUFFIXES
 from scorereg.files.images import list_images, read_head
-from scorereg.files.layouts.lenses import shifted
+from scorereg.files.layouts.lenses import NoCamera, shifted
 from scorereg.files.layouts.parsing import Bad, load_json, number, paired, raise_it
 from scorereg.files.layouts.poses import lost_words, read_trajectory
 from scorereg.files.view import Lens, Listing, View
@@ -67,7 +67,7 @@ def _camera(folder: Path, photo: Path) -> tuple[Lens, float, tuple[str, ...]]:
         path = folder / "cam_params.json"
         said = (f"{path} is missing: the camera is taken for Replica's own, with depth in units of 1/6553.5 m",)
         if read_head(photo).stored != (_OWN["w"], _OWN["h"]):
-            raise FileNotFoundError(
+            raise NoCamera(
                 f"{path} is missing, and the photos have not the 1200x680 pixels of Replica's own camera. Write it: "
                 "camera with w, h, fx, fy, cx, cy and scale, the units of depth per metre."
             )

@@ -124,7 +124,8 @@ def matrix_of(value: Any, key: str, name: str) -> tuple[float, ...]:
         raise ValueError(f"{name}: {what} has shape {shape}; write 3 or 4 rows of 4 numbers.")
     last = [float(x) for x in rows[3]] if len(rows) == 4 else [0.0, 0.0, 0.0, 1.0]
     if not all(abs(x - y) <= _NEARLY for x, y in zip(last, (0, 0, 0, 1), strict=True)):
-        raise ValueError(f"{name}: the last row of {what} must be 0 0 0 1, but is {last}; is the matrix transposed?")
+        cure = "is the matrix transposed?" if any(last[:3]) else "remove this frame, if its pose was lost."
+        raise ValueError(f"{name}: the last row of {what} must be 0 0 0 1, but is {last}; {cure}")
     return tuple(float(x) for row in rows[:3] for x in row)
 
 

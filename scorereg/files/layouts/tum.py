@@ -17,7 +17,7 @@ from scorereg.files.depth import DEPTH_SUFFIXES
 from scorereg.files.images import IMAGE_SUFFIXES, read_head
 from scorereg.files.layouts.folders import by_stem, size_of_first
 from scorereg.files.layouts.intrinsics import INTRINSICS, read_intrinsics
-from scorereg.files.layouts.lenses import lens_of_matrix, shifted, sized_for
+from scorereg.files.layouts.lenses import NoCamera, lens_of_matrix, shifted, sized_for
 from scorereg.files.layouts.parsing import Bad, raise_it, read_table
 from scorereg.files.layouts.poses import lost_words
 from scorereg.files.layouts.trajectory import mirrored, read_track
@@ -96,7 +96,7 @@ def _camera(folder: Path, photo: tuple[float, float] | None) -> tuple[Lens, floa
         return Lens((fx, fy), shifted((cx, cy), _SIZE), terms, "brown" if terms else "pinhole", _SIZE), _UNIT, False
     if list(folder.glob("*.gt.freiburg")) or re.search(r"(living|office)_?room.*traj|_frei_png", name, re.IGNORECASE):
         return lens_of_matrix(_ICL, folder, _SIZE), _UNIT, True
-    raise FileNotFoundError(
+    raise NoCamera(
         f"{path} is missing, and the folder's name does not say which of the cameras it is (freiburg1, 2 or 3). "
         "Write it: fl_x and fl_y in pixels."
     )

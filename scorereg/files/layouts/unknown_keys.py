@@ -31,7 +31,7 @@ _REFUSED = {
 }
 _MEANINGFUL = re.compile(
     r"[kpsb]\d+|dist(ortion|_coef|_param)?\w*|skew|sk_[xy]|shift_[xy]|pixel_aspect\w*|xi|tau\w*|projection\w*|ortho\w*"
-    r"|lens(_type|_model)|(\w+_)?crop\w*|n_frames|sharpness_discard_threshold|(white|black)_transparent|fix_premult"
+    r"|coeffs|lens(_type|_model)|(\w+_)?crop\w*|n_frames|sharpness_discard_threshold|(white|black)_transparent|fix_premult"
     r"|(\w+_)?(convention|coordinates?|coordinate_(system|frame)|handedness)|units?|depth_(scale|shift|offset|type)"
     r"|inverse_depth|is_disparity|(\w+_)?masks?(_\w+)?|split|is_(train|val|test|eval)"
 )
