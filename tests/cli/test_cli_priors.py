@@ -274,3 +274,37 @@ def test_folders_that_do_not_serve(channels, files, says, tmp_path):
         Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / f"{i}.png")
     with pytest.raises(ValueError, match=says):
         evaluate_prior(tiny(channels, depth=None), [tmp_path], tmp_path / "out")
+
+
+def test_what_a_file_does_not_say_is_an_option(call, tmp_path):
+    """A checkpoint of denoising-diffusion-pytorch, in the layout of a Trainer before 1.5."""
+    from scorereg.priors.adapters.lucidrains_unet import AttentionShape, Style, Unet
+
+    style = Style(centered=False, averaged=False, standardized=False, grouped=True, unshuffled=True, groups=2)
+    kinds = (AttentionShape(False, 1, 4, 1), AttentionShape(True, 1, 4, 1))
+    network = Unet(3, 3, widths=(4, 4), time=(4, 16), attention=kinds, style=style)
+    betas = torch.linspace(1e-4, 0.02, 50)
+    state = {f"model.{name}": value for name, value in network.state_dict().items()} | {"betas": betas}
+    torch.save({"step": 7, "model": state, "version": "1.4.0"}, tmp_path / "model-1.pt")
+    code, _, said = call("inspect", tmp_path / "model-1.pt")
+    assert code == 2
+    assert "does not say what its network predicts" in said
+    assert "On the command line: --prediction, --groups." in said
+    told = ("--prediction", "v_prediction", "--groups", 2)
+    code, shown, said = call("inspect", tmp_path / "model-1.pt", *told, "--json")
+    assert (code, said) == (0, "")
+    card = PriorCard.from_json(shown)
+    assert card == load_prior(tmp_path / "model-1.pt", prediction="v_prediction", groups=2).card
+    assert "weights: `model.model`, not averaged" in card.assumed
+    shown = call("inspect", tmp_path / "model-1.pt", *told, "--data-range", 0, 1, "--channels", "a, b,c")[1]
+    assert "a, b, c" in shown
+    assert "weights: `model.model`" in shown
+    assert "data_range" not in shown
+    code, _, said = call(
+        "sample", tmp_path / "model-1.pt", *told, "--patch", 8, "-n", 1, "--steps", 2, "--out", tmp_path / "s.png"
+    )
+    assert code == 0
+    assert (tmp_path / "s.png").is_file()
+    code, _, said = call("inspect", "rooms-rgbd-24", "--prediction", "sample")
+    assert code == 2
+    assert "prediction='sample' means nothing for the shipped prior rooms-rgbd-24" in said

@@ -90,6 +90,11 @@ def _pipeline(folder: Path) -> Layout:
         )
     decoders = [name for name in parts if name in DECODERS]
     others = [name for name in parts if name not in ("unet", "scheduler", *DECODERS, *HARMLESS)]
+    if "text_encoder" in others:
+        raise ValueError(
+            f"{folder / MODEL_INDEX} is of a {kind}, conditioned on a text. Give its folder and the text: "
+            f"load_prior({str(folder)!r}, prompt='...')."
+        )
     if others or len(decoders) > 1:
         raise ValueError(
             f"{folder / MODEL_INDEX} is of a {kind} with {', '.join(others or decoders)}, which is not supported; "
