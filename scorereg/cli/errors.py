@@ -90,4 +90,5 @@ def _usage(error: Any) -> str:
     if context and (new := _RENAMED.get((context.info_name, old))):
         return f"{old} is called {new} now."
     text = error.format_message()
-    return f"{text.rstrip('.')}{'' if text.endswith('?') else '.'} See {context.command_path} --help." if text and context else text
+    end = "" if text.endswith("?") else "."
+    return f"{text.rstrip('.')}{end} See {context.command_path} --help." if text and context else text

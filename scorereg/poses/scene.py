@@ -15,6 +15,7 @@ from scorereg.poses.write import POINTS, write_points, write_transforms
 
 __all__ = ["Found", "find_poses"]
 
+_CAMERA = "SIMPLE_RADIAL"  # has the least that a photo's lens needs, which few photos can tell
 _SCENE = "transforms.json"
 _PHOTOS = ("images", "photos")  # the second where the photos themselves lie in the first
 _ADVICE = (
@@ -52,7 +53,7 @@ def find_poses(
     photos: Path,
     out: Path,
     *,
-    camera: str = "SIMPLE_RADIAL",
+    camera: str = _CAMERA,
     matching: str = "all",
     max_size: int | None = None,
     seed: int = 0,
@@ -85,7 +86,7 @@ def find_poses(
         (work / folder).mkdir()
         copies = copy_photos(heads, work / folder, max_size=max_size, say=say)
         counts = Motion(copies, work, camera, matching, seed).run(say)
-        return _written(copies, work, out, counts)
+        return _written(copies, work, out, counts, camera)
 
 
 @contextmanager
@@ -115,7 +116,7 @@ def _check(photos: Path, out: Path, folder: str, camera: str, matching: str, max
         raise ValueError(f"{out} is the folder of the photos, which is left as it is. Choose another --out.")
 
 
-def _written(copies: Copies, work: Path, out: Path, counts: dict[str, int]) -> Found:
+def _written(copies: Copies, work: Path, out: Path, counts: dict[str, int], camera: str) -> Found:
     """Write the largest model and move everything to its place, the description last."""
     models = sorted(path for path in (work / "sparse").iterdir() if (path / "images.bin").is_file())
     pictures = {path: read_pictures(path / "images.bin") for path in models}
@@ -123,9 +124,10 @@ def _written(copies: Copies, work: Path, out: Path, counts: dict[str, int]) -> F
     posed = {picture.name for picture in pictures[best]} if best else set()
     if best is None or len(posed) < 2:
         most = max(counts.values(), default=0)
+        lens = "" if camera == _CAMERA else f" --camera {camera} may be wrong for this lens; try {_CAMERA}."
         raise ValueError(
             f"no two of the {len(copies.sizes)} photos could be placed: the best pair has {most} matches that agree "
-            f"with a camera's motion. {_ADVICE}"
+            f"with a camera's motion.{lens} {_ADVICE}"
         )
     elsewhere = {picture.name for path in models if path != best for picture in pictures[path]} - posed
     lost = {name: _why(copy, counts, elsewhere) for name, copy in copies.names.items() if copy not in posed}

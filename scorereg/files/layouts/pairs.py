@@ -81,7 +81,7 @@ def _check_depth_files(depth: Path) -> None:
     first = next((path for path in sorted(depth.iterdir()) if path.is_file() and not is_litter(path.name)), None)
     if first is not None:
         raise ValueError(
-            f"{first} is no depth map by its suffix: {', '.join(DEPTH_SUFFIXES)} are read. Save depth as 16-bit PNG, as "
+            f"{first} is no depth map by its suffix: {', '.join(DEPTH_SUFFIXES)} are read. Save depth as 16-bit PNG; "
             "JPEG and 8 bits do not hold it."
         )
 
