@@ -7,6 +7,7 @@ __all__ = ["download", "is_hub_id"]
 
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 _FILES = re.compile(r"\.(pt|pth|ckpt|bin|safetensors|pkl)$")
+_PARTS = ("unet", "vae", "vqvae", "text_encoder")
 _SETTINGS = ["*.json", "*.txt"]
 # In this order, until the network has weights: plain ones, variants of them, pickles. Never two copies.
 _WEIGHTS = (
@@ -49,6 +50,7 @@ def download(name: str) -> Path:
 
 
 def _complete(folder: Path) -> bool:
-    """Whether each folder with the configuration of a network has weights."""
-    configs = [path.parent for path in folder.rglob("config.json")]
-    return bool(configs) and all(any(place.glob("*.safetensors")) or any(place.glob("*.bin")) for place in configs)
+    """Whether each network of a prior that has its configuration there has weights, too."""
+    parts = [path.parent for path in folder.glob("*/config.json") if path.parent.name in _PARTS]
+    places = parts or [path.parent for path in folder.glob("config.json")]
+    return bool(places) and all(any(place.glob("*.safetensors")) or any(place.glob("*.bin")) for place in places)

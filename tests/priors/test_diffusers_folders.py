@@ -309,6 +309,22 @@ def test_settings_that_are_not_understood(pipe):
         load_prior(pipe)  # whose betas have no ends
 
 
+@pytest.mark.parametrize(
+    "name", ["DPMSolverMultistep", "KDPM2Discrete", "DEISMultistep", "EDMDPMSolverMultistep", "RePaint"]
+)
+def test_further_schedulers_from_their_files(name, pipe):
+    """Among them ones with an infinite number in their file, and ones that warn of themselves."""
+    shutil.rmtree(pipe / "scheduler")
+    kind = getattr(diffusers, f"{name}Scheduler")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        scheduler = kind()
+    scheduler.save_pretrained(pipe / "scheduler")
+    index = json.loads((pipe / "model_index.json").read_text())
+    (pipe / "model_index.json").write_text(json.dumps(index | {"scheduler": ["diffusers", kind.__name__]}))
+    assert_close(load_prior(pipe).denoise(X, SIGMA), expected(scheduler=scheduler))
+
+
 def test_older_names_of_the_prediction(pipe):
     scheduler = pipe / "scheduler" / "scheduler_config.json"
     edit(scheduler, prediction_type="drop")

@@ -52,6 +52,17 @@ def test_packed_folders(tmp_path):
     refused(tmp_path / "model.tar.gz", "is a packed archive. Unpack it")
 
 
+def test_files_that_are_no_weights(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    refused(tmp_path / "config.json", f"holds settings, not weights. Give its folder: load_prior\\('{tmp_path}'")
+    (tmp_path / "notes.txt").write_text("hello")
+    refused(tmp_path / "notes.txt", "no readable checkpoint.*no file of torch.save")
+    with zipfile.ZipFile(tmp_path / "program.pt", "w") as packed:  # as torch.jit.save lays it out
+        packed.writestr("program/code/__torch__.py", "class Linear: ...")
+        packed.writestr("program/data.pkl", "x")
+    refused(tmp_path / "program.pt", "is a TorchScript program. Wrap it")
+
+
 def test_files_of_before_torch_wrote_archives(tmp_path):
     content = torch.load(checkpoint(tmp_path / "m.pt"), weights_only=True)
     torch.save(content, tmp_path / "old.pt", _use_new_zipfile_serialization=False)

@@ -94,9 +94,7 @@ def wrap(
                 f"sigma_range is (low, high) where there is no table; got {sigma_range} for {noise.family}."
             )
         noise = Noise(noise.family, float(sigma_range[0]), float(sigma_range[1]), sigma_data=noise.sigma_data)
-    low, high = (-1.0, 1.0) if data_range is None else data_range
-    if not -math.inf < low < high < math.inf:
-        raise ValueError(f"data_range must be (lowest, highest), like (0, 1), but got {data_range}.")
+    low, high = (-1.0, 1.0) if data_range is None else _ends(data_range)
     if time in ("index", "fraction") and noise.sigmas is None and (time, noise.family) != ("fraction", "flow"):
         raise ValueError(f"time={time!r} counts the entries of a table; give betas, alphas_cumprod or sigmas with it.")
     if isinstance(time, str) and time not in ("index", "fraction", "sigma"):
@@ -114,6 +112,16 @@ def wrap(
     prior = WrappedPrior(network, prediction, noise, time, (float(low), float(high)), outside == "clamp", dtype, card)
     prior.multiple = multiple
     return prior
+
+
+def _ends(data_range: Any) -> tuple[float, float]:
+    try:
+        low, high = (float(end) for end in data_range if not isinstance(end, str))
+        if -math.inf < low < high < math.inf:
+            return low, high
+    except (TypeError, ValueError):
+        pass  # the error below covers these too
+    raise ValueError(f"data_range must be (lowest, highest), like (0, 1), but got {data_range!r}.")
 
 
 class WrappedPrior(nn.Module):

@@ -86,7 +86,9 @@ def _reason(error: Exception) -> str:
     code = re.search(r"GLOBAL (\S+)", str(error))
     if code:  # replaces torch's advice on how to run the code
         return f"it names {code[1]}"
-    line = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+    line = (str(error).strip().splitlines() or [""])[0][:160]
+    if not re.search("[a-z]{3}", line):
+        return f"no file of torch.save, {type(error).__name__}"
     return "a pickle that torch refuses" if line.startswith("Weights only") else line
 
 
@@ -103,6 +105,8 @@ def check_start(path: Path) -> None:
             f"{path} is a snapshot of EDM or StyleGAN, a pickle that holds code, which is not run. Open it with their "
             "code and pass the network: load_prior(pickle.load(file)['ema'])."
         )
+    if path.suffix in (".json", ".yaml", ".yml"):
+        raise ValueError(f"{path} holds settings, not weights. Give its folder: load_prior({str(path.parent)!r}).")
     if start[:2] == b"\x1f\x8b" or start[257:262] == b"ustar":
         raise ValueError(f"{path} is a packed archive. Unpack it and give the folder or file inside.")
     if start.lstrip()[:1] == b"<" and (b"<html" in start.lower() or b"<!doctype" in start.lower()):
@@ -116,6 +120,8 @@ def _check_records(path: Path) -> None:
             records = archive.infolist()
             if not any(record.filename.endswith((".pkl", "version")) for record in records):
                 raise ValueError(f"{path} is an archive of other files. Unpack it and give the folder or file inside.")
+            if any("/code/" in record.filename for record in records):
+                raise ValueError(f"{path} is a TorchScript program. Wrap it: scorereg.wrap(torch.jit.load(file), ...).")
             for record in records:
                 if record.compress_type != zipfile.ZIP_STORED:
                     raise ValueError(f"{path} has compressed records, unlike torch.save's. Unpack and save it again.")

@@ -23,7 +23,9 @@ def describing(path: Path, name: str, remedy: str) -> Iterator[None]:
         remedy: What to do.
     """
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of the library to itself
+            yield
     except Exception as error:
         line = " ".join(str(error).split())[:200] or type(error).__name__
         raise ValueError(f"{path} describes no {name} ({line}). {remedy}") from None
@@ -53,7 +55,7 @@ def known_settings(
     for name, value in known.items():
         parameter = parameters[name]
         wanted = type(parameter.default) if parameter.annotation is inspect.Parameter.empty else parameter.annotation
-        if value is not None and not _fits(value, wanted):
+        if value is not None and value != parameter.default and not _fits(value, wanted):
             raise ValueError(
                 f"{path}: {name} cannot be {value!r:.100}. Copy or download the whole folder of the pipeline or model "
                 "again."
