@@ -1,6 +1,7 @@
 """Layouts of published data sets in small: TUM RGB-D, ScanNet, 7-Scenes; further maps; bad input."""
 
 import json
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -274,3 +275,52 @@ def _generator():
     import torch
 
     return torch.Generator().manual_seed(0)
+
+
+@pytest.mark.parametrize("layout", ["colmap", "dtu", "mvsnet"])
+def test_photos_with_poses_have_a_focal_length_for_colour(tmp_path, layout):
+    from tests.files import test_colmap, test_dtu
+    from tests.files.truth import FOCAL as TRUE
+
+    {"colmap": test_colmap.scene, "dtu": test_dtu.archive, "mvsnet": test_dtu.mvsnet}[layout](tmp_path / "s")
+    told = (
+        pytest.warns(UserWarning, match="has masks, which training does not use") if layout == "dtu" else nullcontext()
+    )
+    with told:
+        frames = find_frames([tmp_path], channels=("r", "g", "b"))
+    assert len(frames) == 4
+    assert_close(np.array([frame.focal for frame in frames]), np.array([TRUE] * 4), rtol=1e-9, atol=0.0)
+    for path in (tmp_path / "s").glob("mask/*"):
+        path.unlink()
+    with pytest.raises(ValueError, match=r"s has no depth maps, which the channels need"):
+        find_frames([tmp_path])
+
+
+def test_a_model_beside_rgb_and_depth_does_not_hide_depth(tmp_path):
+    from tests.files.test_colmap import binary
+
+    folder = pairs(tmp_path / "s", 2)
+    binary(folder / "sparse" / "0", ["0.jpg", "1.jpg"], size=(WIDTH, HEIGHT))
+    assert all(frame.depth for frame in find_frames([tmp_path]))
+
+
+def test_linked_scenes_are_read_once(tmp_path):
+    """Some keep the data elsewhere, and a folder of links to what they train on."""
+    for seed, name in enumerate(("a", "b")):
+        folder = kinect(tmp_path / "elsewhere" / name, 1)
+        write_frame(folder / "frame-000000.color.jpg", folder / "frame-000000.depth.png", 9 + seed)
+    (tmp_path / "data").mkdir()
+    for name, target in (("a", "a"), ("b", "b"), ("again", "a")):
+        (tmp_path / "data" / name).symlink_to(tmp_path / "elsewhere" / target)
+    assert len(find_frames([tmp_path / "data"])) == 2
+
+
+def test_masks_and_depth_are_no_photos(tmp_path):
+    """Replica's results/ without a trajectory: photos and depth maps lie in one folder."""
+    for i in range(3):
+        write_frame(tmp_path / "results" / f"frame{i:06}.jpg", tmp_path / "results" / f"depth{i:06}.png", i)
+    (tmp_path / "cam_params.json").write_text('{"camera": {"w": 40, "h": 32, "fx": 30, "fy": 30, "scale": 1000}}')
+    frames = find_frames([tmp_path], channels=("r", "g", "b"))
+    assert [frame.color.name for frame in frames] == [f"frame{i:06}.jpg" for i in range(3)]
+    assert {frame.focal for frame in frames} == {(30.0, 30.0)}
+    assert all(frame.depth for frame in find_frames([tmp_path]))

@@ -35,7 +35,7 @@ def test_matrices_of_an_archive(tmp_path, name):
     listing = read_dtu(folder)
     check(listing)
     assert [view.mask.name for view in listing.views] == ["000.png", "001.png", "002.png", "003.png"]
-    assert "the masks beside the photos are used" in listing.said[-1]
+    assert "the masks beside its photos are used" in listing.said[-1]
     assert listing.views[0].lens.size == (WIDTH, HEIGHT)
 
 

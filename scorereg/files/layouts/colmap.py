@@ -11,7 +11,7 @@ from pathlib import Path
 from scorereg.files.layouts.colmap_files import Picture, read_cameras, read_pictures
 from scorereg.files.layouts.folders import MASK_FOLDERS, find_below, photo_folders
 from scorereg.files.layouts.parsing import Bad, raise_it
-from scorereg.files.layouts.poses import inverse, rotation_of
+from scorereg.files.layouts.poses import inverse, mask_words, rotation_of
 from scorereg.files.view import Listing, View
 
 __all__ = ["has_model", "read_colmap"]
@@ -49,7 +49,7 @@ def read_colmap(folder: Path, bad: Bad = raise_it) -> Listing:
     )  # fmt: skip
     said += _missing(pictures, photos, where) + (_unregistered(photos, where) if where != folder else ())
     if any(view.mask for view in views):
-        said += (f"{folder}: the masks beside its photos are used: pixels of 0 do not count",)
+        said += mask_words(folder)
     points = (model / f"points3D{end}" for end in (".bin", ".txt", ".ply"))
     points = next((path for path in points if path.is_file()), None)
     return Listing(model, views, points=points, said=said)

@@ -18,6 +18,7 @@ from scorereg.files.images import list_images, read_head
 from scorereg.files.layouts.folders import COLOR_FOLDERS, MASK_FOLDERS, by_stem, named, natural, size_of_first
 from scorereg.files.layouts.lenses import lens_of_matrix, scaled_words, sized_for
 from scorereg.files.layouts.parsing import Bad, raise_it, read_table
+from scorereg.files.layouts.poses import mask_words
 from scorereg.files.layouts.projection import decompose
 from scorereg.files.view import Listing, View
 
@@ -95,7 +96,7 @@ def _listing(
     said += scaled_words(path, size, stored)
     masks = _masks(photos)
     if any(masks.values()):
-        said += (f"{path.parent}: the masks beside the photos are used: pixels of 0 do not count",)
+        said += mask_words(path.parent)
     views = tuple(
         View(photo, mask=masks[photo], lens=lens_of_matrix(camera, path, size), pose=pose)
         for photo, (camera, pose) in zip(photos, parts, strict=True)

@@ -8,9 +8,12 @@ from jaxtyping import Float
 
 from scorereg.files.layouts.parsing import read_table
 
-__all__ = ["inverse", "is_lost", "lost_words", "pose_of", "read_pose", "read_trajectory", "rotation_of"]
+__all__ = [
+    "inverse", "is_lost", "lost_words", "mask_words", "pose_of", "read_pose", "read_trajectory", "rotation_of",
+]  # fmt: skip
 
 _LOST = "and are no part of a scene"
+_MASKS = "the masks beside its photos are used"
 
 
 def rotation_of(quaternion: Sequence[float]) -> Float[np.ndarray, "3 3"]:
@@ -95,6 +98,11 @@ def lost_words(folder: Path, lost: Sequence[str], total: int) -> tuple[str, ...]
     return (f"{folder}: {len(lost)} of {total} views have no valid pose (none, not finite, or zero) {_LOST}: {names}",)
 
 
+def mask_words(folder: Path) -> tuple[str, ...]:
+    """Return the line that masks beside photos are used."""
+    return (f"{folder}: {_MASKS}: pixels of 0 do not count",)
+
+
 def is_lost(line: str) -> bool:
-    """Whether a line is one of `lost_words`, which training, where poses play no part, does not say."""
-    return _LOST in line
+    """Whether a line is of the above, which training, where poses and masks play no part, does not say."""
+    return _LOST in line or _MASKS in line
