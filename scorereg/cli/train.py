@@ -41,6 +41,9 @@ def train_prior_command(
     skip_bad: opt.SkipBad = False,
     exclude: opt.Exclude = None,
     evaluate: opt.Evaluate = None,
+    sha256: Annotated[
+        str | None, option("Data", "SHA-256 that the manifest behind the URL must have.", "any", "HASH")
+    ] = None,
     network: Annotated[
         str | None, option("Network", "tiny, small or base.", "edm: small, diffusionerf: base", "SIZE")
     ] = None,
@@ -80,7 +83,7 @@ def train_prior_command(
     """
     import torch
 
-    from scorereg.data import ReadOptions
+    from scorereg.data import ReadOptions, pinned
     from scorereg.training import RECIPES, train_prior
 
     if recipe not in RECIPES:
@@ -95,6 +98,7 @@ def train_prior_command(
         "workers": workers,
     }  # fmt: skip
     settings = dataclasses.replace(RECIPES[recipe], **{k: v for k, v in given.items() if v is not None})
+    data = data if sha256 is None else pinned(data, sha256)
     prior = train_prior(
         data, out, settings, resume=resume, name=name, evaluate=evaluate, licence=licence,
         credits=tuple(credit or ()), device=device, show=True, reading=ReadOptions(skip_bad, tuple(exclude or ())),

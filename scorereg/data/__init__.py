@@ -8,10 +8,11 @@ from scorereg.data.frames.discover import find_frames
 from scorereg.data.open import open_source
 from scorereg.data.patch_spec import PatchSpec
 from scorereg.data.rays.make import RayMix, make_rays
+from scorereg.data.shards.remote import pinned
 from scorereg.data.shards.write import prepare
 from scorereg.data.source import Source, SourceInfo
 
 __all__ = [
     "BadFrames", "BlockMix", "PatchSpec", "RayMix", "ReadOptions", "Source", "SourceInfo", "channel_names",
-    "find_frames", "make_blocks", "make_rays", "open_source", "prepare", "write_arrays",
+    "find_frames", "make_blocks", "make_rays", "open_source", "pinned", "prepare", "write_arrays",
 ]  # fmt: skip

@@ -1,6 +1,7 @@
 """Shards as a source, from a folder or URL: each batch a function of its step, and errors."""
 
 import dataclasses
+import hashlib
 import json
 import pickle
 import threading
@@ -18,7 +19,7 @@ from typer.testing import CliRunner
 from scorereg.data.open import open_source
 from scorereg.data.patch_spec import PatchSpec
 from scorereg.data.shards.manifest import MANIFEST, Manifest, read_shard
-from scorereg.data.shards.remote import Location
+from scorereg.data.shards.remote import Location, pinned
 from scorereg.data.shards.source import open_shards
 from scorereg.data.shards.write import prepare
 
@@ -118,6 +119,25 @@ def test_a_download_is_no_larger_than_the_manifest_says(shards, served, tmp_path
     (tmp_path / "manifest.json").write_text(json.dumps(facts))
     with pytest.raises(ValueError, match="'many' is no number of bytes"):
         Manifest.read(Location(tmp_path))
+
+
+def test_a_manifest_can_be_pinned(shards, served, tmp_path, monkeypatch):
+    monkeypatch.setattr("scorereg.data.shards.remote.time.sleep", lambda _: None)
+    right = hashlib.sha256((shards / "manifest.json").read_bytes()).hexdigest()
+    wrong = "0" * 64
+    where = Path(f"{served}#sha256={right.upper()}")  # as the command line has it
+    assert Manifest.read(Location(where, cache=tmp_path)) == Manifest.read(Location(shards))
+    assert Location(where, cache=tmp_path).folder == Location(served, cache=tmp_path).folder
+    with pytest.raises(OSError, match=r"manifest.json cannot be fetched \(its checksum is not the one given\)"):
+        Manifest.read(Location(f"{served}#sha256={wrong}", cache=tmp_path))
+    with pytest.raises(ValueError, match="a SHA-256 has 64 digits"):
+        Location(f"{served}#sha256=abc", cache=tmp_path)
+    folder = Path("rooms#sha256=abc")
+    assert Location(folder).folder == folder
+    assert pinned([folder, Path(served)], right) == [folder, Path(f"{served}#sha256={right}")]
+    for urls in ([], [Path(served)] * 2):
+        with pytest.raises(ValueError, match=f"{len(urls)} of the data are URLs"):
+            pinned([folder, *urls], right)
 
 
 def test_a_step_is_a_function_of_its_number(shards):

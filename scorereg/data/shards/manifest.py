@@ -117,7 +117,7 @@ class Manifest:
             OSError: If it is not there.
             ValueError: If it is not a manifest of this format.
         """
-        path = location.file(MANIFEST)
+        path = location.file(MANIFEST, location.pin)
         try:
             facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             if facts.pop("format") != _FORMAT:

@@ -10,26 +10,35 @@ from pathlib import Path
 
 from scorereg._io import write_beside
 
-__all__ = ["Location", "bare_name", "checksum"]
+__all__ = ["Location", "bare_name", "checksum", "pinned"]
 
 _TRIES = 4
 _SECONDS = 60
 _LARGEST = 1 << 28  # bytes of a manifest, some 100 times that of Hypersim's
 
 
+_URL = re.compile(r"(https?|file):/+")
+
+
 class Location:
     """A local folder, or one behind an http, https or file URL.
 
     Args:
-        where: A path or URL; the slash of `https://` that `Path` removes is restored.
+        where: A path or URL; the slash of `https://` that `Path` removes is restored. An URL may end in
+            `#sha256=HASH`, the checksum that its manifest must have.
         cache: Folder for downloads; `SCOREREG_CACHE`, else `~/.cache/scorereg`, if not given.
+
+    Raises:
+        ValueError: If that checksum is none.
     """
 
     def __init__(self, where: str | Path, cache: Path | None = None) -> None:
-        found = re.match(r"(https?|file):/+", str(where))
-        self.url = None
+        found = _URL.match(str(where))
+        self.url, self.pin = None, None
         self.folder = Path(where)
         if found:
+            where, mark, pin = str(where).partition("#sha256=")
+            self.pin = _checked_hash(pin) if mark else None
             self.url = f"{found[1]}://{'/' if found[1] == 'file' else ''}{str(where)[found.end() :]}".rstrip("/")
             base = cache or Path(os.environ.get("SCOREREG_CACHE", Path.home() / ".cache" / "scorereg"))
             self.folder = base / hashlib.sha256(self.url.encode()).hexdigest()[:16]
@@ -77,7 +86,7 @@ class Location:
                 if sha256 is None or hashlib.sha256(data).hexdigest() == sha256:
                     write_beside(path, lambda beside, data=data: beside.write_bytes(data))
                     return path
-                reason = "its checksum is not the manifest's"
+                reason = f"its checksum is not {'the one given' if sha256 == self.pin else 'that of the manifest'}"
             time.sleep(0.2 * 4**attempt if attempt < _TRIES - 1 else 0)
         raise OSError(f"{self.url}/{name} cannot be fetched ({reason}), {_TRIES} times. Try again later.")
 
@@ -87,6 +96,28 @@ class Location:
         if len(data) > size:
             raise OSError(f"it has more than the {size} bytes that are expected")
         return data
+
+
+def pinned(data: list[Path], sha256: str) -> list[Path]:
+    """Return the data with the checksum that the manifest of their one URL must have.
+
+    Raises:
+        ValueError: If it is no SHA-256, or the data do not have one URL.
+    """
+    urls = [where for where in data if _URL.match(str(where))]
+    if len(urls) != 1:
+        raise ValueError(
+            f"--sha256 is the checksum of the manifest behind one URL, but {len(urls)} of the data are URLs. "
+            "Write URL#sha256=HASH for each."
+        )
+    _checked_hash(sha256)
+    return [Path(f"{where}#sha256={sha256}") if where == urls[0] else where for where in data]
+
+
+def _checked_hash(sha256: str) -> str:
+    if not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
+        raise ValueError(f"a SHA-256 has 64 digits from 0 to f, but got {sha256!r:.80}.")
+    return sha256.lower()
 
 
 def bare_name(name: object) -> str:
