@@ -172,10 +172,15 @@ def _usable(
     """The transform into the prior's space and the focal lengths of its patches."""
     transform = RGBD.for_card(card)
     focal = focal or card.focal
+    if len(card.size) != 2 or card.size[0] != card.size[1]:
+        raise ValueError(
+            f"the card of the prior {card.name!r} has patches of {card.size or 'no'} size; a fit renders square ones. "
+            "Say it: load_prior(..., size=(48, 48)), or as `size` in the card."
+        )
     if focal is None:
         raise ValueError(
             f"the card of the prior {card.name!r} has no focal length, so nothing says what its patches see. "
-            "Write `focal` into the card, in pixels."
+            "Say it: PatchPrior(prior, focal=(low, high)), or as `focal` in the card, in pixels."
         )
     check_levels(card, sigma)
     return transform, focal

@@ -414,6 +414,8 @@ def test_a_saved_fit_of_another_prior_of_the_same_name_is_refused(prior, tmp_pat
     [
         ({"sigma_min": 0.05}, r"at sigma 0\.3 to 0\.02, but it was trained for 0\.05 to 2"),
         ({"focal": None}, "has no focal length, so nothing says what its patches see"),
+        ({"size": ()}, r"has patches of no size; a fit renders square ones. Say it: load_prior\(..., size="),
+        ({"size": (8, 4)}, r"has patches of \(8, 4\) size; a fit renders square ones"),
         ({"channels": ("r", "g", "b", "nx")}, "RGBD makes patches with channels"),
     ],
     ids=str,
