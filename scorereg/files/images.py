@@ -164,7 +164,7 @@ def _decode(path: Path, upright: bool, step: int) -> tuple[np.ndarray, np.ndarra
         left, top, right, bottom = stored_box(image.size, turn, step)
         rows = max(_STRIP // image.width // step, 1) * step
         color = np.empty(((bottom - top) // step, (right - left) // step, 3), np.float32)
-        alpha, dim = None, facts.grey and facts.bits == 16
+        alpha, dim = None, facts.bits == 16
         for start in range(top, bottom, rows):
             strip = image.crop((left, start, right, min(start + rows, bottom)))
             part, clear = levels_of(path, strip, facts)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -12,6 +13,7 @@ from torch import Tensor
 from scorereg.cameras import Cameras
 from scorereg.files import Listing
 from scorereg.files.names import shown
+from scorereg.files.plausible import odd_bounds, odd_lenses, odd_places
 from scorereg.scenes.pixels import Alpha, Picture, Plan, plan_views, read_picture
 from scorereg.scenes.points import read_points
 from scorereg.scenes.poses import center_of, checked_pose
@@ -77,6 +79,7 @@ def read_capture(
     checked = [checked_pose(m, f"{listing.source}, frame {n}") for m, n in zip(matrices, names, strict=True)]
     poses, offset = _centered(torch.stack(checked))
     plans = plan_views(listing, listing.views, folder, max_size)
+    _tell(listing, names, plans, torch.stack(checked)[..., 3].numpy())
     kept = list(range(len(plans)))
     if _memory(plans) > _MUCH:
         kept = sorted({*train, *test})
@@ -94,6 +97,16 @@ def read_capture(
         points=read_points(listing, cameras, offset) if listing.points else None,
         masks=masks, offset=offset,
     )  # fmt: skip
+
+
+def _tell(listing: Listing, names: Sequence[str], plans: Sequence[Plan], centers: Float[np.ndarray, "n 3"]) -> None:
+    """Warn of lenses, places and bounds that can hardly be right."""
+    for warning in odd_lenses([(plan.view.file, plan.lens) for plan in plans]):
+        warnings.warn(warning, stacklevel=3)
+    bounds = {view.bounds for view in listing.views if view.bounds}
+    lines = [line for pair in sorted(bounds) for line in odd_bounds(listing.source, pair, centers)][:1]
+    for line in (*odd_places(listing.source, names, centers), *lines):
+        warnings.warn(line, stacklevel=3)
 
 
 def _with_poses(listing: Listing) -> Listing:

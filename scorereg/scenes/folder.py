@@ -4,6 +4,7 @@ import warnings
 from pathlib import Path
 
 from scorereg.files import Listing
+from scorereg.files.foreign import foreign_words
 from scorereg.files.images import IMAGE_SUFFIXES, list_images
 from scorereg.files.layouts.find import layout_of
 from scorereg.files.layouts.folders import MASK_FOLDERS
@@ -37,7 +38,9 @@ def list_views(path: Path) -> Listing:
     if not path.exists():
         raise FileNotFoundError(f"{path}: there is no such folder; check the path.")
     if not path.is_dir():
-        raise NotADirectoryError(f"{path}: a scene is a folder, but this is a file; give the folder it lies in.")
+        packed = path.suffix.lower() in (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar", ".r3d")
+        cure = "unpack it, and give the folder" if packed else "give the folder it lies in"
+        raise NotADirectoryError(f"{path}: a scene is a folder, but this is a file; {cure}.")
     reader = layout_of(path)
     if reader is None:
         raise _unknown(path)
@@ -96,13 +99,34 @@ def unused_masks(listing: Listing, path: Path) -> tuple[str, ...]:
             return (
                 f"{folder}: its masks are not used, as no frame names them; name them as `mask_path` if they count.",
             )
-    return ()
+    photos = [view.color for view in listing.views if view.color]
+    found = [file for photo in photos for name in _mask_names(photo) if (file := photo.with_name(name)).is_file()]
+    if 2 * len(found) < max(len(photos), 1):
+        return ()
+    return (f"{found[0]} is not used, as no frame names it; name it as `mask_path` if it counts.",)
+
+
+def _mask_names(photo: Path) -> tuple[str, ...]:
+    """Names that masks beside a photo have."""
+    stem = photo.stem
+    return f"{stem}.mask.png", f"{stem}_mask.png", f"{stem}-mask.png", f"mask_{stem}.png", f"{photo.name}.mask.png"
 
 
 def _ends(stem: str) -> set[str]:
     """The parts of a name before and after each of its dots, dashes and underscores, and the name."""
     cuts = [i for i, letter in enumerate(stem) if letter in "._-"]
     return {stem, *(stem[:i] for i in cuts), *(stem[i + 1 :] for i in cuts)}
+
+
+def _above(path: Path) -> Path | None:
+    """The scene whose photos lie in a folder: one of the two above it."""
+    for folder in path.absolute().parents[:2]:
+        try:
+            if layout_of(folder):
+                return folder
+        except OSError:  # of someone else
+            return None
+    return None
 
 
 def _unknown(path: Path) -> FileNotFoundError:
@@ -121,5 +145,9 @@ def _unknown(path: Path) -> FileNotFoundError:
     if below:
         others = f" and {len(below) - 1} more" if len(below) > 1 else ""
         return FileNotFoundError(f"{path}: no scene, but {path / below[0]} below it is one{others}; give that folder.")
+    if photos and (above := _above(path)):
+        return FileNotFoundError(f"{path}: no poses, but {above} above it is a scene; give that folder.")
+    if found := foreign_words(path):
+        return FileNotFoundError(f"{path}: no scene, as it needs {known}. {found}.")
     cure = f"{_MAKE}." if photos else "It holds no photos either."
     return FileNotFoundError(f"{path}: no poses; a scene needs {known}. {cure}")

@@ -5,8 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
+from scorereg.files import Listing
+from scorereg.files.layouts.transforms import has_transforms
 from scorereg.files.said import gathered
 from scorereg.scenes.capture import Capture, read_capture
+from scorereg.scenes.convention import better_convention
 from scorereg.scenes.extent import Extent, extent_of_points, extent_of_views
 from scorereg.scenes.focus import TYPICAL_DEPTH, wide_extent
 from scorereg.scenes.folder import list_views
@@ -17,6 +20,7 @@ __all__ = ["load_scene"]
 
 _SMALLEST = 7  # pixels, the window of SSIM
 _APART = 8.0  # factor between depths from two sources
+_ROOMS = 0.02, 500.0  # metres, outside of which no typical depth of a scene is
 _FEW = 2  # training views, up to which photos need not tell near and far
 
 
@@ -65,9 +69,10 @@ def load_scene(
             f"{folder}: photos of {width}x{height} pixels are too small; the shorter side "
             f"needs at least {_SMALLEST}. Give larger ones, or a larger max_size."
         )
+    _check_convention(capture, listing, folder)
     extent, source = _extent(capture, folder)
     _check_depth(capture, extent, source, folder)
-    factor, found = _scale(capture, extent, scale)
+    factor, found = _scale(capture, extent, scale, folder)
     pose = capture.cameras.pose.clone()
     pose[:, :, 3] *= factor
     return Scene(
@@ -96,7 +101,7 @@ def _extent(capture: Capture, path: Path) -> tuple[Extent, str]:
         return Extent(0.9 * near, 1.1 * far, 2 / (1 / near + 1 / far)), "the file's bounds"
     cameras = capture.cameras[train]
     try:
-        if capture.points is not None:
+        if capture.points is not None and len(capture.points):
             return extent_of_points(capture.points, cameras, path=path), "sparse points"
         masks = None if capture.masks is None else capture.masks[train]
         return extent_of_views(capture.images[train], cameras, masks, path=path), "a plane sweep of the training photos"
@@ -119,6 +124,12 @@ def _check_depth(capture: Capture, extent: Extent, source: str, path: Path) -> N
         return
     known = capture.depth[list(capture.train)]
     known = known[known > 0]
+    if not len(known):
+        warnings.warn(
+            f"{path}: the depth maps of its training photos hold no known depth: all is 0, negative or not finite. "
+            "Write positive depth, or leave them out.",
+            stacklevel=4,
+        )
     if len(known) and not 1 / _APART < (median := known.median().item()) / extent.typical < _APART:
         warnings.warn(
             f"{path}: its depth maps have a median of {median:.3g} units of the poses, but by {source} it is about "
@@ -127,9 +138,29 @@ def _check_depth(capture: Capture, extent: Extent, source: str, path: Path) -> N
         )
 
 
-def _scale(capture: Capture, extent: Extent, scale: float | None) -> tuple[float, str]:
+def _check_convention(capture: Capture, listing: Listing, path: Path) -> None:
+    """Warn of poses in another convention, where people write them: in transforms.json."""
+    if listing.source.suffix != ".json" and not has_transforms(path):
+        return
+    train = list(capture.train)
+    masks = None if capture.masks is None else capture.masks[train]
+    if found := better_convention(capture.images[train], capture.cameras[train], masks):
+        warnings.warn(
+            f"{path}: its photos do not match by poses that are camera-to-world in OpenGL's axes, as transforms.json "
+            f"has them. They seem to be {found}.",
+            stacklevel=4,
+        )
+
+
+def _scale(capture: Capture, extent: Extent, scale: float | None, path: Path) -> tuple[float, str]:
     if scale is not None:
         return float(scale), "set by hand"
+    if capture.metric and not _ROOMS[0] <= extent.typical <= _ROOMS[1]:
+        warnings.warn(
+            f"{path}: its poses are taken for metres, but its typical depth is then {extent.typical:.3g} m. If they "
+            'are in another unit write `"metric": false`, or set the scale.',
+            stacklevel=4,
+        )
     if capture.metric:
         return 1.0, "the file is metric"
     return TYPICAL_DEPTH / extent.typical, f"typical depth {extent.typical:.3g} units taken as {TYPICAL_DEPTH} m"

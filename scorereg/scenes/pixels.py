@@ -27,6 +27,7 @@ Alpha = Literal["white", "mask"]
 _LARGE = 50_000_000  # pixels of photos that are reduced while they are read
 _WIDEST = 0.02  # least focal length of a pinhole, in widths: 176 degrees
 _MARGIN = 0.1  # shares of the photo at its edges, where principal points are not
+_COVERED = 0.25  # least share of a straightened photo that is covered, by usual lenses
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -83,6 +84,10 @@ def plan_views(listing: Listing, views: Sequence[View], folder: Path, max_size: 
         FileNotFoundError: If a photo is missing.
         ValueError: If a photo cannot be used, or its lens is not one for it.
     """
+    gone = [view.color for view in views if view.color is not None and not view.color.is_file()]
+    if gone:
+        what, more = listing.source.name, f" ({len(gone)} of {len(views)} are)" if len(gone) > 1 else ""
+        raise FileNotFoundError(f"{gone[0]}: the image named in {what} is missing{more}; add it or remove its frame.")
     plans = [_plan(listing, view, folder, max_size) for view in views]
     _check_shared(plans)
     return plans
@@ -93,9 +98,6 @@ def _plan(listing: Listing, view: View, folder: Path, max_size: int | None) -> P
     if photo is None:
         raise ValueError(f"{listing.source}: {view.file} has no photo; name its image (`file_path`), or remove it.")
     name = f"{listing.source}, frame {shown(photo, folder)}"
-    if not photo.is_file():
-        source = listing.source.name
-        raise FileNotFoundError(f"{photo}: the image named in {source} is missing; add it or remove its frame.")
     if view.lens is None:
         raise ValueError(f"{name}: no focal length; write `fl_x` or `camera_angle_x`, for the frame or for all.")
     lens, head = view.lens, read_head(photo)
@@ -133,7 +135,7 @@ def _check_lens(lens: Lens, photo: Path, name: str) -> None:
     shares = [middle / side for middle, side in zip(lens.center, lens.size, strict=True)]
     if not all(_MARGIN < share < 1 - _MARGIN for share in shares):
         middle = f"({lens.center[0]:.6g}, {lens.center[1]:.6g}) for {lens.size[0]:g}x{lens.size[1]:g} pixels"
-        words = f"has its principal point at {middle}, far from the middle. Is that so?"
+        words = f"has its principal point at {middle}, far from the middle. Is that so, or is it for another size?"
         warnings.warn(FileWarning(photo, words, "principal point"), stacklevel=2)
 
 
@@ -170,6 +172,9 @@ def read_picture(plan: Plan, alpha: Alpha) -> Picture:
         masks.append(reduce_mask(_straight(kept, plan), step))
     if bent:
         image, covered = undistort(image, plan.lens)
+        if (share := covered.float().mean().item()) < _COVERED:
+            words = f"covers {share:.0%} of its image without distortion. Correct its lens terms (k1, k2, ...)."
+            warnings.warn(FileWarning(view.color, words, "little covered"), stacklevel=2)
         masks.append(reduce_mask(covered, step))
     mask = torch.stack(masks).all(0) if masks else None
     return Picture(reduce_image(image, step // early), mask, _depth(plan))

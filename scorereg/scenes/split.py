@@ -63,6 +63,8 @@ def spread(candidates: Sequence[int], views: int, *, path: Path) -> _Views:
     """
     if views < 1:
         raise ValueError(f"{path}: at least 1 training view is needed, but views={views}.")
+    if not candidates:
+        raise ValueError(f"{path}: no photo is left for training; list some in `train_filenames`, or leave it out.")
     if views > len(candidates):
         raise ValueError(
             f"{path}: {views} training views are asked for, but only {len(candidates)} can be used for training; "

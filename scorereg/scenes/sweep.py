@@ -24,11 +24,11 @@ NEIGHBORS = 2  # views that each reference view is matched with
 
 
 def shrunk(
-    images: Float[Tensor, "n h w 3"], masks: Bool[Tensor, "n h w"] | None, cameras: Cameras
+    images: Float[Tensor, "n h w 3"], masks: Bool[Tensor, "n h w"] | None, cameras: Cameras, *, width: int = WIDTH
 ) -> tuple[Float[Tensor, "n c i j"], Cameras]:
     """Small grey photos, and their cameras; a second channel is the share of each pixel that masks let count."""
     planes = [images.mean(-1)] if masks is None else [images.mean(-1), masks.float()]
-    factor = max(cameras.width, cameras.height, WIDTH) / WIDTH
+    factor = max(cameras.width, cameras.height, width) / width
     width, height = round(cameras.width / factor), round(cameras.height / factor)
     small = [functional.interpolate(rearrange(x, "n h w -> n 1 h w"), (height, width), mode="area") for x in planes]
     ratio = torch.tensor([width / cameras.width, height / cameras.height])

@@ -14,6 +14,7 @@ _RARE = (0.4, 8.0)  # metres; a room's median lies within, a street's does not
 _FACTORS = {
     1e-3: "millimetres read as metres",
     1e3: "metres read as millimetres",
+    1e-6: "units per metre given for metres per unit",
     1e-2: "centimetres read as metres",
     1e2: "metres read as centimetres",
     1 / 5000: "units of 1/5000 m (TUM RGB-D) read as metres",

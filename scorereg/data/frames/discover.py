@@ -13,15 +13,19 @@ from pathlib import Path
 
 from scorereg.data.bad_frames import BadFrames
 from scorereg.data.channels import COLOR, DEPTH, RGBD, maps_of
+from scorereg.data.frames.copies import copied_words
 from scorereg.data.frames.frame import Frame, frame_of
 from scorereg.data.frames.hypersim import find_hypersim, is_hypersim
 from scorereg.data.frames.images import find_images
-from scorereg.files.images import read_head
+from scorereg.data.frames.photos import photos_among
+from scorereg.files.foreign import foreign_words
+from scorereg.files.images import IMAGE_SUFFIXES, read_head
 from scorereg.files.layouts.find import layout_of
+from scorereg.files.layouts.lenses import NoCamera
 from scorereg.files.layouts.parsing import scene_name
 from scorereg.files.layouts.poses import is_lost
 from scorereg.files.said import FileWarning, gathered
-from scorereg.files.view import View
+from scorereg.files.view import Listing, View
 from scorereg.files.walk import walk
 
 __all__ = ["find_frames", "rgbd_folders"]
@@ -60,6 +64,8 @@ def find_frames(
             raise _nothing(path, bad.left_out[left_out:])
         frames += found
     _check_sizes(frames, bad)
+    if words := copied_words(frames):
+        warnings.warn(words, stacklevel=2)
     return [dataclasses.replace(frame, unit=frame.unit * depth_factor) for frame in frames]
 
 
@@ -78,8 +84,17 @@ def _photos(root: Path) -> list[Frame]:
     return [Frame(scene_name(path.parent), path, None, None) for path in find_images(root)]
 
 
+def _plain(root: Path) -> list[Frame]:
+    """Photos of a folder whose lens nothing tells; its depth maps are left out."""
+    images = [here / name for here, _, names in walk(root) for name in names]
+    photos, _ = photos_among([path for path in images if path.suffix.lower() in IMAGE_SUFFIXES], root)
+    return [Frame(scene_name(root), path, None, None) for path in photos]
+
+
 def _nothing(path: Path, left_out: list[str]) -> ValueError:
     why = f" ({'; '.join(left_out[:3])})" if left_out else ""
+    if not left_out and (found := foreign_words(path)):
+        return ValueError(f"{path} holds no RGB-D frames. {found}.")
     return ValueError(
         f"{path} holds no RGB-D frames{why}. Expected below it: transforms.json with depth_file_path, frames.json, "
         "rgb/ and depth/ with intrinsics.json, *.color.jpg and *.depth.png with camera-intrinsics.txt, the layouts of "
@@ -100,15 +115,14 @@ def _read_folder(folder: Path, channels: tuple[str, ...], bad: BadFrames) -> lis
     else:
         reader = layout_of(folder, depth=needed != (COLOR,))
         assert reader is not None, "rgbd_folders returns folders with a layout"
-        listing = reader(folder, bad.add)
+        try:
+            listing = reader(folder, bad.add)
+        except NoCamera:
+            if needed != (COLOR,):
+                raise
+            return _plain(folder)
         parts = listing.views
-        for line in listing.said:
-            if not is_lost(line):
-                warnings.warn(line, stacklevel=4)
-        if any(view.mask is not None for view in listing.views):
-            warnings.warn(
-                FileWarning(folder, "has masks, which training does not use: all pixels count."), stacklevel=4
-            )
+        _tell(folder, listing)
     lack = next((name for name in needed if not any(_file(part, name) for part in parts)), None)
     if lack and parts:
         for _ in parts:
@@ -116,6 +130,15 @@ def _read_folder(folder: Path, channels: tuple[str, ...], bad: BadFrames) -> lis
         return []
     frames = (_frame(part, folder, needed, bad) for part in parts if _is_whole(part, needed, bad))
     return [frame for frame in frames if frame]
+
+
+def _tell(folder: Path, listing: Listing) -> None:
+    """Warn of what a user should know of a folder; poses play no part in training, and masks neither."""
+    for line in listing.said:
+        if not is_lost(line):
+            warnings.warn(line, stacklevel=5)
+    if any(view.mask is not None for view in listing.views):
+        warnings.warn(FileWarning(folder, "has masks, which training does not use: all pixels count."), stacklevel=5)
 
 
 def _frame(part: Frame | View, folder: Path, needed: tuple[str, ...], bad: BadFrames) -> Frame | None:

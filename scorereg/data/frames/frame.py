@@ -7,6 +7,7 @@ with values in [-1, 1], NaN where unknown
 """
 
 import dataclasses
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from scorereg.data.channels import COLOR, DEPTH
 from scorereg.files.depth import depth_size
 from scorereg.files.images import ImageHead, alike, orient, read_head
 from scorereg.files.lens import is_bent
+from scorereg.files.plausible import odd_lens
 from scorereg.files.view import Lens, View
 
 __all__ = ["Frame", "Planes", "common_size", "frame_of"]
@@ -120,6 +122,8 @@ def frame_of(view: View, scene: str, maps: tuple[str, ...] = (COLOR, DEPTH)) -> 
                 "proportions. Correct the size, or cut the picture."
             )
         focal = lens.focal[0] * (size[0] / own[0]), lens.focal[1] * (size[1] / own[1])
+        if warning := odd_lens(view.file, focal, (float(size[0]), float(size[1])), fisheye=lens.model == "fisheye"):
+            warnings.warn(warning, stacklevel=2)
     return Frame(
         scene, view.color, view.depth, focal, view.unit, view.maps, None, view.split, view.resize, view.shared,
         upright=upright, bent=lens if lens is not None and is_bent(lens) else None,

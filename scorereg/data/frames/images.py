@@ -12,6 +12,7 @@ from torch import Tensor
 from scorereg.data.frames.photos import photos_among
 from scorereg.data.patch_spec import PatchSpec
 from scorereg.data.source import SourceInfo, seeded
+from scorereg.files.foreign import foreign_words
 from scorereg.files.images import IMAGE_SUFFIXES, read_image
 from scorereg.files.sniff import RAW_SUFFIXES
 from scorereg.files.walk import walk
@@ -86,6 +87,8 @@ def find_images(folder: Path) -> list[Path]:
         words = f"{words or f'{folder}:'} {raw} files of camera RAW are not read."
     if words:
         warnings.warn(words, stacklevel=2)
+    if not found and (other := foreign_words(folder)):
+        raise ValueError(f"{folder} holds no images. {other}.")
     if len(found) < 2:
         raise ValueError(
             f"{folder} holds {len(found) or 'no'} images ({', '.join(IMAGE_SUFFIXES)}), and no RGB-D frames; at least "
