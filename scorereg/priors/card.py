@@ -178,13 +178,16 @@ def _checked(name: str, value: Any) -> Any:
         return tuple(_positive(v, int) for v in (_list(value) if value != [] else ()))
     if name in _PAIRS and value is not None:
         low, high = (_number(v) for v in _list(value))
-        if low > high:
+        if low > high or (name == "range" and low == high):
             raise ValueError
         return low, high
     if name in ("sigma_min", "sigma_max") or (name == "d_min" and value is not None):
         return _positive(value, float)
     if name == "residual_quantiles" and value:
         return _quantiles(value)
+    if name == "network" and isinstance(value, dict):
+        _positive(value.get("patchify", 1), int)
+        return dict(value) if isinstance(value.get("conditional", False), bool) else _refuse()
     if name in ("network", "training", "denoising", "residual_quantiles"):
         return dict(value) if isinstance(value, dict) else _refuse()
     if name == "steps":

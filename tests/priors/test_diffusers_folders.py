@@ -300,6 +300,14 @@ def test_settings_that_are_not_understood(pipe):
     with pytest.warns(UserWarning, match=r"config.json: future_option means nothing to diffusers' UNet2DModel"):
         load_prior(pipe)
     edit(config, future_option="drop")
+    edit(config, norm_eps="drop")
+    with pytest.warns(UserWarning, match="config.json names no norm_eps: diffusers' defaults are taken"):
+        load_prior(pipe)
+    edit(config, norm_eps=1e-5)
+    edit(scheduler, beta_start=0.1)
+    with pytest.warns(UserWarning, match="beta_start 0.1 is above beta_end 0.02"):
+        load_prior(pipe)
+    edit(scheduler, beta_start=1e-4)
     edit(scheduler, num_train_timesteps="drop")
     with pytest.warns(UserWarning, match="names no num_train_timesteps: the defaults of diffusers are taken"):
         load_prior(pipe)
@@ -341,6 +349,7 @@ def test_older_names_of_the_prediction(pipe):
         ("unet/config.json", {"layers_per_block": 10**8}, "describes a network of more layers than there are weights"),
         ("unet/config.json", {"block_out_channels": [8, 2**40]}, "config.json: block_out_channels cannot be"),
         ("unet/config.json", {"block_out_channels": [8, 2**24]}, "does not hold this network's weights"),
+        ("unet/config.json", {"sample_size": -7.5}, "config.json: sample_size cannot be -7.5"),
         ("unet/config.json", {"norm_eps": "1e-5"}, "config.json: norm_eps cannot be '1e-5'"),
         ("unet/config.json", {"center_input_sample": 7}, "config.json: center_input_sample cannot be 7"),
         ("unet/config.json", {"downsample_padding": -1}, "config.json describes no UNet2DModel"),

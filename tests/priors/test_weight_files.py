@@ -1,5 +1,6 @@
 """Weight files that are damaged, something else, or claim more than they hold: one line, and no memory taken."""
 
+import json
 import resource
 import tarfile
 import zipfile
@@ -184,6 +185,14 @@ def test_any_change_of_own_weights_is_seen(own):
     refused(path, "is damaged: its weights are not those that were written", read=lambda _: load_prior(own))
 
 
+def test_any_change_of_own_settings_is_seen(own):
+    path = own / "config.json"
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    load_prior(own)  # line ends are no change
+    path.write_text(path.read_text().replace('"norm_eps": 1e-05', '"norm_eps": 2e-05'))
+    refused(path, "config.json is not the file that was written with its weights", read=lambda _: load_prior(own))
+
+
 def test_a_description_of_a_larger_network_takes_no_memory(own):
     path = own / "config.json"
     path.write_text(path.read_text().replace("64\n", "262144\n"))
@@ -191,3 +200,31 @@ def test_a_description_of_a_larger_network_takes_no_memory(own):
     with pytest.raises(ValueError, match="does not hold this network's weights"):
         load_prior(own)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("network", {"patchify": "2"}),
+        ("network", {"patchify": 0}),
+        ("network", {"conditional": "yes"}),
+        ("range", [0.5, 0.5]),
+        ("range", ["-1", "1"]),
+        ("sigma_max", 10**400),
+        ("assumed", "data in [-1, 1]"),
+    ],
+)
+def test_values_that_a_card_cannot_have(name, value, own):
+    path = own / "card.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {name: value}))
+    refused(path, f"card.json: `{name}` cannot be", read=lambda _: load_prior(own))
+
+
+def test_a_card_that_lost_a_fact_of_depth(own):
+    path = own / "card.json"
+    entries = json.loads(path.read_text())
+    path.write_text(json.dumps({name: value for name, value in entries.items() if name != "focal"}))
+    with pytest.warns(UserWarning, match="card.json names no focal, so that it is not known"):
+        load_prior(own)
+    path.write_text("[" * 100_000)
+    refused(path, "card.json is no valid JSON", read=lambda _: load_prior(own))

@@ -89,6 +89,9 @@ def read_scheduler(folder: Path) -> Any:
         known["prediction_type"] = "epsilon" if settings["predict_epsilon"] else "sample"
     if name in TABLES and (missing := _missing(settings)):
         warnings.warn(f"{path} names no {', '.join(missing)}: the defaults of diffusers are taken.", stacklevel=2)
+    ends = known.get("beta_start"), known.get("beta_end")
+    if all(isinstance(end, int | float) for end in ends) and ends[0] > ends[1] >= 0:  # pyright: ignore[reportOptionalOperand]
+        warnings.warn(f"{path}: beta_start {ends[0]} is above beta_end {ends[1]}, unlike any schedule.", stacklevel=2)
     with describing(path, name, _REMEDY):
         return kind(**known)
 

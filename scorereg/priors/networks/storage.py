@@ -1,5 +1,6 @@
 """Folders of priors: weights, configuration and scheduler in diffusers' format, and `card.json`."""
 
+import hashlib
 import json
 import tempfile
 from pathlib import Path
@@ -9,7 +10,15 @@ import torch
 
 from scorereg._io import read_json
 from scorereg.priors.card import CARD_FILE, PriorCard
-from scorereg.priors.weights import CHECKSUM, checksum, describing, fill_network, header_shapes, known_settings
+from scorereg.priors.weights import (
+    CHECKSUM,
+    checksum,
+    describing,
+    fill_network,
+    header_shapes,
+    known_settings,
+    metadata_of,
+)
 
 __all__ = ["CONFIG_FILE", "SIGMA_DATA", "edm_scheduler", "read_network", "write_folder"]
 
@@ -17,6 +26,7 @@ WEIGHTS_FILE = "diffusion_pytorch_model.safetensors"
 CONFIG_FILE = "config.json"
 SCHEDULER_FILE = "scheduler_config.json"
 _REMEDY = "Restore the file, or export the prior anew."
+SETTINGS = "settings_sha256"  # key in the metadata of the weights
 SIGMA_DATA = 0.5  # standard deviation of the data, in prior-space units
 
 
@@ -43,10 +53,10 @@ def write_folder(folder: Path, network: Any, card: PriorCard, scheduler: dict[st
     weights = {name: value.detach().to("cpu", kind).contiguous() for name, value in network.state_dict().items()}
     with tempfile.TemporaryDirectory(dir=folder, prefix=".new-") as made:
         new = Path(made)
-        (new / WEIGHTS_FILE).write_bytes(
-            save(weights, metadata={"format": "pt", CHECKSUM: checksum(weights)})
-        )  # unlike save_file, with the permissions of the umask
         network.save_config(new)
+        facts = {"format": "pt", CHECKSUM: checksum(weights), SETTINGS: _settings_sum(new / CONFIG_FILE)}
+        data = save(weights, metadata=facts)
+        (new / WEIGHTS_FILE).write_bytes(data)  # unlike save_file, with the permissions of the umask
         (new / SCHEDULER_FILE).write_text(json.dumps(scheduler, indent=2) + "\n", encoding="utf-8")
         (new / CARD_FILE).write_text(card.to_json(), encoding="utf-8")
         for path in sorted(new.iterdir()):
@@ -91,7 +101,17 @@ def read_network(folder: Path) -> Any:
             shape = [2 ** len(entries["block_out_channels"])] * network.config.get("dimensions", 2)
             network(torch.zeros(1, network.config["in_channels"], *shape), torch.zeros(1), return_dict=False)
 
-    return fill_network(make, (weights,), trial)
+    network = fill_network(make, (weights,), trial)
+    told = metadata_of(weights).get(SETTINGS)
+    if told is not None and told != _settings_sum(config):
+        raise ValueError(f"{config} is not the file that was written with its weights. {_REMEDY}")
+    return network
+
+
+def _settings_sum(config: Path) -> str:
+    """SHA-256 of a configuration, whatever its spaces and line ends are."""
+    entries = read_json(config, _REMEDY)
+    return hashlib.sha256(json.dumps(entries, sort_keys=True).encode()).hexdigest()
 
 
 def _make_network(entries: dict[str, Any], config: Path, count: int) -> Any:

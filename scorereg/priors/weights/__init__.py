@@ -11,6 +11,7 @@ from scorereg.priors.weights.tensors import (
     float_weights,
     header_shapes,
     is_safetensors,
+    metadata_of,
     read_tensors,
 )
 
@@ -26,6 +27,7 @@ __all__ = [
     "header_shapes",
     "is_safetensors",
     "known_settings",
+    "metadata_of",
     "plain_names",
     "read_content",
     "read_tensors",

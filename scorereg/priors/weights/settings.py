@@ -11,6 +11,12 @@ from typing import Any, Literal, Union, get_args, get_origin
 __all__ = ["describing", "known_settings"]
 
 _LARGEST = 1e9
+EXPECTED = {  # what every file of a class has had since the first version of diffusers, and shapes do not tell
+    "UNet2DModel": (
+        "norm_num_groups", "norm_eps", "act_fn", "attention_head_dim", "mid_block_scale_factor", "downsample_padding",
+        "flip_sin_to_cos", "freq_shift", "time_embedding_type", "center_input_sample",
+    )
+}  # fmt: skip
 
 
 @contextmanager
@@ -51,11 +57,15 @@ def known_settings(
     if others and warned:
         shown = ", ".join(others[:5]) + (", ..." if len(others) > 5 else "")
         warnings.warn(f"{path}: {shown} means nothing to diffusers' {kind.__name__} and is left out.", stacklevel=2)
+    missing = [name for name in EXPECTED.get(kind.__name__, ()) if name not in settings]
+    if missing:
+        warnings.warn(f"{path} names no {', '.join(missing)}: diffusers' defaults are taken.", stacklevel=2)
     known = {name: value for name, value in settings.items() if name in parameters}
     for name, value in known.items():
         parameter = parameters[name]
         wanted = type(parameter.default) if parameter.annotation is inspect.Parameter.empty else parameter.annotation
-        if value is not None and value != parameter.default and not _fits(value, wanted):
+        odd = name.endswith("_eps") and isinstance(value, int | float) and not 0 < value < 1
+        if value is not None and value != parameter.default and (odd or not _fits(value, wanted)):
             raise ValueError(
                 f"{path}: {name} cannot be {value!r:.100}. Copy or download the whole folder of the pipeline or model "
                 "again."
@@ -73,7 +83,8 @@ def _fits(value: Any, wanted: Any) -> bool:
     if wanted is bool or isinstance(value, bool):
         return wanted is bool and isinstance(value, bool)
     if wanted in (int, float):
-        return _is_number(value) or (isinstance(value, list) and all(map(_is_number, value)))
+        numbers = value if isinstance(value, list) else [value]
+        return all(_is_number(v) and (wanted is float or isinstance(v, int)) for v in numbers)
     if wanted is str:
         return isinstance(value, str)
     return isinstance(value, list | tuple) and all(isinstance(v, str | list) or _is_number(v) for v in value)

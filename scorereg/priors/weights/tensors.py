@@ -11,7 +11,16 @@ from torch import Tensor
 
 from scorereg.priors.weights.archive import read_content
 
-__all__ = ["CHECKSUM", "check_finite", "checksum", "float_weights", "header_shapes", "is_safetensors", "read_tensors"]
+__all__ = [
+    "CHECKSUM",
+    "check_finite",
+    "checksum",
+    "float_weights",
+    "header_shapes",
+    "is_safetensors",
+    "metadata_of",
+    "read_tensors",
+]
 
 CHECKSUM = "sha256"
 """Key of `checksum` in the metadata of a safetensors file that scorereg wrote."""
@@ -52,13 +61,11 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         ValueError: If it is damaged or holds code.
     """
     if is_safetensors(path):
-        from safetensors import safe_open
         from safetensors.torch import load_file
 
         with _named(path):
             state = load_file(path)
-            with safe_open(path, "pt") as file:
-                told = (file.metadata() or {}).get(CHECKSUM)
+        told = metadata_of(path).get(CHECKSUM)
         if told is not None and told != checksum(state):
             raise ValueError(f"{path} is damaged: its weights are not those that were written. Copy it again.")
         return state
@@ -66,6 +73,19 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     inside = content.get("state_dict")
     content = inside if isinstance(inside, Mapping) else content
     return {name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, Tensor)}
+
+
+def metadata_of(path: Path) -> dict[str, str]:
+    """Return what the header of a safetensors file says beside the tensors.
+
+    Raises:
+        OSError: If the file cannot be opened.
+        ValueError: If it is damaged.
+    """
+    from safetensors import safe_open
+
+    with _named(path), safe_open(path, "pt") as file:
+        return file.metadata() or {}
 
 
 def float_weights(state: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
