@@ -228,3 +228,18 @@ def test_a_card_that_lost_a_fact_of_depth(own):
         load_prior(own)
     path.write_text("[" * 100_000)
     refused(path, "card.json is no valid JSON", read=lambda _: load_prior(own))
+
+
+def test_equal_weights_are_equal_files(tmp_path):
+    """The library that writes the tensors orders facts at random."""
+    prior = NetworkPrior(build_network("tiny", patch_size=16, channels=3), make_card())
+    written = set()
+    for number in range(8):
+        prior.save_pretrained(tmp_path / str(number))
+        path = tmp_path / str(number) / "diffusion_pytorch_model.safetensors"
+        written.add(path.read_bytes())
+    assert len(written) == 1
+    with safetensors.safe_open(path, "pt") as file:
+        assert list(file.metadata()) and file.metadata()["format"] == "pt"
+        for name, value in prior.network.state_dict().items():
+            assert torch.equal(file.get_tensor(name), value.half())

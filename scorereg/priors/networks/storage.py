@@ -55,12 +55,25 @@ def write_folder(folder: Path, network: Any, card: PriorCard, scheduler: dict[st
         new = Path(made)
         network.save_config(new)
         facts = {"format": "pt", CHECKSUM: checksum(weights), SETTINGS: _settings_sum(new / CONFIG_FILE)}
-        data = save(weights, metadata=facts)
+        data = _in_order(save(weights, metadata=facts))
         (new / WEIGHTS_FILE).write_bytes(data)  # unlike save_file, with the permissions of the umask
         (new / SCHEDULER_FILE).write_text(json.dumps(scheduler, indent=2) + "\n", encoding="utf-8")
         (new / CARD_FILE).write_text(card.to_json(), encoding="utf-8")
         for path in sorted(new.iterdir()):
             path.replace(folder / path.name)
+
+
+def _in_order(data: bytes) -> bytes:
+    """Return a safetensors file with its facts in order, so that equal weights are equal bytes.
+
+    The file begins with the size of a JSON header, 8 bytes; places of tensors are counted from the header's end.
+    """
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + size])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[8 + size :]
 
 
 def edm_scheduler(card: PriorCard) -> dict[str, Any]:
