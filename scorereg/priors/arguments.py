@@ -1,9 +1,10 @@
-"""Arguments of `load_prior` that a kind of source takes, and an error for the others."""
+"""Arguments of `load_prior` that a kind of source takes, and an error for the others and for values that cannot be."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
-__all__ = ["only"]
+__all__ = ["check_values", "only"]
 
 
 def only(what: str, given: Mapping[str, Any], *names: str) -> dict[str, Any]:
@@ -23,3 +24,22 @@ def only(what: str, given: Mapping[str, Any], *names: str) -> dict[str, Any]:
             shown = "..." if name == "betas" else repr(value)
             raise ValueError(f"{name}={shown} means nothing for {what}. Leave it out.")
     return said
+
+
+def check_values(channels: Any, size: Any, d_min: Any) -> None:
+    """Check the arguments that go to the card.
+
+    Raises:
+        ValueError: If channels are no names, or one is there twice; a size is no positive integers; d_min not > 0.
+    """
+    named = channels is None or (not isinstance(channels, str) and _all(channels, lambda name: isinstance(name, str)))
+    if not named or (channels and len(set(channels)) < len(channels)):
+        raise ValueError(f"channels must be names, each once, like ('r', 'g', 'b'), but got {channels!r}.")
+    if size is not None and not _all(size, lambda side: isinstance(side, int) and side > 0):
+        raise ValueError(f"size must be the sides of a patch in pixels, like (48, 48), but got {size!r}.")
+    if d_min is not None and not (isinstance(d_min, int | float) and 0 < d_min < math.inf):
+        raise ValueError(f"d_min is a depth in metres and must be > 0, but got {d_min!r}.")
+
+
+def _all(values: Any, good: Callable[[Any], bool]) -> bool:
+    return isinstance(values, tuple | list) and all(good(value) for value in values)

@@ -90,7 +90,8 @@ class PriorCard:
             source: File of the text, for errors.
 
         Raises:
-            ValueError: If the text is no JSON object, lacks a field, has an unknown one or one of the wrong type.
+            ValueError: If the text is no JSON object, lacks a field, has an unknown one or one of the wrong type, or
+                its noise levels are the wrong way round.
         """
         try:
             entries = json.loads(text)
@@ -103,7 +104,12 @@ class PriorCard:
         entries = _current(entries)
         _warn_of_missing(entries, source)
         _check_names(entries, source)
-        return cls(**{name: _convert(name, value, source) for name, value in entries.items()})
+        card = cls(**{name: _convert(name, value, source) for name, value in entries.items()})
+        if card.sigma_min > card.sigma_max:
+            raise ValueError(
+                f"{source}: `sigma_min` is {card.sigma_min:g}, above `sigma_max`, {card.sigma_max:g}. Exchange them."
+            )
+        return card
 
     @classmethod
     def load(cls, folder: str | Path) -> "PriorCard":

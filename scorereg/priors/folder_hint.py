@@ -29,6 +29,9 @@ def hint_of_folder(folder: Path) -> str | None:
         )
     if runs:
         return f"{folder} holds {len(runs)} checkpoints of a training run. Give one: load_prior({str(runs[-1])!r})."
+    priors = [path for path in inside if any((path / name).is_file() for name in (CARD_FILE, "model_index.json"))]
+    if priors and not files:
+        return f"{folder} holds {len(priors)} folders with a prior. Give one: load_prior({str(priors[-1])!r})."
     if files:
         return f"{folder} holds no prior, but {len(files)} checkpoints. Give one: load_prior({str(files[-1])!r})."
     return None

@@ -8,7 +8,7 @@ import torch
 
 from scorereg.priors.adapters.objects import prior_of_object
 from scorereg.priors.adapters.wrapped import WrappedPrior
-from scorereg.priors.arguments import only
+from scorereg.priors.arguments import check_values, only
 from scorereg.priors.card import CARD_FILE
 from scorereg.priors.networks.edm import NetworkPrior
 
@@ -84,6 +84,7 @@ def load_prior(
             something that is needed, or an argument does not apply to it.
         FileNotFoundError: If a file of the folder is missing.
     """
+    check_values(channels, size, d_min)
     given: dict[str, Any] = {
         "channels": channels and tuple(channels), "size": size and tuple(size), "d_min": d_min,
         "data_range": data_range, "prediction": prediction, "betas": betas, "groups": groups, "version": version,

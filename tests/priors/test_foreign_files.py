@@ -17,6 +17,8 @@ from scorereg import load_prior
         (["model.diffusion_model.input_blocks.0.0.weight"], r"latent diffusion \(CompVis\).*from_single_file"),
         (["first_stage_model.encoder.conv_in.weight"], "latent diffusion"),
         (["conv_in.weight", "down_blocks.0.resnets.0.conv1.weight"], "diffusers network without its config.json"),
+        (["unet.down_blocks.1.attentions.0.to_q.lora_A.weight"], "a LoRA, .*load_lora_weights"),
+        (["lora_unet_down_blocks_0_attentions_0.lora_down.weight"], "a LoRA, .*load_lora_weights"),
         (["unet.down_blocks.1.attentions.0.to_q.weight"], "diffusers network without its config.json"),
         (["temb.dense.0.weight", "down.0.block.0.norm1.weight"], "original DDPM or DDIM code"),
         (["all_modules.0.W", "all_modules.3.weight"], r"score_sde \(Song et al.\)"),
@@ -65,3 +67,10 @@ def test_folders_of_training_runs(tmp_path):
     says(r"holds 2 checkpoints of a training run. Give one: load_prior\('.*checkpoint-1500'\)")
     (tmp_path / "__0_0.distcp").write_bytes(b"x")
     says("distributed checkpoint of torch. Make one file of it: python -m torch.distributed")
+
+
+def test_a_folder_above_a_prior(tmp_path):
+    (tmp_path / "prior").mkdir()
+    (tmp_path / "prior" / "card.json").write_text("{}")
+    with pytest.raises(FileNotFoundError, match=r"holds 1 folders with a prior. Give one: load_prior\('.*/prior'\)"):
+        load_prior(tmp_path)

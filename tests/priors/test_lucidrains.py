@@ -158,7 +158,6 @@ def test_averaged_weights_are_preferred(tmp_path):
         (3, 3, None, ("r", "g", "b")),
         (6, 3, None, ("r", "g", "b")),  # conditioned on its own estimate
         (3, 6, None, ("r", "g", "b")),  # with a learned variance
-        (6, 6, ("r", "g", "b"), ("r", "g", "b")),  # both
         (2, 2, ("a", "b"), ("a", "b")),
     ],
 )
@@ -168,6 +167,21 @@ def test_channels(inputs, outputs, given, names, tmp_path):
     assert (prior.card.depth, prior.card.d_min) == (None, None)
     x = torch.randn(2, len(names), 8, 8)
     assert prior.denoise(x, torch.tensor([0.1, 1.0])).shape == x.shape
+
+
+def test_half_of_the_names_is_no_network_of_the_package(tmp_path):
+    """A learned variance and an own estimate exclude each other, so that both would be too few names."""
+    path = checkpoint(tmp_path / "m.pt", inputs=4, outputs=4)
+    with pytest.raises(ValueError, match="4 channels in and 4 out, but 2 were named"):
+        load_lucidrains(path, channels=("r", "g"))
+
+
+def test_a_learned_variance_goes_with_the_noise(tmp_path):
+    """The loss of LearnedGaussianDiffusion compares with the noise, though its objective is pred_v by default."""
+    path = checkpoint(tmp_path / "m.pt", inputs=3, outputs=6, weight=lambda snr: snr / (snr + 1))
+    assert load_lucidrains(path).prediction == "epsilon"
+    with pytest.raises(ValueError, match="was trained with prediction='epsilon', not 'sample'"):
+        load_lucidrains(path, prediction="sample")
 
 
 def test_own_estimate_comes_before_the_sample(tmp_path):

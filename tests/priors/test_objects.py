@@ -144,6 +144,80 @@ def test_a_diffusion_says_what_it_predicts_and_the_range_of_its_data(objective, 
     assert_close(prior.denoise(X, (b / a / unit).expand(2)), (clean - low) / unit - 1, rtol=1e-4, atol=1e-4)
 
 
+def test_data_from_0_is_said():
+    assert any("[0, 1]" in line for line in load_prior(diffusion("pred_v", normalize=False)).card.assumed)
+    for prior in (load_prior(diffusion("pred_v")), load_prior(diffusion("pred_v", normalize=False), data_range=(0, 1))):
+        assert not any("[0, 1]" in line for line in prior.card.assumed)
+
+
+def test_a_learned_variance_goes_with_the_noise():
+    made = diffusion("pred_v")
+    type(made).__name__ = "LearnedGaussianDiffusion"
+    assert load_prior(made).prediction == "epsilon"
+    type(made).__name__ = "WeightedObjectiveGaussianDiffusion"
+    with pytest.raises(ValueError, match="got a WeightedObjectiveGaussianDiffusion .* takes its GaussianDiffusion"):
+        load_prior(made)
+
+
+class Timed(Unet):
+    """A network whose layer takes the time in float32, as the package's embedding does."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(1, 3)
+
+    def forward(self, x, time, x_self_cond=None):
+        return x * self.layer(time[:, None])[:, :, None, None]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_diffusion_in_half_precision_is_copied(dtype):
+    made, expected = diffusion("pred_noise"), diffusion("pred_noise")
+    made.model, expected.model = Timed().to(dtype), Timed()
+    prior = load_prior(made)
+    assert made.model.layer.weight.dtype is dtype, "the caller's network stays as it was"
+    expected.model.load_state_dict({name: value.float() for name, value in made.model.state_dict().items()})
+    assert_close(prior.denoise(X, SIGMA / 4), load_prior(expected).denoise(X, SIGMA / 4))
+
+
+def test_weights_that_are_not_loaded():
+    made = diffusion("pred_noise")
+    made.model = Timed().to("meta")
+    pipeline = SimpleNamespace(unet=tiny().to("meta"), scheduler=diffusers.DDPMScheduler())
+    denoiser = Halving()
+    denoiser.weight = nn.Parameter(torch.zeros(1, device="meta"))
+    for source, given in ((made, {}), (pipeline, {}), (denoiser, {"channels": ("r", "g", "b")})):
+        with pytest.raises(ValueError, match="are not loaded: it is on the device meta"):
+            load_prior(source, **given)
+
+
+def test_labels_of_edm():
+    network = Halving()
+    network.img_channels, network.label_dim = 3, 0
+    assert load_prior(network).channels == ("r", "g", "b")
+    network.label_dim = 10
+    with pytest.raises(ValueError, match=r"conditioned on 10 labels. Choose one: .*class_labels="):
+        load_prior(network)
+
+
+@pytest.mark.usefixtures("as_user")
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"size": 16}, r"size must be the sides of a patch in pixels, like \(48, 48\), but got 16"),
+        ({"size": (16, 0)}, "size must be"),
+        ({"d_min": -1.0}, "d_min is a depth in metres and must be > 0, but got -1.0"),
+        ({"d_min": float("nan")}, "d_min is a depth"),
+        ({"channels": 3}, "channels must be names, each once"),
+        ({"channels": "rgb"}, "channels must be names, each once"),
+        ({"channels": ("r", "g", "r")}, "channels must be names, each once"),
+    ],
+)
+def test_values_that_cannot_be(given, says):
+    with pytest.raises(ValueError, match=says):
+        load_prior(SimpleNamespace(unet=tiny(), scheduler=diffusers.DDPMScheduler()), **given)
+
+
 def test_other_objects_of_the_package():
     for source in (Unet, diffusion("pred_other")):
         made = (

@@ -12,7 +12,7 @@ from torch.testing import assert_close
 
 from scorereg import GaussianFieldPrior, Prior, ScoreLoss, load_prior, score
 from scorereg.evaluation import LinearFilter
-from scorereg.priors import as_deepinv, wrap
+from scorereg.priors import as_deepinv, linear_betas, wrap
 
 KEPT = [0.99, 0.9, 0.6, 0.2, 0.05]  # sigma 0.1, 0.33, 0.82, 2, 4.36
 SIGMA = torch.tensor([0.4, 2.0])
@@ -151,11 +151,17 @@ def test_clamped_levels_keep_the_score_below_and_the_patch_above():
         ({"betas": KEPT, "sigmas": KEPT}, "got betas and sigmas"),
         ({"time": "index"}, "time='index' counts the entries of a table"),
         ({"flow": True, "time": "index"}, "counts the entries of a table"),
-        ({"time": "step", "betas": KEPT}, "time is 'index', 'fraction', 'sigma' or a function, but got 'step'"),
+        (
+            {"time": "step", "alphas_cumprod": KEPT},
+            "time is 'index', 'fraction', 'sigma' or a function, but got 'step'",
+        ),
         ({"data_range": (1, 0)}, r"data_range must be \(lowest, highest\)"),
         ({"channels": ()}, "needs the names of the network's channels"),
         ({"sigmas": KEPT, "sigma_range": (0.1, 1.0)}, "where there is no table"),
         ({"sigma_range": (2.0, 1.0)}, r"sigma_range is \(low, high\)"),
+        ({"betas": KEPT}, "`betas` looks like alphas_cumprod: .*Give it as alphas_cumprod="),
+        ({"alphas_cumprod": linear_betas()}, "`alphas_cumprod` looks like betas: .*Give it as betas="),
+        ({"channels": ("r", "g", "r")}, "each channel's name once"),
         ({"outside": "wrap"}, "outside is 'error' or 'clamp', but got 'wrap'"),
     ],
 )
@@ -367,3 +373,12 @@ def test_a_network_that_fails_at_another_size():
         prior.denoise(torch.zeros(1, 1, 20, 20), torch.ones(1))
     with pytest.raises(RuntimeError, match="a fault of its own"):
         prior.denoise(torch.full((1, 1, 8, 8), float("nan")), torch.ones(1))
+
+
+@pytest.mark.parametrize("layer", [nn.Dropout(0.5), nn.BatchNorm2d(1)])
+def test_a_network_in_training_mode_is_told(layer):
+    network = nn.Sequential(nn.Conv2d(1, 1, 1), layer)
+    with pytest.warns(UserWarning, match=f"Sequential is in training mode, and its {type(layer).__name__}"):
+        wrap(functools.partial(network), prediction="epsilon", betas=linear_betas(), channels=("gray",))
+    for quiet in (network.eval(), nn.Sequential(nn.Conv2d(1, 1, 1), nn.Dropout(0.0)).train()):
+        wrap(quiet, prediction="epsilon", betas=linear_betas(), channels=("gray",))

@@ -136,6 +136,8 @@ def _from_table(name: str, table: Tensor) -> Noise:
     else:
         kept = (1 - table).cumprod(0) if name == "betas" else table
         levels = ((1 - kept) / kept).sqrt()
+    if name != "sigmas":
+        _check_not_swapped(name, table)
     order = levels.argsort()
     order = order[(levels[order] > 0) & torch.isfinite(levels[order])]
     steps = levels.diff()
@@ -150,6 +152,15 @@ def _from_table(name: str, table: Tensor) -> Noise:
         order.double(),
         len(table) - 1,
     )
+
+
+def _check_not_swapped(name: str, table: Tensor) -> None:
+    """Check that betas do not fall from nearly 1, as alphas_cumprod do, nor alphas_cumprod rise from nearly 0."""
+    falls, rises = bool((table.diff() < 0).all()), bool((table.diff() > 0).all())
+    looks = {"betas": falls and table[0] > 0.9, "alphas_cumprod": rises and table[0] < 0.1 and table[-1] < 0.9}
+    if len(table) > 2 and looks[name]:
+        other = "alphas_cumprod" if name == "betas" else "betas"
+        raise ValueError(f"`{name}` looks like {other}: {_shown(table)}. Give it as {other}=, or turn it round.")
 
 
 def residual_coefficients(

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from scorereg.priors.adapters.schedulers import scheduler_settings
-from scorereg.priors.adapters.unwrapped import inner_module
+from scorereg.priors.adapters.unwrapped import check_loaded, inner_module
 from scorereg.priors.adapters.wrapped import WrappedPrior, wrap
 from scorereg.priors.card import PriorCard
 
@@ -80,6 +80,7 @@ def prior_of_network(
             if value is not None and value != getattr(card, what):
                 raise ValueError(f"{what}={value} contradict the card of {name}, which says {getattr(card, what)}.")
     names = card.channels if card else channel_names(network.config.in_channels, channels, name)
+    check_loaded(network)
     network = network.to(device).eval().requires_grad_(False)
     settings = dict(settings) if data_range is None else {**settings, "data_range": data_range}
     prior = wrap(

@@ -12,6 +12,12 @@ __all__ = ["refusal"]
 _OWN_CODE = "Make the network by its own code, load the file into it, and"
 _KINDS = (  # a pattern, what the file is, and the cure
     (
+        r"(^|[._])lora[._](A|B|up|down|embedding|unet)",
+        "a LoRA, which is a change of another network's weights",
+        "Load it into the pipeline that it was made for, and pass that: pipeline.load_lora_weights(folder); "
+        "pipeline.fuse_lora(); load_prior(pipeline).",
+    ),
+    (
         r"(^|\.)(model\.diffusion_model|first_stage_model|cond_stage_model)\.",
         "a checkpoint of latent diffusion (CompVis), whose prior is one over latents",
         "Convert it to a folder, StableDiffusionPipeline.from_single_file(file).save_pretrained(folder), and load "

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from scorereg.priors.adapters.diffusers import channel_names
+from scorereg.priors.adapters.unwrapped import check_loaded
 from scorereg.priors.adapters.wrapped import WrappedPrior, wrap
 
 __all__ = ["from_denoiser"]
@@ -34,7 +35,7 @@ def from_denoiser(
         device: Device of the denoiser, if it is a module.
 
     Raises:
-        ValueError: If the channel names are neither given nor known.
+        ValueError: If the channel names are neither given nor known, or it is one of EDM's with labels.
     """
     name = type(denoiser).__name__
     count = getattr(denoiser, "img_channels", None)
@@ -42,8 +43,14 @@ def from_denoiser(
         raise ValueError(
             f"the channels of {name} have no names. Give them: load_prior(denoiser, channels=('r', 'g', 'b'))."
         )
+    if labels := getattr(denoiser, "label_dim", 0):
+        raise ValueError(
+            f"{name} is conditioned on {labels} labels. Choose one: scorereg.wrap(functools.partial(network, "
+            "class_labels=...), prediction='denoised', channels=..., sigma_range=(0.002, 80))."
+        )
     names = channel_names(len(channels or ()) if count is None else count, channels, name)
     if isinstance(denoiser, nn.Module):
+        check_loaded(denoiser)
         denoiser.to(device).eval()
     table = getattr(denoiser, "sigmas", None)
     low, high = getattr(denoiser, "sigma_min", 0.0), getattr(denoiser, "sigma_max", math.inf)

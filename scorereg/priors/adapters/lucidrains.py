@@ -88,7 +88,7 @@ def load_lucidrains(
     if found is None:
         raise ValueError(refusal(content, path))
     check_kind(found, path)
-    numbers, told = told_version(content, version, path), told_prediction(found.buffers)
+    numbers, told = told_version(content, version, path), told_prediction(found)
     predicted = agreed_prediction(prediction, told, path)
     ask_for_missing(path, found, version=numbers, prediction=predicted, betas=betas, groups=groups)
     weights = float_weights(found.weights, path)
@@ -128,7 +128,7 @@ def _channels(weights: Mapping[str, Tensor], given: tuple[str, ...] | None, path
         raise unsupported(path, KeyError("final_conv.weight"))
     inputs, outputs = weights["init_conv.weight"].shape[1], last.shape[0]
     count = len(given) if given else min(inputs, outputs)
-    if inputs not in (count, 2 * count) or outputs not in (count, 2 * count):
+    if (inputs, outputs) not in ((count, count), (2 * count, count), (count, 2 * count)):
         named = f", but {count} were named" if given else ", neither as many nor twice as many"
         raise ValueError(
             f"{path} holds a network with {inputs} channels in and {outputs} out{named}. Name those of the data, "

@@ -47,12 +47,17 @@ def check_kind(found: FoundState, path: Path) -> None:
         )
 
 
-def told_prediction(buffers: Mapping[str, Tensor]) -> Prediction | None:
+def told_prediction(found: FoundState) -> Prediction | None:
     """Return the prediction target that loss weights tell: 1, r or r / (r + 1), with r the signal-to-noise ratio.
 
     Files have them from version 1.5 on. Compared where r < 1, as a clipped weight differs above 1 only. None if the
-    file has no loss weights, or others.
+    file has no loss weights, or others. A network with learned variance, of twice as many channels out as in, predicts
+    the noise: the loss of LearnedGaussianDiffusion compares with it whatever its objective and loss weights.
     """
+    first, last = (found.weights.get(f"{name}_conv.weight") for name in ("init", "final"))
+    if first is not None and last is not None and last.shape[0] == 2 * first.shape[1]:
+        return "epsilon"
+    buffers = found.buffers
     weight, kept = buffers.get("loss_weight"), buffers.get("alphas_cumprod")
     if weight is None or kept is None or weight.shape != kept.shape or weight.ndim != 1:
         return None

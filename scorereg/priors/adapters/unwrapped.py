@@ -2,7 +2,9 @@
 
 from typing import Any
 
-__all__ = ["inner_module"]
+from torch import nn
+
+__all__ = ["check_loaded", "inner_module"]
 
 # The attribute in which each wrapper keeps the module, by the wrapper's class and the start of its module's name.
 INSIDE = {
@@ -36,3 +38,16 @@ def inner_module(module: Any) -> Any:
             if kind.__name__ == name and kind.__module__.startswith(start):
                 return inner_module(getattr(module, attribute))
     return module
+
+
+def check_loaded(network: nn.Module) -> None:
+    """Check that a network has numbers, which it lacks on torch's device `meta`.
+
+    Raises:
+        ValueError: If a parameter or buffer has none.
+    """
+    if any(values.is_meta for values in (*network.parameters(), *network.buffers())):
+        raise ValueError(
+            f"the weights of {type(network).__name__} are not loaded: it is on the device meta. Load them first, "
+            "network.load_state_dict(state, assign=True); with diffusers or transformers, low_cpu_mem_usage=False."
+        )

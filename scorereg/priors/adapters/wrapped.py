@@ -1,6 +1,8 @@
 """`wrap`: any network as a prior, given its prediction target and how its input was noised."""
 
+import functools
 import math
+import warnings
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -16,6 +18,9 @@ from scorereg.priors.card import PriorCard
 __all__ = ["WrappedPrior", "wrap"]
 
 ASSUMED_RANGE = "data in [-1, 1] in training: data_range= says otherwise"
+
+_DROPS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
+_BATCH = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 Time = Literal["index", "fraction", "sigma"] | Callable[[Tensor], Any]
 
@@ -103,6 +108,9 @@ def wrap(
         raise ValueError(f"outside is 'error' or 'clamp', but got {outside!r}.")
     if not channels:
         raise ValueError("wrap needs the names of the network's channels, like channels=('r', 'g', 'b').")
+    if len(set(channels)) < len(tuple(channels)):
+        raise ValueError(f"wrap needs each channel's name once, but got channels={tuple(channels)}.")
+    _warn_of_training(network)
     if card is None:
         unit = (high - low) / 2
         card = PriorCard(
@@ -112,6 +120,21 @@ def wrap(
     prior = WrappedPrior(network, prediction, noise, time, (float(low), float(high)), outside == "clamp", dtype, card)
     prior.multiple = multiple
     return prior
+
+
+def _warn_of_training(network: Any) -> None:
+    """Warn of a module whose dropout or batch statistics are still those of the training."""
+    while isinstance(network, functools.partial):
+        network = network.func
+    for part in network.modules() if isinstance(network, nn.Module) else ():
+        drops = isinstance(part, _DROPS) and part.p > 0
+        if part.training and (drops or isinstance(part, _BATCH)):
+            warnings.warn(
+                f"{type(network).__name__} is in training mode, and its {type(part).__name__} then changes the output "
+                "from call to call. Put it into evaluation mode: network.eval().",
+                stacklevel=3,
+            )
+            return
 
 
 def _ends(data_range: Any) -> tuple[float, float]:
