@@ -6,7 +6,7 @@ import unicodedata
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
-__all__ = ["Names", "real_path", "shown"]
+__all__ = ["Names", "is_here", "real_path", "shown"]
 
 _REDUCED = (2, 4, 8)  # nerfstudio's folders of smaller copies: images_2, images_4, images_8
 _PHOTOS = ("images", "image", "rgb", "color", "photos", "input")  # folders that photos are often in
@@ -56,7 +56,7 @@ class Names:
         spellings = _spellings(name)
         for spelling in spellings:
             for path in (self._folder / f"{spelling}{suffix}" for suffix in ("", *suffixes)):
-                if _is_file(path):
+                if is_here(path):
                     return self._below(path), 1
         for spelling in spellings:
             if found := self._loosely(spelling, suffixes, unlike):
@@ -97,7 +97,7 @@ class Names:
                 return None
             here = here / matches[0]
         for suffix in ("", *suffixes):
-            matches = [match for match in self._match(here, parts[-1] + suffix) if _is_file(here / match)]
+            matches = [match for match in self._match(here, parts[-1] + suffix) if is_here(here / match)]
             if matches:
                 return here / matches[0] if len(matches) == 1 else None
         return None
@@ -118,7 +118,7 @@ class Names:
     def _below(self, path: Path) -> Path:
         """The same file as a path below the folder, if it lies there, without `.` and `..`."""
         plain = Path(os.path.normpath(path))
-        plain = path if _is_file(path) and not (_is_file(plain) and plain.samefile(path)) else plain
+        plain = path if is_here(path) and not (is_here(plain) and plain.samefile(path)) else plain
         for folder in (Path(os.path.normpath(self._folder.absolute())), real_path(self._folder)):
             for place in (plain.absolute(), real_path(plain)):
                 if place.is_relative_to(folder):
@@ -160,7 +160,8 @@ def _composed(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def _is_file(path: Path) -> bool:
+def is_here(path: Path) -> bool:
+    """Whether a path names a file; False too of names that no disk has."""
     try:
         return path.is_file()
     except (OSError, ValueError):  # too long, or with a character that no name has

@@ -96,6 +96,8 @@ class Listing:
         train: Positions of the views that the folder lists for training a scene, in its order; None if it has no list.
         test: Positions of the views that it holds out; None if it has no list.
         said: What was understood in a way that a user should know, one line each; they become warnings.
+        axes: Axes of the cameras of such a folder, where people write its camera-to-world matrices themselves and may
+            have taken others: `"opengl"` or `"opencv"`. None where a program wrote them.
     """
 
     source: Path
@@ -106,3 +108,4 @@ class Listing:
     train: tuple[int, ...] | None = None
     test: tuple[int, ...] | None = None
     said: tuple[str, ...] = ()
+    axes: Literal["opengl", "opencv"] | None = None

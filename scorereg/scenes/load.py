@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import get_args
 
 from scorereg.files import Listing
-from scorereg.files.layouts.transforms import has_transforms
 from scorereg.files.said import gathered
 from scorereg.scenes.capture import Capture, read_capture
 from scorereg.scenes.convention import better_convention
@@ -139,15 +138,16 @@ def _check_depth(capture: Capture, extent: Extent, source: str, path: Path) -> N
 
 
 def _check_convention(capture: Capture, listing: Listing, path: Path) -> None:
-    """Warn of poses in another convention, where people write them: in transforms.json."""
-    if listing.source.suffix != ".json" and not has_transforms(path):
+    """Warn of poses in another convention, where people write them themselves."""
+    if listing.axes is None:
         return
     train = list(capture.train)
     masks = None if capture.masks is None else capture.masks[train]
-    if found := better_convention(capture.images[train], capture.cameras[train], masks):
+    if found := better_convention(capture.images[train], capture.cameras[train], masks, axes=listing.axes):
+        usual = {"opengl": "OpenGL's axes, as transforms.json has", "opencv": "OpenCV's axes, as such folders have"}
         warnings.warn(
-            f"{path}: its photos do not match by poses that are camera-to-world in OpenGL's axes, as transforms.json "
-            f"has them. They seem to be {found}.",
+            f"{path}: its photos do not match by poses that are camera-to-world in {usual[listing.axes]} "
+            f"them. They seem to be {found}.",
             stacklevel=4,
         )
 

@@ -219,3 +219,27 @@ def test_unlike_layouts_are_left_in_one_line(tmp_path):
         frames = find_frames([tmp_path], channels=RGB, bad=BadFrames(ReadOptions()))
     assert len(frames) == 6
     assert "left out as no photos" in str(heard[0].message)
+
+
+def test_seven_scenes_with_a_camera_of_its_own(tmp_path):
+    """`intrinsics.json` goes before the data set's known camera, and tells the unit."""
+    folder = seven_scenes(tmp_path / "seq-01")
+    check(intrinsics(folder, fl_x=FOCAL, depth_unit_scale_factor=0.001))
+    frames = find_frames([intrinsics(folder, fl_x=FOCAL, depth_unit_scale_factor=0.002)], channels=RGBD)
+    assert {frame.unit for frame in frames} == {0.002}
+
+
+def test_tum_with_clocks_that_differ(tmp_path):
+    folder = intrinsics(tum(tmp_path), fl_x=FOCAL)
+    lines = [f"{i + 40.5} depth/{i}.png\n" for i in range(6)]
+    (folder / "depth.txt").write_text("".join(lines))
+    refused(tmp_path, "within 0.02 s of its time stamp; the nearest is 35.5 s")
+
+
+def test_sun_rgbd(tmp_path):
+    """Its depth maps look like any others, but have their bits rotated."""
+    for kind in ("depth", "depth_bfx"):
+        png(tmp_path / f"NYU0001/{kind}/NYU0001.png", millimetres(SHOTS[0][1]) << 3)
+    png(tmp_path / "NYU0001/image/NYU0001.jpg", SHOTS[0][0])
+    (tmp_path / "NYU0001/intrinsics.txt").write_text("80 0 48 0 80 36 0 0 1")
+    refused(tmp_path, r"SUN RGB-D.*rotated.*d >> 3 \| d << 13")

@@ -242,7 +242,64 @@ def nsvf(folder):
     np.savetxt(folder / "intrinsics.txt", [[80, 0, 47.5, 0], [0, 80, 35.5, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
 
 
+@situation()
+def nsvf_of_five_lines(folder):
+    """NSVF's own file: `f cx cy 0`, the grid's middle, near, scale, `height width`."""
+    photos(folder, "rgb/{}.png")
+    poses(folder / "pose")
+    (folder / "intrinsics.txt").write_text("80.0 48.0 36.0 0.\n0. 0. 0.\n0.6\n1.\n72 96\n")
+
+
+@situation()
+def blender_with_an_empty_split(folder):
+    blender(folder)
+    (folder / "transforms_val.json").write_text(json.dumps({"camera_angle_x": ANGLE, "frames": []}))
+
+
+@situation(refused="web address")
+def photos_on_the_web(folder):
+    write_scene(folder, frame=lambda entry, i: entry.update(file_path=f"https://example.org/{i}.png"))
+
+
+@situation(refused="is a video")
+def frames_of_a_video(folder):
+    write_scene(folder, frame=put(file_path="clip.MP4"))
+
+
 # Poses and lenses that cannot be right.
+
+
+def with_poses(folder, change):
+    """`rgb/` and `pose/`, its matrices changed."""
+    photos(folder, "rgb/{}.png")
+    (folder / "pose").mkdir()
+    for i, pose in enumerate(POSES):
+        np.savetxt(folder / f"pose/{i}.txt", change(np.vstack([pose, [0, 0, 0, 1]])))
+    (folder / "intrinsics.json").write_text(json.dumps({"fl_x": FOCAL}))
+
+
+@situation(said="camera-to-world in OpenGL's axes")
+def pose_files_in_opengl_axes(folder):
+    with_poses(folder, lambda m: m * [1, -1, -1, 1])
+
+
+@situation(said="world-to-camera: write their inverse")
+def pose_files_of_world_to_camera(folder):
+    with_poses(folder, np.linalg.inv)
+
+
+@situation(said="world-to-camera in OpenGL's axes")
+def pose_files_of_view_matrices(folder):
+    with_poses(folder, lambda m: np.linalg.inv(m * [1, -1, -1, 1]))
+
+
+@situation(said="camera-to-world in OpenGL's axes")
+def sdfstudio_in_opengl_axes(folder):
+    photos(folder, "{}.png")
+    matrix = [[80, 0, 48, 0], [0, 80, 36, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
+    frames = [{"rgb_path": f"{i}.png", "camtoworld": opengl(POSES[i]), "intrinsics": matrix} for i in range(6)]
+    table = {"camera_model": "OPENCV", "height": HEIGHT, "width": WIDTH, "frames": frames}
+    (folder / "meta_data.json").write_text(json.dumps(table))
 
 
 @situation(said="camera-to-world in OpenCV's axes")

@@ -8,7 +8,7 @@ import numpy as np
 
 from scorereg.files.layouts.lens_keys import lens_among
 from scorereg.files.layouts.lenses import lens_of_matrix, read_lens, sized_for
-from scorereg.files.layouts.parsing import MILLIMETRE, load_json, number
+from scorereg.files.layouts.parsing import MILLIMETRE, load_json, number, read_rows
 from scorereg.files.layouts.unknown_keys import unread
 from scorereg.files.view import Lens
 
@@ -18,6 +18,7 @@ INTRINSICS = "intrinsics.json"
 MATRICES = ("camera-intrinsics.txt", "intrinsics.txt", "intrinsic.txt", "cam_K.txt", "K.txt")
 """Files of a 3x3 camera matrix that are taken where there is no `intrinsics.json`."""
 
+_NSVF, _NSVF_COUNTS = "intrinsics.txt", [4, 3, 1, 1, 2]
 _UNIT = "depth_unit_scale_factor"
 _OTHER_NAMES = {"fx": "fl_x", "fy": "fl_y", "ppx": "cx", "ppy": "cy", "width": "w", "height": "h"}
 _Size = tuple[float, float] | None
@@ -83,7 +84,18 @@ def camera_of(folder: Path, missing: str, photo: _Size, *, unit: float = MILLIME
             raise ValueError(f"{path}: `fl_y` must be a number > 0, but is {-lens.focal[1]:g}. Leave out its sign.")
         return lens, unit
     matrix = next((folder / name for name in MATRICES if (folder / name).is_file()), path)
+    if matrix.name == _NSVF and (lens := _of_nsvf(matrix)):
+        return lens, unit
     return read_lens(matrix, missing, photo), unit
+
+
+def _of_nsvf(path: Path) -> Lens | None:
+    """NSVF's own five lines: `f cx cy 0`, the grid's middle, near, scale, `height width`; None of another file."""
+    rows = read_rows(path, "It must hold a camera matrix. Correct the file.")
+    if [len(row) for row in rows] != _NSVF_COUNTS:
+        return None
+    (focal, across, down, _), (height, width) = rows[0], rows[4]
+    return lens_of_matrix(np.array([[focal, 0, across], [0, focal, down], [0, 0, 1]]), path, (width, height))
 
 
 def _plain(meta: dict[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from scorereg._io import read_text
 from scorereg.files.depth import DEPTH_SUFFIXES
 from scorereg.files.images import IMAGE_SUFFIXES
 from scorereg.files.layouts.folders import natural, size_of_first
+from scorereg.files.layouts.intrinsics import INTRINSICS, camera_of
 from scorereg.files.layouts.lenses import lens_of_matrix, read_lens, sized_for
 from scorereg.files.layouts.parsing import MILLIMETRE, Bad, paired, raise_it
 from scorereg.files.layouts.poses import lost_words, read_pose
@@ -33,7 +34,7 @@ def is_color(name: str) -> bool:
 
 
 def read_kinect(folder: Path, bad: Bad = raise_it) -> Listing:
-    """Read a folder of 7-Scenes: camera of `camera-intrinsics.txt` (3x3), of `info.txt`, or 7-Scenes' in `seq-NN`.
+    """Read a folder of 7-Scenes: camera of `camera-intrinsics.txt` (3x3), `info.txt`, `intrinsics.json`, or `seq-NN`'s.
 
     A view without a pose, or with one that is not finite or all zero, keeps none.
 
@@ -44,15 +45,15 @@ def read_kinect(folder: Path, bad: Bad = raise_it) -> Listing:
     files = [path for path in sorted(folder.iterdir()) if not is_litter(path.name)]
     colors = {stem: path for path in files if (stem := _stem(path.name, "color", IMAGE_SUFFIXES)) is not None}
     depths = {stem: path for path in files if (stem := _stem(path.name, "depth", DEPTH_SUFFIXES)) is not None}
-    lens = _lens(folder, size_of_first(colors.values(), depths.values()))
+    lens, unit = _lens(folder, size_of_first(colors.values(), depths.values()))
     names = paired(folder, colors, depths, bad) if colors and depths else [*colors, *depths]
     poses = {name: read_pose(folder / f"{name}.pose.txt") for name in names}
     views = tuple(
-        View(colors.get(name), depths.get(name), lens=lens, pose=poses[name], unit=MILLIMETRE, shared=True)
+        View(colors.get(name), depths.get(name), lens=lens, pose=poses[name], unit=unit, shared=True)
         for name in sorted(names, key=natural)
     )
     lost = [name for name in names if poses[name] is None]
-    return Listing(folder, views, metric=True, said=lost_words(folder, lost, len(names)))
+    return Listing(folder, views, metric=True, said=lost_words(folder, lost, len(names)), axes="opencv")
 
 
 def _stem(name: str, kind: str, suffixes: tuple[str, ...]) -> str | None:
@@ -61,8 +62,15 @@ def _stem(name: str, kind: str, suffixes: tuple[str, ...]) -> str | None:
     return found[1] if found and found[2].lower() in suffixes else None
 
 
-def _lens(folder: Path, photo: tuple[float, float] | None) -> Lens:
+def _lens(folder: Path, photo: tuple[float, float] | None) -> tuple[Lens, float]:
+    """The lens, and metres per unit of depth."""
     path = folder / CAMERA
+    if not path.is_file() and (folder / INTRINSICS).is_file():
+        return camera_of(folder, "", photo)
+    return _matrix(folder, path, photo), MILLIMETRE
+
+
+def _matrix(folder: Path, path: Path, photo: tuple[float, float] | None) -> Lens:
     info = next((folder / name for name in _INFO if (folder / name).is_file()), None)
     if not path.is_file() and info is not None:
         return _described(info, photo)

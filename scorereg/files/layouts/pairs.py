@@ -41,6 +41,7 @@ _MOST_METRES = 100.0
 _TRAJECTORIES = ("traj.txt", "traj_w_c.txt", "poses.txt")
 _NEEDS = "rgb/ and depth/ need it for fl_x, fl_y and depth_unit_scale_factor."
 _POSES = ("pose", "poses")
+_ROTATED = "depth_bfx"  # SUN RGB-D's depth maps with their holes filled
 
 
 def read_pairs(folder: Path, bad: Bad = raise_it) -> Listing:
@@ -51,6 +52,11 @@ def read_pairs(folder: Path, bad: Bad = raise_it) -> Listing:
         ValueError: If a file does not hold what it should.
     """
     color, depth = named(folder, COLOR_FOLDERS), named(folder, DEPTH_FOLDERS)
+    if depth and (folder / _ROTATED).is_dir():
+        raise ValueError(
+            f"{depth}: depth maps of SUN RGB-D, as {_ROTATED}/ beside them tells, have their bits rotated by three. "
+            "Write d >> 3 | d << 13 of their 16 bits, in millimetres, to another folder, with rgb/ and intrinsics.json."
+        )
     colors = by_stem(color) if color else {}
     depths = matched(colors, by_stem(depth, DEPTH_SUFFIXES)) if depth else {}
     lens, unit = camera_of(folder, _NEEDS, size_of_first(colors.values(), depths.values()), unit=_unit(depths.values()))
@@ -73,7 +79,7 @@ def read_pairs(folder: Path, bad: Bad = raise_it) -> Listing:
         for name in names
     )  # fmt: skip
     lost = [name for name in names if poses[name] is None]
-    return Listing(folder, views, metric=True, said=lost_words(folder, lost, len(names)))
+    return Listing(folder, views, metric=True, said=lost_words(folder, lost, len(names)), axes="opencv")
 
 
 def _check_depth_files(depth: Path) -> None:

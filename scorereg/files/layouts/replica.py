@@ -51,7 +51,7 @@ def read_replica(folder: Path, bad: Bad = raise_it) -> Listing:
         for name, pose in zip(names, poses, strict=True)
     )
     lost = [f"frame{name}" for name, pose in zip(names, poses, strict=True) if pose is None]
-    return Listing(folder, views, metric=True, said=(*said, *lost_words(folder, lost, len(names))))
+    return Listing(folder, views, metric=True, said=(*said, *lost_words(folder, lost, len(names))), axes="opencv")
 
 
 def _number(path: Path, kind: str) -> str | None:

@@ -46,4 +46,4 @@ def read_scannet(folder: Path, bad: Bad = raise_it) -> Listing:
         for name in names
     )  # fmt: skip
     lost = [name for name in names if poses[name] is None]
-    return Listing(folder, views, metric=True, said=lost_words(folder, lost, len(names)))
+    return Listing(folder, views, metric=True, said=lost_words(folder, lost, len(names)), axes="opencv")

@@ -43,7 +43,7 @@ def read_sdfstudio(folder: Path, bad: Bad = raise_it) -> Listing:
             bad(error)
     depths = any(entry.get(key) for entry in frames for key in ("mono_depth_path", "sensor_depth_path"))
     said = [f"{path}: its depth maps are not read: their unit is not known."] if depths else []
-    return Listing(path, tuple(views), said=(*said, *names.said))
+    return Listing(path, tuple(views), said=(*said, *names.said), axes="opencv")
 
 
 def _view(

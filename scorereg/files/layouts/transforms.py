@@ -63,18 +63,20 @@ def _whole(folder: Path, path: Path, bad: Bad) -> Listing:
     applied = None if applied is None else matrix_of(applied, "applied_transform", str(path))
     others = [f"{path} is read; {_TRAIN} and its kin beside it are not."] if (folder / _TRAIN).is_file() else []
     said = *unread(table, table["frames"], path), *_lost(folder, path, views), *unit, *missing, *names.said, *others
-    return Listing(path, views, _metric(path, table, views), points, applied, train, test, said)
+    return Listing(path, views, _metric(path, table, views), points, applied, train, test, said, "opengl")
 
 
 def _parts(folder: Path, bad: Bad) -> Listing:
     """The files of Blender's layout: the split that they are."""
     paths = {part: folder / f"transforms_{part}.json" for part in ("train", "val", "test")}
-    tables = {part: _table(path) for part, path in paths.items() if path.is_file()}
+    tables = {part: _table(path, least=part == "train") for part, path in paths.items() if path.is_file()}
     first, names = paths["train"], Names(folder, paths["train"])
     views: list[View] = []
     where: dict[str, tuple[int, ...]] = {}
     said = []
     for part, table in tables.items():
+        if not table["frames"]:
+            continue  # a split that is not used
         if part != "train" and not _rendered(table, names):
             said.append(f"{paths[part]}: none of its {len(table['frames'])} photos is there, so it is not read.")
             continue
@@ -92,13 +94,14 @@ def _parts(folder: Path, bad: Bad) -> Listing:
     points, missing = _points(folder, first, tables["train"], names)
     source = folder if len(where) > 1 else first
     said = *said, *missing, *names.said
-    return Listing(source, tuple(views), _metric(first, tables["train"], views), points, None, train, held, said)
+    metric = _metric(first, tables["train"], views)
+    return Listing(source, tuple(views), metric, points, None, train, held, said, "opengl")
 
 
-def _table(path: Path) -> _Entry:
+def _table(path: Path, *, least: int = 1) -> _Entry:
     table = read_json(path, "Write it again.")
     frames = table.get("frames")
-    if not isinstance(frames, list) or not frames or not all(isinstance(frame, dict) for frame in frames):
+    if not isinstance(frames, list) or len(frames) < least or not all(isinstance(frame, dict) for frame in frames):
         raise ValueError(f"{path}: `frames` must be a list of at least one frame; write the file again.")
     check_keys(table, frames, path)
     return table

@@ -1,6 +1,7 @@
 """One frame of `transforms.json` as a `View`: its files, lens, pose, mask and depth unit."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -9,7 +10,7 @@ from scorereg.files.depth import DEPTH_SUFFIXES, depth_size
 from scorereg.files.images import IMAGE_SUFFIXES, read_head
 from scorereg.files.layouts.lens_keys import FOCAL, lens_among
 from scorereg.files.layouts.parsing import MILLIMETRE
-from scorereg.files.names import Names, shown
+from scorereg.files.names import Names, is_here, shown
 from scorereg.files.text import number_in
 from scorereg.files.view import View
 
@@ -19,6 +20,7 @@ UNITS = ("depth_unit_scale_factor", "integer_depth_scale")
 """Keys of metres per unit of depth."""
 
 _NEARLY = 1e-6  # that a 0 or 1 of a matrix's last row may be off
+_VIDEOS = (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm")
 _Entry = Mapping[str, Any]
 _Marks = Literal["kept", "left out"]
 
@@ -41,6 +43,8 @@ def view_of(folder: Path, path: Path, table: _Entry, entry: _Entry, names: Names
     if not written and not depth_name:
         raise ValueError(f"{path}: a frame has no `file_path`; name its image.")
     color, times = names.find(written, IMAGE_SUFFIXES) if written else (None, 1)
+    if written and color and (written.lower().endswith(_VIDEOS) or not is_here(color)):
+        _check_is_photo(written, path)
     depth = names.find(depth_name, DEPTH_SUFFIXES, unlike=color)[0] if depth_name else None
     file = color or depth
     assert file is not None, "one of the two is named"
@@ -66,6 +70,17 @@ def file_name(entry: Mapping[str, Any], keys: Sequence[str], where: str) -> str 
         if value:
             return value
     return None
+
+
+def _check_is_photo(written: str, path: Path) -> None:
+    """Raise if a name is a video's, or a web address of which there is no copy."""
+    if re.match(r"(https?|ftp|s3|gs)://", written, re.IGNORECASE):
+        raise ValueError(f"{path}: {written} is a web address: download its photos, and name the files in `file_path`.")
+    if written.lower().endswith(_VIDEOS):
+        raise ValueError(
+            f"{path}: {written} is a video: save the pictures of its frames, by ffmpeg -i VIDEO -r 2 photos/%05d.png "
+            "for one, and name those in `file_path`."
+        )
 
 
 def _mask(

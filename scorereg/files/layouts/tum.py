@@ -67,7 +67,8 @@ def read_tum(folder: Path, bad: Bad = raise_it) -> Listing:
         _view(names, color, depth, lens, pose, unit) for (color, depth, _), pose in zip(pairs, poses, strict=True)
     )
     lost = [view.file.name for view in views if view.pose is None]
-    return Listing(folder, views, metric=True, said=(*names.said, *lost_words(folder, lost, len(views))))
+    said = *names.said, *lost_words(folder, lost, len(views))
+    return Listing(folder, views, metric=True, said=said, axes="opencv")
 
 
 def _view(names: Names, color: str, depth: str, lens: Lens, pose: tuple[float, ...] | None, unit: float) -> View:
@@ -150,6 +151,12 @@ def _matched(folder: Path) -> list[_Pair]:
         if color not in taken and depth not in used:
             taken[color] = depth
             used.add(depth)
+    if not taken:
+        nearest = min(abs(color - depth) for color, _ in colors for depth, _ in depths)
+        raise ValueError(
+            f"{folder}: no photo has a depth map within {_APART:g} s of its time stamp; the nearest is {nearest:.3g} s "
+            "off. Correct the time stamps, or list the pairs in associations.txt."
+        )
     return [(colors[color][1], depths[taken[color]][1], colors[color][0]) for color in sorted(taken)]
 
 
