@@ -283,3 +283,12 @@ def test_a_checkpoint_of_the_package_itself(tmp_path):
     sigma = ((1 - abar) / abar).sqrt()
     ours = prior.denoise((x / abar.sqrt()[:, None, None, None]).float(), sigma.float())
     assert_close(ours, exact, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("version", "heads"), [("1.4.0", True), ("2.3.4", False)])
+def test_sizes_that_no_tensor_shows_are_told(version, heads, tmp_path):
+    """Files with learned keys show the heads; the frequencies of the time are shown by none."""
+    checkpoint(tmp_path / "model.pt", version)
+    told = " ".join(load_lucidrains(tmp_path / "model.pt", prediction="epsilon").card.assumed)
+    assert ("attention heads of 32 channels" in told) == heads
+    assert "theta 10000" in told

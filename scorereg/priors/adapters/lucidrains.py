@@ -25,7 +25,7 @@ from scorereg.priors.adapters.lucidrains_facts import (
     told_version,
     unsupported,
 )
-from scorereg.priors.adapters.lucidrains_layout import is_grouped, network_of
+from scorereg.priors.adapters.lucidrains_layout import HEAD_WIDTH, is_grouped, network_of
 from scorereg.priors.adapters.lucidrains_state import FoundState, find_unet
 from scorereg.priors.adapters.lucidrains_unet import GROUPS
 from scorereg.priors.adapters.wrapped import WrappedPrior, wrap
@@ -108,6 +108,7 @@ def load_lucidrains(
     disparity = "disparity" in names
     depth: dict[str, Any] = {"depth": "planar", "d_min": D_MIN if d_min is None else d_min} if disparity else {}
     assumed = _assumed(found, channels is None, disparity and d_min is None, is_grouped(weights) and groups is None)
+    assumed += _unseen(weights)
     prior.card = dataclasses.replace(
         prior.card, name=path.stem, architecture="Unet of denoising-diffusion-pytorch", steps=_steps(content),
         network=prior.card.network | dimensions, assumed=(*prior.card.assumed, *assumed), **depth,
@@ -140,6 +141,13 @@ def _channels(weights: Mapping[str, Tensor], given: tuple[str, ...] | None, path
 def _steps(content: Mapping[Any, Any]) -> int:
     steps = content.get("step", content.get("global_step", 0))
     return steps if isinstance(steps, int) and steps >= 0 else 0
+
+
+def _unseen(weights: Mapping[str, Tensor]) -> list[str]:
+    """Sizes of the network that no tensor shows: the package's defaults."""
+    heads = any(name.endswith(".to_qkv.weight") for name in weights) and not any("mem_kv" in name for name in weights)
+    lines = [f"attention heads of {HEAD_WIDTH} channels, the package's default"] if heads else []
+    return [*lines, "a time embedding with theta 10000, the package's default"]
 
 
 def _assumed(found: FoundState, named: bool, depth: bool, grouped: bool) -> list[str]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from scorereg.priors.adapters.lucidrains_unet import GROUPS, AttentionShape, Style, Unet
 
-__all__ = ["is_grouped", "needs_version", "network_of", "version_numbers", "widths_of"]
+__all__ = ["HEAD_WIDTH", "is_grouped", "needs_version", "network_of", "version_numbers", "widths_of"]
 
 HEAD_WIDTH = 32  # the package's default, used if no tensor shows the width
 _NORM = "mid_block1.block1.norm.weight"
