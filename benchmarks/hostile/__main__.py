@@ -28,7 +28,10 @@ def main(
     seed: Annotated[int, typer.Option(help="Number of the first damage.")] = 0,
     kind: Annotated[list[str] | None, typer.Option(help=f"Kinds of input: {', '.join(KINDS)}.")] = None,
     memory: Annotated[float, typer.Option(help="Gigabytes of address space that a reading may add.")] = 2.0,
-    out: Annotated[Path | None, typer.Option("--json", help="File for the table.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--json", help="File for the counts, and the damages that were neither refused nor harmless."),
+    ] = None,
 ) -> None:
     """Damage inputs, read them, and print a table."""
     rows, kinds = list[dict[str, Any]](), kind or list(KINDS)
@@ -44,7 +47,8 @@ def main(
     for title, cells in [("", VERDICTS), *((which, [count[v] for v in VERDICTS]) for which, count in counts.items())]:
         print(f"{title:12s}" + "".join(f"{cell:>16}" for cell in cells))
     if out is not None:
-        table = {"damages": damages, "seed": seed, "counts": counts, "rows": rows}
+        told = [row for row in rows if row["verdict"] not in ("refused", "same")]
+        table = {"damages": damages, "seed": seed, "counts": counts, "rows": told}
         out.write_text(json.dumps(table, indent=1) + "\n")
 
 

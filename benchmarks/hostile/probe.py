@@ -76,17 +76,20 @@ def _scene(folder: Path) -> Values:
 
 def _frames(folder: Path) -> Values:
     from scorereg.data.frames import find_frames, read_frame
+    from scorereg.data.frames.depth_unit import DepthRange
 
-    frames = find_frames([folder])
+    frames, ranges = find_frames([folder]), DepthRange()
     values = {"count": torch.tensor([float(len(frames))])}
     for frame in frames:
         planes = read_frame(frame)
         assert planes.color is not None
         assert planes.metres is not None
         name = f"{frame.file.parent.parent.name}/{frame.file.name}"
+        ranges.add(frame.scene, planes.metres)
         values[f"color of {name}"] = torch.from_numpy(planes.color).double()
         values[f"depth of {name}"] = torch.from_numpy(planes.metres).nan_to_num(0).double()
         values[f"focal of {name}"] = torch.tensor(frame.focal or (0.0, 0.0)).double()
+    ranges.check()  # as training does
     return values
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from scorereg import _io
 from scorereg._io import read_json
+from scorereg.files.layouts.parsing import number
 from scorereg.files.text import number_in, read_lines, read_rows
 
 TEXT = '{"a": 1.5,\r\n "ä": "b"}\r\n'
@@ -82,3 +83,14 @@ def test_numbers_of_an_object():
     for value in (True, "3", [3], float("nan"), float("inf"), 1e308, 10**400, {}):
         with pytest.raises(ValueError, match=r"^f: `a` must be a finite number, but is "):
             number_in({"a": value}, "a", "f")
+
+
+@pytest.mark.parametrize("value", [0, -1, True, None, "1", float("nan"), float("inf"), 1e39, 1e-40, 10**400])
+def test_a_number_that_is_none_as_float32_is_refused(value, tmp_path):
+    with pytest.raises(ValueError, match="`scale` must be a number > 0") as caught:
+        number(value, "scale", tmp_path / "a.json")
+    assert len(str(caught.value)) < 300 + len(str(tmp_path))
+
+
+def test_numbers_of_float32_are_read(tmp_path):
+    assert [number(v, "scale", tmp_path) for v in (1, 0.001, 1e30, 1e-30)] == [1.0, 0.001, 1e30, 1e-30]

@@ -196,7 +196,7 @@ def test_named_tables_are_those_of_the_papers():
         ({"betas": [0.0, 0.0, 0.1]}, "must rise or fall"),
         ({"alphas_cumprod": [[0.5]]}, "list of numbers"),
         ({"alphas_cumprod": [1.0, math.nan]}, "list of numbers"),
-        ({"sigmas": []}, "must rise or fall"),
+        ({"sigmas": []}, "must be a list of numbers"),
         ({"sigma_data": 0.0}, "sigma_data is the standard deviation of the data"),
     ],
 )
@@ -208,3 +208,9 @@ def test_tables_that_are_none(given, says):
 def test_unknown_prediction_lists_the_known():
     with pytest.raises(ValueError, match="no prediction is called 'noise'; choose one of epsilon, sample"):
         residual_coefficients("noise", torch.ones(1, dtype=torch.float64), noise_of())
+
+
+@pytest.mark.parametrize("name", ["betas", "alphas_cumprod", "sigmas"])
+def test_an_empty_table_is_refused(name):
+    with pytest.raises(ValueError, match=f"`{name}` must be a list of numbers"):
+        noise_of(**{name: []})

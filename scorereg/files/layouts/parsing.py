@@ -15,6 +15,8 @@ __all__ = [
     "scene_name", "text",
 ]  # fmt: skip
 
+_LEAST, _MOST = 1e-37, 3e38  # of float32
+
 MILLIMETRE = 0.001
 
 Bad = Callable[[OSError | ValueError], object]
@@ -46,9 +48,9 @@ def entries(meta: dict[str, Any], path: Path) -> list[dict[str, Any]]:
 
 
 def number(value: Any, name: str, path: Path) -> float:
-    """Return a value that must be a number > 0."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
-        raise ValueError(f"{path}: `{name}` must be a number > 0, not {value!r}. Add it to the file.")
+    """Return a value that must be a number > 0, also as float32."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not _LEAST < value < _MOST:
+        raise ValueError(f"{path}: `{name}` must be a number > 0, not {value!r:.60}. Add it to the file.")
     return float(value)
 
 

@@ -125,7 +125,7 @@ def noise_of(
     name = given[0]
     table = torch.as_tensor(tables[name], dtype=torch.float64, device="cpu").detach()
     top = math.inf if name == "sigmas" else 1.0
-    if table.ndim != 1 or not bool(((table >= 0) & (table <= top)).all()):
+    if table.ndim != 1 or not len(table) or not bool(((table >= 0) & (table <= top)).all()):
         raise ValueError(f"`{name}` must be a list of numbers from 0 to {top:g}, got {_shown(table)}.")
     return _from_table(name, table)
 
