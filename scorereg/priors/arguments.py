@@ -4,7 +4,9 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-__all__ = ["check_values", "only"]
+import torch
+
+__all__ = ["check_device", "check_values", "only"]
 
 
 def only(what: str, given: Mapping[str, Any], *names: str) -> dict[str, Any]:
@@ -39,6 +41,20 @@ def check_values(channels: Any, size: Any, d_min: Any) -> None:
         raise ValueError(f"size must be the sides of a patch in pixels, like (48, 48), but got {size!r}.")
     if d_min is not None and not (isinstance(d_min, int | float) and 0 < d_min < math.inf):
         raise ValueError(f"d_min is a depth in metres and must be > 0, but got {d_min!r}.")
+
+
+def check_device(device: Any) -> None:
+    """Check that a device has a name that torch knows, and is there.
+
+    Raises:
+        ValueError: If not.
+    """
+    try:
+        kind = torch.device(device).type
+    except (RuntimeError, TypeError):
+        raise ValueError(f"device must be one that torch knows, like 'cpu' or 'cuda', but is {device!r}.") from None
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device is {device!r}, but torch finds no such GPU here. Give 'cpu'.")
 
 
 def _all(values: Any, good: Callable[[Any], bool]) -> bool:

@@ -91,9 +91,14 @@ def check_patch(prior: Prior, x: Tensor, sigma: Tensor) -> tuple[float, float]:
             f"a prior of {len(prior.channels)} channels ({', '.join(prior.channels)}) got a patch of shape "
             f"{tuple(x.shape)}; give it batch, channels, space, with these channels in this order."
         )
-    if sigma.shape != x.shape[:1]:
+    if not x.is_floating_point():
         raise ValueError(
-            f"a prior needs one sigma per sample, shape ({x.shape[0]},), but got shape {tuple(sigma.shape)}. "
+            f"a prior needs patches of floats in its range, but got {x.dtype}. Convert and scale them first."
+        )
+    if not isinstance(sigma, Tensor) or sigma.shape != x.shape[:1]:
+        found = f"shape {tuple(sigma.shape)}" if isinstance(sigma, Tensor) else f"a {type(sigma).__name__}"
+        raise ValueError(
+            f"a prior needs one sigma per sample, shape ({x.shape[0]},), but got {found}. "
             "For one level everywhere, pass `sigma.expand(len(x))`."
         )
     levels = sigma.tolist() or [1.0]  # an empty batch passes; one transfer from a GPU instead of one per check

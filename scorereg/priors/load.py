@@ -8,7 +8,7 @@ import torch
 
 from scorereg.priors.adapters.objects import prior_of_object
 from scorereg.priors.adapters.wrapped import WrappedPrior
-from scorereg.priors.arguments import check_values, only
+from scorereg.priors.arguments import check_device, check_values, only
 from scorereg.priors.card import CARD_FILE
 from scorereg.priors.networks.edm import NetworkPrior
 
@@ -85,6 +85,7 @@ def load_prior(
         FileNotFoundError: If a file of the folder is missing.
     """
     check_values(channels, size, d_min)
+    check_device(device)
     given: dict[str, Any] = {
         "channels": channels and tuple(channels), "size": size and tuple(size), "d_min": d_min,
         "data_range": data_range, "prediction": prediction, "betas": betas, "groups": groups, "version": version,
@@ -94,6 +95,10 @@ def load_prior(
     if not isinstance(source, str | os.PathLike):
         return prior_of_object(source, device, given)
     name = os.fspath(source)
+    if not name:
+        raise ValueError(
+            f"the name of the prior is empty. Name a folder, a file, or one of {', '.join(shipped_priors())}."
+        )
     if name in shipped_priors():
         return NetworkPrior.load(ZOO / name, device=device, **only(f"the shipped prior {name}", given, "autocast"))
     path = Path(name)
@@ -111,6 +116,8 @@ def _of_folder(folder: Path, name: str, device: str | torch.device, given: dict[
     from scorereg.priors.adapters.latent import is_text_folder, load_text_pipeline
     from scorereg.priors.folder_hint import hint_of_folder
 
+    if folder.is_dir() and not any(folder.iterdir()):
+        raise FileNotFoundError(f"{folder} is an empty folder. Name the one with the prior's files.")
     if is_text_folder(folder):
         known = only(f"the latent model {name}", given, "prompt", "guidance", "negative_prompt", "variant")
         return load_text_pipeline(folder, device=device, **{"prompt": None, **known})

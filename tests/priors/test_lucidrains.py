@@ -292,3 +292,21 @@ def test_sizes_that_no_tensor_shows_are_told(version, heads, tmp_path):
     told = " ".join(load_lucidrains(tmp_path / "model.pt", prediction="epsilon").card.assumed)
     assert ("attention heads of 32 channels" in told) == heads
     assert "theta 10000" in told
+
+
+def test_a_file_in_bfloat16_is_read_with_a_word(tmp_path):
+    """Its betas have two digits, which is no contradiction to their products."""
+    checkpoint(tmp_path / "whole.pt", weight=torch.ones_like, timesteps=1000)
+    content = torch.load(tmp_path / "whole.pt", weights_only=True)
+    exact = content["ema"]["ema_model.betas"]
+    for part in ("model", "ema"):
+        content[part] = {k: v.bfloat16() if v.is_floating_point() else v for k, v in content[part].items()}
+    torch.save(content, tmp_path / "half.pt")
+    whole = load_lucidrains(tmp_path / "whole.pt", prediction="epsilon")
+    with pytest.warns(UserWarning, match="in half precision"):
+        half = load_lucidrains(tmp_path / "half.pt", prediction="epsilon")
+    told = load_lucidrains(tmp_path / "half.pt", prediction="epsilon", betas=exact.tolist())
+    x, sigma = torch.randn(2, 3, 16, 16), torch.tensor([0.1, 1.0])
+    truth = whole.denoise(x, sigma)
+    for prior in (half, told):
+        assert (prior.denoise(x, sigma) - truth).norm() < 0.05 * truth.norm()

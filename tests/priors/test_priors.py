@@ -8,7 +8,7 @@ import torch
 from torch.testing import assert_close
 
 from scorereg import GaussianFieldPrior, Prior, PriorCard, load_prior, score
-from scorereg.priors import shipped_priors
+from scorereg.priors import shipped_priors, wrap
 
 NAMES = ("r", "disparity")
 PRIOR = GaussianFieldPrior(size=6, channels=NAMES, slope=2.5, std=0.4)
@@ -187,6 +187,9 @@ def test_card_that_is_no_card(tmp_path, content, says):
 
 
 def test_missing_card_and_missing_folder(tmp_path):
+    with pytest.raises(FileNotFoundError, match="is an empty folder"):
+        load_prior(tmp_path)
+    (tmp_path / "notes.txt").write_text("x")
     with pytest.raises(FileNotFoundError, match=r"card\.json is missing.*Copy the whole folder again"):
         load_prior(tmp_path)
     with pytest.raises(ValueError, match=r"no prior is called 'nowhere'.*Shipped are: "):
@@ -204,3 +207,23 @@ def test_unknown_name_lists_the_shipped_ones(monkeypatch, tmp_path):
     assert shipped_priors() == ("a-prior", "b-prior")
     with pytest.raises(ValueError, match=r"Shipped are: a-prior, b-prior\."):
         load_prior("c-prior")
+
+
+@pytest.mark.usefixtures("as_user")
+def test_what_can_only_be_a_mistake_is_one_line(tmp_path):
+    prior = load_prior("rooms-rgbd-24")
+    x = torch.zeros(1, 4, 24, 24)
+    with pytest.raises(ValueError, match=r"one sigma per sample, shape \(1,\), but got a float"):
+        prior.denoise(x, 0.5)
+    with pytest.raises(ValueError, match=r"patches of floats in its range, but got torch.uint8"):
+        prior.denoise(x.byte(), torch.tensor([0.5]))
+    for device, says in (("gpu", "one that torch knows"), ("cuda:0", "finds no such GPU here"), (None, "torch knows")):
+        if device != "cuda:0" or not torch.cuda.is_available():
+            with pytest.raises(ValueError, match=says):
+                load_prior("rooms-rgbd-24", device)
+    with pytest.raises(ValueError, match="name of the prior is empty"):
+        load_prior("")
+    with pytest.raises(FileNotFoundError, match="is an empty folder"):
+        load_prior(tmp_path)
+    with pytest.raises(ValueError, match="names of the network's channels"):
+        wrap(lambda z, t: z, prediction="denoised", channels="gray")

@@ -1,5 +1,6 @@
 """What a checkpoint of denoising-diffusion-pytorch says of its training, and what has to be asked for."""
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -137,12 +138,18 @@ def noise_table(buffers: Mapping[str, Tensor], given: Any) -> dict[str, Any]:
         ValueError: If they contradict each other, or a table that was given.
     """
     betas, kept = (buffers[name].double() if name in buffers else None for name in TABLES)
-    if betas is not None and kept is not None and not _agree((1 - betas).cumprod(0), kept):
+    half = any(buffers[name].dtype in (torch.float16, torch.bfloat16) for name in TABLES if name in buffers)
+    if betas is not None and kept is not None and not _agree((1 - betas).cumprod(0), kept, 0.2 if half else 1e-3):
         raise ValueError("betas and alphas_cumprod of the file contradict each other: it is damaged. Copy it again.")
+    if half and given is None:
+        warnings.warn(
+            "the noise table is in half precision, so that its levels have two digits; betas= gives them exactly.",
+            stacklevel=4,
+        )
     if given is None:  # the file's float32 products have fewer digits than its betas
         return {"betas": betas} if betas is not None else {"alphas_cumprod": kept}
     table = torch.as_tensor(given, dtype=torch.float64)
-    if betas is not None and not _agree(table, betas):
+    if betas is not None and not _agree(table, betas, 0.02 if half else 1e-3):
         raise ValueError("the betas that were given contradict those of the file. Leave betas out.")
     return {"betas": table}
 
@@ -174,5 +181,5 @@ def _undivided(found: FoundState, groups: int | None, path: Path) -> str | None:
     return shown if groups is None and any(width % GROUPS for width in widths) else None
 
 
-def _agree(one: Tensor, other: Tensor) -> bool:
-    return one.shape == other.shape and torch.allclose(one, other, rtol=1e-3, atol=1e-5)
+def _agree(one: Tensor, other: Tensor, digits: float = 1e-3) -> bool:
+    return one.shape == other.shape and torch.allclose(one, other, rtol=digits, atol=digits / 100)

@@ -106,7 +106,7 @@ def wrap(
         raise ValueError(f"time is 'index', 'fraction', 'sigma' or a function, but got {time!r}.")
     if outside not in ("error", "clamp"):
         raise ValueError(f"outside is 'error' or 'clamp', but got {outside!r}.")
-    if not channels:
+    if isinstance(channels, str) or not channels:
         raise ValueError("wrap needs the names of the network's channels, like channels=('r', 'g', 'b').")
     if len(set(channels)) < len(tuple(channels)):
         raise ValueError(f"wrap needs each channel's name once, but got channels={tuple(channels)}.")
