@@ -243,4 +243,4 @@ def test_from_the_shell(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, cwd=root, check=False)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
-    assert "card.json is missing" in done.stderr
+    assert "is an empty folder" in done.stderr
