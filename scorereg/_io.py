@@ -4,7 +4,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -62,24 +62,23 @@ def hold_folder(out: Path) -> Iterator[None]:
     if find_spec("fcntl") is None:
         yield
         return
-    import fcntl
-
     handle = os.open(out, os.O_RDONLY)
     try:
-        with suppress(OSError):  # no locks on this file system
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise _Held from None
+        _lock(handle, out)
         yield
-    except _Held:
-        raise OSError(f"{out} is in use by another run. Wait for its end, or choose another --out.") from None
     finally:
         os.close(handle)
 
 
-class _Held(Exception):
-    """Another process has the lock."""
+def _lock(handle: int, out: Path) -> None:
+    import fcntl
+
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise OSError(f"{out} is in use by another run. Wait for its end, or choose another --out.") from None
+    except OSError:
+        return  # no locks on this file system
 
 
 def check_file(path: Path) -> None:

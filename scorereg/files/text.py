@@ -1,15 +1,15 @@
 """Text files that others have written: lines, tables of numbers, and numbers among the entries of a JSON object."""
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from scorereg._io import read_text
 
-__all__ = ["number_in", "read_lines", "read_rows"]
+__all__ = ["as_number", "number_in", "read_lines", "read_rows"]
 
 _REMEDY = "Restore the file."
+_LARGEST = 3.4e38  # of float32
 
 
 def read_lines(path: Path, remedy: str = _REMEDY) -> list[str]:
@@ -65,13 +65,13 @@ def number_in(entry: Mapping[str, Any], key: str, name: str, default: float | No
     value = entry.get(key)
     if value is None:
         return default
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        try:
-            if math.isfinite(number := float(value)) and abs(number) < _LARGEST:
-                return number
-        except OverflowError:
-            value = "of many digits"
-    raise ValueError(f"{name}: `{key}` must be a finite number, but is {value!r:.40}. Correct it.")
+    if (number := as_number(value)) is None:
+        raise ValueError(f"{name}: `{key}` must be a finite number, but is {value!r:.40}. Correct it.")
+    return number
 
 
-_LARGEST = 3.4e38  # of float32
+def as_number(value: Any) -> float | None:
+    """Return a JSON value as a number; None if it is none (as text and truth values), not finite or beyond float32."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -_LARGEST < value < _LARGEST:
+        return None
+    return float(value)

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from scorereg._io import read_json
-from scorereg.files.text import read_rows
+from scorereg.files.text import as_number, read_rows
 
 __all__ = [
     "MILLIMETRE", "Bad", "entries", "load_json", "number", "paired", "raise_it", "read_table",
@@ -49,9 +49,10 @@ def entries(meta: dict[str, Any], path: Path) -> list[dict[str, Any]]:
 
 def number(value: Any, name: str, path: Path) -> float:
     """Return a value that must be a number > 0, also as float32."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not _LEAST < value < _MOST:
+    found = as_number(value)
+    if found is None or not _LEAST < found < _MOST:
         raise ValueError(f"{path}: `{name}` must be a number > 0, not {value!r:.60}. Add it to the file.")
-    return float(value)
+    return found
 
 
 def text(entry: dict[str, Any], name: str, path: Path) -> str:
