@@ -115,6 +115,11 @@ class Cameras:
         """The cameras' centers, in world coordinates."""
         return self.pose[:, :, 3]
 
+    @property
+    def image_size(self) -> Float[Tensor, " 2"]:
+        """Width and height in pixels, filled on the cameras' device: a copy from the host makes a GPU wait."""
+        return torch.stack([self.focal.new_full((), self.width), self.focal.new_full((), self.height)])
+
     def rays(self, index: Int[Tensor, "*r"], pixel: Float[Tensor, "*r 2"]) -> Rays:
         """Rays through pixel positions. Differentiable to `pixel` and to the cameras.
 
@@ -159,8 +164,7 @@ class Cameras:
     def visible(self, points: Float[Tensor, "*p 3"], *, near: float = 0.0, margin: float = 0.0) -> Bool[Tensor, "n *p"]:
         """Whether each point is in each camera's frustum: deeper than `near`, and `margin` pixels inside the image."""
         pixel, z = self.project(points)
-        size = pixel.new_tensor([self.width, self.height])
-        return ((pixel >= margin) & (pixel <= size - margin)).all(-1) & (z > near)
+        return ((pixel >= margin) & (pixel <= self.image_size - margin)).all(-1) & (z > near)
 
     @staticmethod
     def _over_points(x: Tensor, axes: int) -> Tensor:

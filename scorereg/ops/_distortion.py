@@ -78,7 +78,7 @@ def twice_distances(twice_gap: Float[Tensor, "*rays m"], prefix: Float[Tensor, "
     inner, total = prefix[..., :-1], prefix[..., -1:]
     rest = total - inner
     out = torch.empty_like(prefix)
-    out[..., :1] = 0
+    out[..., :1].zero_()
     first = torch.linalg.vecdot(twice_gap, rest)[..., None]
     torch.cumsum(twice_gap.mul_(inner - rest), -1, out=out[..., 1:])
     return out.add_(first)

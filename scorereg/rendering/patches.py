@@ -126,8 +126,8 @@ class PatchSampler:
         from_photo = draw.uniform(count) < self.photo_fraction
         focal = self._low[camera] * (self._high / self._low[camera]) ** draw.uniform(count)
         pitch = self.cameras.focal[camera] / focal[:, None]
-        corner = draw.uniform(count, 2) * (self._image_size() - self.size * pitch).clamp_min(0)
-        edges = corner[:, None] + torch.arange(self.size + 1).to(pitch)[:, None] * pitch[:, None]  # b p+1 2
+        corner = draw.uniform(count, 2) * (self.cameras.image_size - self.size * pitch).clamp_min(0)
+        edges = corner[:, None] + torch.arange(self.size + 1, device=pitch.device)[:, None] * pitch[:, None]  # b p+1 2
         pose = torch.where(from_photo[:, None, None], self.cameras.pose[camera], self._moved(camera, draw))
         photo, shown = self._shown(from_photo, camera, corner, pitch)
         middle = (edges[:, 1:] + edges[:, :-1]) / 2
@@ -137,20 +137,14 @@ class PatchSampler:
         depth = None if self._depth is None else torch.where(shown, self._measured(self._depth, camera, middle), 0.0)
         return Patches(rays, photo, shown, from_photo, camera, focal, windows, depth)
 
-    def _image_size(self) -> Float[Tensor, " 2"]:
-        return self.cameras.pose.new_tensor([self.cameras.width, self.cameras.height])
-
     def _shown(
         self, from_photo: Bool[Tensor, " b"], camera: Int[Tensor, " b"], corner: Tensor, pitch: Tensor
     ) -> tuple[Float[Tensor, "b 3 p p"], Bool[Tensor, "b p p"]]:
         """Colors of the patches that come from a photo, and at which of their pixels all that was averaged counts."""
-        kept, p = from_photo.nonzero()[:, 0], self.size
-        photo, shown = self._photos.new_zeros(len(from_photo), 3, p, p), from_photo[:, None, None].repeat(1, p, p)
-        found, _ = gather_patches(self._photos, corner[kept], p, pitch[kept], index=camera[kept])
-        photo[kept] = found[:, :3].clamp(0, 1)
-        if found.shape[1] > 3:
-            shown[kept] = found[:, 3] <= TOUCHED
-        return photo, shown
+        found, _ = gather_patches(self._photos, corner, self.size, pitch, index=camera)  # of all: to choose is to wait
+        shown = rearrange(from_photo, "b -> b 1 1").expand(found[:, 0].shape)
+        photo = torch.where(shown[:, None], found[:, :3].clamp(0, 1), 0.0)
+        return photo, shown & (found[:, 3] <= TOUCHED) if found.shape[1] > 3 else shown
 
     @staticmethod
     def _measured(
@@ -199,7 +193,7 @@ class _Draw:
 
 def _fitting_focal(cameras: Cameras, size: int) -> Float[Tensor, " n"]:
     """The focal length at which a window of `size` pixels spans each camera's image in its tighter direction."""
-    across = cameras.focal / cameras.focal.new_tensor([cameras.width, cameras.height])
+    across = cameras.focal / cameras.image_size
     return size * across.amax(1)
 
 

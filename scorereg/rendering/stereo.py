@@ -107,8 +107,7 @@ def photo_consistency(
         repeated = repeat(points, "r s c -> s r j c", j=others)
         other = other.expand(repeated.shape[:-1])
         landed, depth = cameras.project(repeated, other)  # [s, r, others, 2]
-        limit = landed.new_tensor([cameras.width, cameras.height])
-        inside = ((landed >= 0) & (landed < limit)).all(-1) & (depth > 0)
+        inside = ((landed >= 0) & (landed < cameras.image_size)).all(-1) & (depth > 0)
         if counts is not None:
             inside = inside & _at(counts, other, landed)
         match = einsum(own, _at(maps, other, landed), "r c, s r j c -> s r j")

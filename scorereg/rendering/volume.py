@@ -135,7 +135,7 @@ def resample(
     """
     weights = weights.detach() + 1e-2 / weights.shape[-1] + 1e-2 * weights.detach().mean(-1, keepdim=True)
     cdf = torch.nn.functional.pad((weights / weights.sum(-1, keepdim=True)).cumsum(-1), (1, 0))
-    cdf[:, -1] = 1
+    cdf[:, -1].fill_(1)
     shift = 0.5
     if generator is not None:
         shift = torch.rand(len(edges), 1, generator=generator, device=edges.device)

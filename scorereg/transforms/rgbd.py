@@ -89,7 +89,7 @@ class RGBD:
         """Return the patch in prior space.
 
         Raises:
-            ValueError: If the shapes do not match, or a depth is NaN or infinite.
+            ValueError: If the shapes do not match, or, on a CPU, a depth is NaN or infinite; elsewhere it becomes NaN.
         """
         _check_render(rgb, depth)
         clamped = depth.detach().clamp(min=self.d_min)
@@ -117,11 +117,10 @@ class RGBD:
             photo: True for patches, or for pixels, with colours from a photo.
             depth: True for pixels with known depth; if not given, depth still moves everywhere.
         """
-        is_color = torch.tensor([name != "disparity" for name in self.channels], device=photo.device)
-        is_color = rearrange(is_color, "c -> c 1 1")
         photo = photo if photo.ndim == 3 else rearrange(photo, "b -> b 1 1")
-        known = rearrange(photo, "b h w -> b 1 h w") & is_color
-        return known if depth is None else known | (rearrange(depth, "b h w -> b 1 h w") & ~is_color)
+        depth = torch.zeros_like(photo) if depth is None else depth
+        both = torch.stack(torch.broadcast_tensors(photo, depth), 1)
+        return torch.cat([both[:, :1], both[:, :1], both], 1)  # of r, g, b, disparity: no table from the host
 
 
 def _check_render(rgb: Tensor, depth: Tensor) -> None:
@@ -130,6 +129,8 @@ def _check_render(rgb: Tensor, depth: Tensor) -> None:
             f"RGBD needs rgb of shape (b, 3, h, w) and depth of shape (b, h, w), got {tuple(rgb.shape)} and "
             f"{tuple(depth.shape)}. Colours come second, not last: rearrange(rgb, 'b h w c -> b c h w')."
         )
+    if not depth.is_cpu:  # a look would make a GPU wait; ScoreLoss finds the NaN that such a depth becomes
+        return
     if not torch.isfinite(depth.detach().sum()) and not torch.isfinite(depth).all():  # the sum is the cheap half
         where = int((~torch.isfinite(depth)).flatten(1).any(dim=1).int().argmax())
         raise ValueError(

@@ -79,7 +79,7 @@ def _planes(cameras: Cameras, near: float, margin: float) -> Float[Tensor, "k 6 
     """Rows of N, the forward axis and the center of each camera."""
     right, down, forward = cameras.pose[:, :, :3].unbind(2)
     low = margin - cameras.center
-    high = low.new_tensor([cameras.width, cameras.height]) - margin - cameras.center
+    high = cameras.image_size - margin - cameras.center
     sides = [
         sign * (cameras.focal[:, axis, None] * along - bound[:, axis, None] * forward)
         for axis, along in enumerate((right, down))

@@ -30,7 +30,7 @@ def footprints(
     """
     edges = corners[:, None] + torch.arange(size + 1, device=corners.device).to(pitch)[:, None] * pitch[:, None]
     low, high = edges[:, :-1].double(), edges[:, 1:].double()
-    middle, extent = ((low + high) / 2).detach(), low.new_tensor([width, height])
+    middle, extent = ((low + high) / 2).detach(), torch.stack([low.new_full((), width), low.new_full((), height)])
     inside = (middle >= 0) & (middle <= extent)  # nothing that is not a number is
     wider = (1 - (high - low)).clamp_min(0) / 2
     low, high = (low - wider).clamp_min(0), torch.minimum(high + wider, extent)

@@ -68,7 +68,7 @@ def _gather(
     if index is None:
         index = torch.arange(len(corners), device=images.device) % len(images)
     corners = corners if corners.dtype == torch.float64 else corners.float()
-    pitch = torch.as_tensor(pitch, dtype=corners.dtype, device=corners.device).detach()
+    pitch = pitch.to(corners).detach() if isinstance(pitch, Tensor) else corners.new_full((), pitch)
     pitch = (pitch[:, None] if pitch.ndim == 1 else pitch).expand(len(corners), 2)
     low, high, inside = footprints(corners, pitch, size, images.shape[3], images.shape[2])
     some = len(corners) > 0

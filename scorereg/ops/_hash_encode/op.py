@@ -80,7 +80,7 @@ def hash_encode_reference(
         low, share = _cell(x, scale, shape)
         total = torch.zeros_like(table[:1]).expand(len(x), -1)
         for corner in range(2**shape.dimensions):
-            bits = torch.tensor([corner >> d & 1 for d in range(shape.dimensions)], device=x.device)
+            bits = (corner >> torch.arange(shape.dimensions, device=x.device)) & 1
             row = _row(low.long() + bits, level, shape)
             weight = torch.where(bits.bool(), share, 1 - share).prod(-1)
             total = total + weight[:, None] * table[shape.starts[level] + row]
