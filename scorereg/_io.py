@@ -1,18 +1,43 @@
 """Atomic file writes, checks that a path can be written, and text and JSON with errors that name the file."""
 
+import errno
 import json
 import os
+import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-__all__ = ["MOST_TEXT", "check_file", "check_folder", "hold_folder", "read_json", "read_text", "write_beside"]
+__all__ = [
+    "MOST_TEXT", "check_file", "check_folder", "check_names", "check_plain", "free_bytes", "hold_folder", "is_full",
+    "parse_json", "read_json", "read_text", "remedy_of", "write_beside", "writing",
+]  # fmt: skip
 
 MOST_TEXT = 256 * 2**20
 """Most bytes of a description: no file makes a program read on and on."""
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_REMEDIES = {
+    errno.ENOSPC: "The disk is full: free some space, or choose another folder.",
+    errno.EDQUOT: "Your share of the disk is used up: remove some of your files, or choose another folder.",
+    errno.EFBIG: "Files may not be so large here: raise the limit (ulimit -f), or choose a folder on another disk.",
+    errno.EIO: "The disk or network drive fails: look at it, or choose another folder.",
+    errno.EROFS: "The disk is read-only: choose another folder.",
+    errno.EISDIR: "A folder has the file's name: move it away, or choose another folder.",
+    errno.ENAMETOOLONG: "Choose a shorter name.",
+    errno.ELOOP: "The link leads to itself: remove it.",
+    errno.EMFILE: "Too many files are open: raise the limit (ulimit -n).",
+}
+_REMEDIES |= dict.fromkeys(
+    (errno.EACCES, errno.EPERM), "You may not write there: change the permissions, or choose another folder."
+)
+_REMEDIES |= dict.fromkeys(
+    (errno.ENOENT, errno.ENOTDIR, errno.ESTALE), "Its folder is not there: make it again, or choose another."
+)
 
 
 def write_beside(path: Path, write: Callable[[Path], object]) -> None:
@@ -22,17 +47,71 @@ def write_beside(path: Path, write: Callable[[Path], object]) -> None:
         OSError: If it cannot be written.
     """
     beside = path.with_name(f".{path.name}.new")
+    with writing(path):
+        try:
+            write(beside)
+            with beside.open("rb") as file:
+                os.fsync(file.fileno())  # the content must be on disk before the name, should the power fail
+            beside.replace(path)
+        finally:
+            with suppress(OSError):  # its folder may be gone
+                beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn the errors of a block that writes a file into one line that names it, with the cure.
+
+    Raises:
+        OSError: With the `errno` of the error, if that is known.
+    """
     try:
-        write(beside)
-        with beside.open("rb") as file:
-            os.fsync(file.fileno())  # the content must be on disk before the name, should the power fail
-        beside.replace(path)
-    except RuntimeError as error:  # what torch.save raises on a full or read-only disk
-        raise OSError(
-            f"{path} cannot be written ({str(error).splitlines()[0]}). Free some space or choose another folder."
-        ) from None
-    finally:
-        beside.unlink(missing_ok=True)
+        yield
+    except (OSError, RuntimeError) as error:  # torch.save raises the latter, with its cause as context
+        found = _cause(error)
+        number = found.errno if found else None
+        if found is not None and number is None:
+            raise  # it is one line already
+        what = os.strerror(number) if number else str(error).splitlines()[0]
+        new = OSError(f"{path} cannot be written ({what}). {remedy_of(number)}")
+        new.errno = number
+        raise new from None
+
+
+def _cause(error: BaseException | None) -> OSError | None:
+    while error is not None and not isinstance(error, OSError):
+        error = error.__context__
+    return error
+
+
+def remedy_of(number: int | None) -> str:
+    """Return a sentence that says what to do where a file cannot be written, by the number of the error."""
+    return _REMEDIES.get(number or 0, "Free some space, or choose another folder.")
+
+
+def is_full(error: OSError) -> bool:
+    """Whether a file could not be written for its size: the disk is full, or a quota or limit is reached."""
+    return error.errno in _FULL
+
+
+def free_bytes(folder: Path) -> float:
+    """Return what a folder's disk has left for its user, in bytes; infinity where the disk does not say."""
+    try:
+        disk = shutil.disk_usage(folder)
+    except OSError:
+        return float("inf")
+    return disk.free if disk.total > 0 else float("inf")
+
+
+def check_names(*paths: Path) -> None:
+    """Check that no folder has the name of a file that is to be written.
+
+    Raises:
+        OSError: If one has.
+    """
+    for path in paths:
+        if path.is_dir():
+            raise OSError(f"{path} is a folder, where a file is to be written. Move it away, or choose another --out.")
 
 
 def check_folder(out: Path) -> None:
@@ -63,11 +142,27 @@ def hold_folder(out: Path) -> Iterator[None]:
         yield
         return
     handle = os.open(out, os.O_RDONLY)
+    _held.add(handle)
     try:
         _lock(handle, out)
         yield
     finally:
-        os.close(handle)
+        if handle in _held:  # else this is a copy of the process, which has closed it
+            _held.remove(handle)
+            os.close(handle)
+
+
+_held: set[int] = set()
+
+
+def _leave() -> None:
+    """Close the locks in a copy of the process: it may outlive the one that holds them."""
+    while _held:
+        os.close(_held.pop())
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave)
 
 
 def _lock(handle: int, out: Path) -> None:
@@ -92,6 +187,26 @@ def check_file(path: Path) -> None:
     check_folder(path.parent)
 
 
+def check_plain(path: Path) -> None:
+    """Check that a path that is there names a plain file: a pipe or a device could be read without an end.
+
+    Raises:
+        OSError: If it is a folder, a pipe, a device or a socket, or its links lead in a circle.
+    """
+    try:
+        kind = path.stat().st_mode
+    except FileNotFoundError:
+        return
+    except ValueError:  # a character that no name has
+        raise FileNotFoundError(f"{path} is no name of a file. Correct it.") from None
+    except OSError as error:
+        raise OSError(f"{path} cannot be opened ({error.strerror or error}). Correct its name or its rights.") from None
+    if stat.S_ISDIR(kind):
+        raise IsADirectoryError(f"{path} is a folder, but a file was expected. Correct the name.")
+    if not stat.S_ISREG(kind):
+        raise OSError(f"{path} is a pipe, device or socket, but a plain file was expected. Put the file itself there.")
+
+
 def read_text(path: Path, remedy: str, *, latin: bool = False) -> str:
     r"""Read a text file in UTF-8, UTF-16 or UTF-32, with or without byte order mark; line ends become `\n`.
 
@@ -104,6 +219,7 @@ def read_text(path: Path, remedy: str, *, latin: bool = False) -> str:
         OSError: If it cannot be read.
         ValueError: If it is larger than `MOST_TEXT` bytes, or in another encoding.
     """
+    check_plain(path)
     try:
         if path.is_file() and (size := path.stat().st_size) > MOST_TEXT:
             raise ValueError(f"{path} has {size / 2**20:.0f} MB, which no description has. {remedy}")
@@ -133,11 +249,26 @@ def read_json(path: Path, remedy: str) -> dict[str, Any]:
         OSError: If it cannot be read.
         ValueError: If it holds no JSON object, or one that has a key twice with two values.
     """
-    text = read_text(path, remedy)
+    return parse_json(read_text(path, remedy), path, remedy)
+
+
+def parse_json(text: str, path: str | Path, remedy: str) -> dict[str, Any]:
+    """Return the JSON object of a text, as `read_json` does.
+
+    Args:
+        text: The text.
+        path: Where it is from, for errors.
+        remedy: Sentence at the end of an error: what to do.
+
+    Raises:
+        ValueError: If it is no JSON object, or one that has a key twice with two values.
+    """
     try:
         entries = json.loads(text, object_pairs_hook=_unique)
     except RecursionError:
         raise ValueError(f"{path} is no valid JSON that can be read (nested too deep). {remedy}") from None
+    except MemoryError:
+        raise ValueError(f"{path} needs more memory than there is. {remedy}") from None
     except ValueError as error:
         raise ValueError(f"{path} is no valid JSON ({error}). {remedy}") from None
     if not isinstance(entries, dict):

@@ -17,6 +17,7 @@ from scorereg.fit.fingerprint import fingerprint
 from scorereg.fit.loop import FitState
 from scorereg.fit.measured_depth import MeasuredDepth
 from scorereg.fit.patch_prior import PatchPrior
+from scorereg.fit.pixels import training_depth, training_masks
 from scorereg.fit.recipe import CPU, Recipe
 from scorereg.fit.term import Term, as_terms
 from scorereg.fit.terms import geometric_terms, photo_terms
@@ -125,13 +126,15 @@ def fit_scene(
         seed: Seeds the parameters of the default field, the rays and the patches.
         device: Where to compute.
         report: Called at some fifty steps with the entry of the history.
-        save: File for the state of the fit, written every ten seconds and at the end.
+        save: File for the state of the fit, written every ten seconds and at the end, and beside it the one before. A
+            state that cannot be written is a warning.
         resume: Go on from the state in `save`, to the bit on a CPU; from the start where there is none.
         clock: Source of seconds for `Fit.seconds`; `time.process_time` where other processes disturb.
 
     Raises:
-        ValueError: If an argument is unusable, a loss is not finite, or the state in `save` is that of another fit.
-        OSError: If `save` cannot be written.
+        ValueError: If an argument is unusable, a loss is not finite, or the state in `save` is damaged or that of
+            another fit.
+        OSError: If `save` cannot be read.
 
     Example:
         >>> from scorereg import fit_scene, load_prior, load_scene
@@ -156,7 +159,7 @@ def fit_scene(
     start = clock() - before
     for step in range(first, recipe.steps):
         values = state.step(step)
-        if step % max(recipe.steps // 50, 1) == 0 or step == recipe.steps - 1:
+        if state.is_told(step):
             history.append(_entry(scene, step, values))
             if report is not None:
                 report(history[-1])
@@ -219,8 +222,12 @@ def _identity(
     about |= {"size": f"{scene.cameras.width}x{scene.cameras.height}", "seed": str(seed)}
     about |= {"field": fingerprint(field), "proposal": fingerprint(proposal)}
     about |= {name: fingerprint(value) for name, value in recipe.__dict__.items()}
-    if scene.masks is not None:
-        about["masks"] = fingerprint(scene.masks[list(scene.train)])
+    train, masks, depth = list(scene.train), training_masks(scene), training_depth(scene)
+    photos = scene.images[train]
+    about["photos"] = fingerprint(photos if masks is None else torch.where(masks[..., None], photos, 0.0))
+    about["cameras"] = fingerprint(scene.cameras[train])
+    about |= {} if masks is None else {"masks": fingerprint(masks)}
+    about |= {} if depth is None else {"measured depth": fingerprint(depth)}
     for term in terms:
         about |= {f"{term.name}.{name}": text for name, text in term.fingerprint().items()}
     return about

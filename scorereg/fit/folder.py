@@ -3,20 +3,21 @@
 Where no view is held out, nothing is measured, and the pictures are of training views.
 """
 
-import os
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
 
+from scorereg._device import choose_device
+from scorereg._io import check_folder, check_names, hold_folder
+from scorereg.fit.checkpoint import SavedFit
 from scorereg.fit.fit import Fit, fit_scene
-from scorereg.fit.progress import show_progress, used_of
+from scorereg.fit.progress import in_words, show_progress, used_of
 from scorereg.fit.recipe import Recipe
 from scorereg.fit.term import Term
 from scorereg.fit.views import View, render_views, summary, write_run
@@ -36,20 +37,8 @@ __all__ = [
 
 P = TypeVar("P")
 MOST_SHOWN, TRAINING = 12, "train-"  # pictures of training views, and what their names begin with
-WRITTEN = ("metrics.json", "history.jsonl", "field.pt", "fit.pt", "path.mp4")
-
-
-def choose_device(name: str | None) -> str:
-    """Return `"cuda"` where there is a GPU and `"cpu"` elsewhere, unless a device is named.
-
-    Raises:
-        ValueError: If the device is neither, or is not there.
-    """
-    if name not in (None, "cpu", "cuda"):
-        raise ValueError(f"--device must be cpu or cuda, but is {name!r}.")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise ValueError("--device cuda needs an NVIDIA GPU that torch can use, and there is none. Leave it out.")
-    return name or ("cuda" if torch.cuda.is_available() else "cpu")
+STATE = "fit.pt"
+WRITTEN = ("metrics.json", "history.jsonl", "field.pt", STATE, "fit.previous.pt", "path.mp4")
 
 
 def choose_preset(name: str, presets: Mapping[str, P]) -> P:
@@ -90,7 +79,10 @@ def fit_to_folder(
     also: Callable[[Fit, list[View]], dict | None] | None = None,
     cpu_time: bool = False,
 ) -> tuple[dict, list[View]]:
-    """Fit with a progress bar, render the test views, and write everything into `out`.
+    """Fit with a progress bar, render the test views, and write everything into `out`, which no other run may use.
+
+    Where results cannot be written, the state of the fit is kept, and the same call with `resume` writes them. Where
+    that could not be written either, all files that can be are.
 
     Args:
         scene: As loaded; what it is gets printed.
@@ -109,13 +101,37 @@ def fit_to_folder(
 
     Returns:
         What `metrics.json` holds, and the rendered test views.
+
+    Raises:
+        ValueError: As `fit_scene`.
+        OSError: If another run holds `out`, or a result cannot be written.
     """
+    with hold_folder(out):
+        return _fit_to_folder(
+            scene, out, terms=terms, recipe=recipe, facts=facts, field=field, proposal=proposal, seed=seed,
+            device=device, video=video, resume=resume, also=also, cpu_time=cpu_time,
+        )  # fmt: skip
+
+
+def _fit_to_folder(
+    scene: Scene,
+    out: Path,
+    *,
+    terms: Sequence[Term],
+    recipe: Recipe,
+    facts: dict,
+    seed: int,
+    device: str,
+    video: int,
+    also: Callable[[Fit, list[View]], dict | None] | None,
+    cpu_time: bool,
+    **fitted: Any,
+) -> tuple[dict, list[View]]:
     with show_progress(scene, facts["regularize"], recipe.steps, terms) as progress:
         progress.say("compiling")
         fit = fit_scene(
-            scene, terms=terms, field=field, proposal=proposal, recipe=recipe, seed=seed, device=device,
-            report=progress.report, save=out / "fit.pt", resume=resume,
-            clock=time.process_time if cpu_time else time.monotonic,
+            scene, terms=terms, recipe=recipe, seed=seed, device=device, report=progress.report, save=out / STATE,
+            clock=time.process_time if cpu_time else time.monotonic, **fitted,
         )  # fmt: skip
         progress.say("rendering the test views" if scene.test else "rendering training views")
         views = render_views(fit.scene, fit.image)
@@ -124,8 +140,15 @@ def fit_to_folder(
     metrics |= {"seconds": fit.seconds, "steps": recipe.steps, "seed": seed}
     if also is not None:
         metrics |= also(fit, views) or {}
-    write_run(fit, shown, metrics, out, video_frames=video, prefix="" if views else TRAINING)
-    (out / "fit.pt").unlink()  # of use to an interrupted fit only
+    saved = SavedFit(out / STATE, {})
+    try:
+        prefix = "" if views else TRAINING
+        write_run(fit, shown, metrics, out, video_frames=video, prefix=prefix, whole=saved.exists())
+    except OSError as error:
+        after = "The fit is saved: the same command with --resume writes the rest."
+        words = in_words(metrics, *(name for name in ("psnr", "ssim", "depth_abs_rel") if name in metrics))
+        raise OSError(f"{error} {after if saved.exists() else f'What was measured: {words}.'}") from None
+    saved.remove()
     return metrics, views
 
 
@@ -161,12 +184,8 @@ def make_run_folder(out: Path, *, video: int = 0) -> None:
             f"a fit's pictures and metrics need {', '.join(missing)}. Install them: pip install 'scorereg[fit]'"
             f"{'; --video 0 needs no imageio' if video else ''}."
         )
-    taken = [out / name for name in WRITTEN if (out / name).is_dir()]
-    if taken:
-        raise OSError(f"{taken[0]} is a folder, where a file is to be written. Move it away, or choose another --out.")
-    try:
-        (out / "views").mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            pass
-    except OSError as error:
-        raise OSError(f"{out} cannot be written ({os.strerror(error.errno or 0)}). Choose another --out.") from None
+    check_names(*(out / name for name in WRITTEN))
+    check_folder(out)
+    check_folder(out / "views")
+    with hold_folder(out):  # that of a run in progress is refused before the scene and the priors are loaded
+        pass

@@ -1,5 +1,6 @@
 """One step of a fit: photo rays and the rays that terms ask for are rendered, and the sum of the terms is minimised."""
 
+import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from scorereg._ema import make_average
+from scorereg._saved import Damaged, check_adam, check_generator, check_number, check_tensors, fill_adam, has_nan
 from scorereg.cameras import Rays
 from scorereg.fit.pixels import PhotoPixels, training_depth, training_masks
 from scorereg.fit.recipe import Recipe
@@ -59,7 +61,8 @@ class FitState:
     def step(self, step: int) -> dict[str, Tensor]:
         """Take one optimization step; return the values of the terms, without their factors."""
         progress = step / self.recipe.steps
-        self._advance(progress)
+        if _advance(self.field, progress, self.recipe):
+            self._start_optimizer()  # of new parameters
         for group in self.optimizer.param_groups:
             group["lr"] = group["initial_lr"] * self._lr_factor(step, progress)
         batch, owners = self._batch(step, progress)
@@ -74,6 +77,10 @@ class FitState:
             self._descend(torch.stack(losses).sum(), step)
         self.average.update_parameters(self.learned)
         return {name: value.detach() for name, value in values.items()}
+
+    def is_told(self, step: int) -> bool:
+        """Whether a step is one of some fifty that the history tells."""
+        return step % max(self.recipe.steps // 50, 1) == 0 or step == self.recipe.steps - 1
 
     def averaged(self) -> tuple[nn.Module, DensityFn]:
         """The field and the proposal with the averaged parameters."""
@@ -90,15 +97,49 @@ class FitState:
             "terms": {term.name: term.state_dict() for term in self.terms},
         }
 
+    def check_state(self, state: dict[str, Any], step: int) -> None:
+        """Check that a state is one of this fit after so many steps; the fit is left as it is.
+
+        Raises:
+            Damaged: If not.
+        """
+        learned = copy.deepcopy(self.learned)  # as the field may have another size after so many steps
+        field, proposal = learned[0], learned[1] if len(learned) > 1 else None
+        _advance(field, self._progress(step), self.recipe)
+        own = learned.state_dict()
+        check_tensors(state["learned"], own, "learned")
+        averages = {f"module.{name}": value for name, value in own.items()}
+        check_tensors(state["average"], {"n_averaged": self.average.n_averaged, **averages}, "average")
+        check_number(state["average"]["n_averaged"].item(), "average.n_averaged", 1, step + 1)
+        check_adam(state["optimizer"], _adam(field, proposal, self.recipe), step)
+        check_generator(state["generator"], self.generator)
+        names, terms = [term.name for term in self.terms], state["terms"]
+        if not isinstance(terms, dict) or set(terms) != set(names):
+            raise Damaged(f"it does not have the states of the terms {', '.join(names)}")
+        for name, value in terms.items():
+            if not isinstance(value, dict) or has_nan(value):
+                raise Damaged(f"the state of the term {name} is none")
+
     def load_state_dict(self, state: dict[str, Any], step: int) -> None:
-        """Go back to what `state_dict` returned after so many steps."""
-        self._advance(max(step - 1, 0) / self.recipe.steps)
+        """Go back to what `state_dict` returned after so many steps.
+
+        Raises:
+            Damaged: If a term cannot load its state.
+        """
+        for term in self.terms:
+            try:
+                term.load_state_dict(state["terms"][term.name])
+            except Exception as error:  # of anyone's class
+                line = (str(error).splitlines() or [""])[0][:160]
+                raise Damaged(
+                    f"the term {term.name} does not take its state ({type(error).__name__}: {line})"
+                ) from None
+        if _advance(self.field, self._progress(step), self.recipe):
+            self._start_optimizer()
         self.average.load_state_dict(state["average"])
         self.learned.load_state_dict(state["learned"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        fill_adam(self.optimizer, state["optimizer"])
         self.generator.set_state(state["generator"])
-        for term in self.terms:
-            term.load_state_dict(state["terms"][term.name])
 
     def _descend(self, loss: Tensor, step: int) -> None:
         if not loss.requires_grad:
@@ -110,22 +151,13 @@ class FitState:
 
     def _start_optimizer(self) -> None:
         recipe, field = self.recipe, self.field
-        groups = list(field.param_groups(recipe.lr, recipe.lr_network))  # pyright: ignore[reportCallIssue]
-        if isinstance(self.proposal, nn.Module):
-            groups.append({"params": list(self.proposal.parameters()), "lr": recipe.lr})
-        self.optimizer = torch.optim.Adam(groups, betas=_BETAS, eps=_EPS, fused=True)
-        for group in self.optimizer.param_groups:
-            group["initial_lr"] = group["lr"]
+        self.optimizer = _adam(field, self.proposal, recipe)
         self.learned = nn.ModuleList([field, *([self.proposal] if isinstance(self.proposal, nn.Module) else [])])
         self.average = make_average(self.learned, 1 - 1 / max(recipe.average * recipe.steps, 1.0))
 
-    def _advance(self, progress: float) -> None:
-        """Coarse to fine, in whatever way the field knows; new parameters get a new optimizer and a new average."""
-        if hasattr(self.field, "set_active_levels"):
-            end = self.recipe.coarse_to_fine_end
-            self.field.set_active_levels(min(progress / end, 1.0) if end > 0 else 1.0)
-        if hasattr(self.field, "refine_to") and self.field.refine_to(progress):
-            self._start_optimizer()
+    def _progress(self, step: int) -> float:
+        """The share of the steps at which the last of so many steps was taken."""
+        return max(step - 1, 0) / self.recipe.steps
 
     def _lr_factor(self, step: int, progress: float) -> float:
         return min(1, (step + 1) / max(self.recipe.warmup, 1)) * self.recipe.lr_final**progress
@@ -156,3 +188,21 @@ class FitState:
 
 def _with_own(batch: Batch, own: slice | None) -> Batch:
     return batch if own is None else replace(batch, own=own)
+
+
+def _advance(field: Any, progress: float, recipe: Recipe) -> bool:
+    """Coarse to fine, in whatever way the field knows; returns whether its parameters are new ones."""
+    if hasattr(field, "set_active_levels"):
+        end = recipe.coarse_to_fine_end
+        field.set_active_levels(min(progress / end, 1.0) if end > 0 else 1.0)
+    return bool(hasattr(field, "refine_to") and field.refine_to(progress))
+
+
+def _adam(field: Any, proposal: Any, recipe: Recipe) -> torch.optim.Adam:
+    groups = list(field.param_groups(recipe.lr, recipe.lr_network))
+    if isinstance(proposal, nn.Module):
+        groups.append({"params": list(proposal.parameters()), "lr": recipe.lr})
+    optimizer = torch.optim.Adam(groups, betas=_BETAS, eps=_EPS, fused=True)
+    for group in optimizer.param_groups:
+        group["initial_lr"] = group["lr"]
+    return optimizer

@@ -68,14 +68,39 @@ def save(image: Float[Tensor, "h w 3"], path: Path) -> None:
 
 
 def save_video(frames: list[Tensor], path: Path, *, fps: int = 15) -> None:
-    """Write an mp4 of images of one size; their sides are cropped to even numbers, as the codec needs."""
+    """Write an mp4 of images of one size; their sides are cropped to even numbers, as the codec needs.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
     import imageio.v2 as imageio
 
-    beside = path.with_name("part-" + path.name)
     height, width = (side // 2 * 2 for side in frames[0].shape[:2])
     cut = [_to_bytes(frame[:height, :width]) for frame in frames]
-    imageio.mimwrite(beside, cut, fps=fps, codec="libx264", quality=7, macro_block_size=2)  # pyright: ignore
-    beside.replace(path)
+
+    def write(beside: Path) -> None:
+        part = beside.with_suffix(".mp4")  # by which imageio knows the kind
+        try:
+            imageio.mimwrite(part, cut, fps=fps, codec="libx264", quality=7, macro_block_size=2)  # pyright: ignore
+            if not _is_whole(part):  # ffmpeg may end early without a word
+                raise OSError(f"{path} cannot be written (ffmpeg stopped). Free some space, or write no video.")
+            part.replace(beside)
+        finally:
+            part.unlink(missing_ok=True)
+
+    write_beside(path, write)
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether an mp4 ends where its last box does, and has its index, which is written last."""
+    data, at, kinds = path.read_bytes(), 0, set[bytes]()
+    while at + 8 <= len(data):
+        kinds.add(data[at + 4 : at + 8])
+        size = int.from_bytes(data[at : at + 4], "big")
+        at += size if size != 1 else int.from_bytes(data[at + 8 : at + 16], "big")
+        if size == 0:
+            return False
+    return at == len(data) and b"moov" in kinds
 
 
 def _to_bytes(image: Tensor) -> np.ndarray:

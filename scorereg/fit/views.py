@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from scorereg._io import write_beside
+from scorereg._saved import write_saved
 from scorereg.cameras import Rays
 from scorereg.fit.fit import Fit
 from scorereg.fit.pictures import hatch, paint_depth, paint_error, save, save_video
@@ -102,15 +103,51 @@ def summary(views: list[View]) -> dict:
     return {**{name: mean(name) for name in ("psnr", "ssim", "lpips", "depth_abs_rel")}, "views": each}
 
 
-def write_run(fit: Fit, views: list[View], metrics: dict, out: Path, *, video_frames: int, prefix: str = "") -> None:
-    """Write metrics, history, a picture of each view, the field and a video; each file is renamed into place."""
+def write_run(
+    fit: Fit,
+    views: list[View],
+    metrics: dict,
+    out: Path,
+    *,
+    video_frames: int,
+    prefix: str = "",
+    whole: bool = True,
+) -> None:
+    """Write metrics, history, a picture of each view, the field and a video; each file is renamed into place.
+
+    Args:
+        fit: The fit.
+        views: The views to draw.
+        metrics: Content of `metrics.json`.
+        out: Folder of the run.
+        video_frames: Frames of the video; 0 writes none.
+        prefix: What the names of pictures begin with.
+        whole: Stop at the first file that cannot be written. If not, the others are written before the error is raised,
+            `metrics.json` among them.
+
+    Raises:
+        OSError: If a file cannot be written.
+    """
     clear(out)
-    _write_text(out / "history.jsonl", "".join(json.dumps(values) + "\n" for values in fit.history))
-    write_views(views, out, fit.scene.near, fit.scene.far, prefix)
-    _save_field(fit, out / "field.pt")
+    history = "".join(json.dumps(values) + "\n" for values in fit.history)
+    writes: list[Callable[[], None]] = [
+        lambda: _write_text(out / "history.jsonl", history),
+        lambda: write_views(views, out, fit.scene.near, fit.scene.far, prefix),
+        lambda: _save_field(fit, out / "field.pt"),
+        lambda: write_metrics(metrics, out),
+    ]
     if video_frames > 0:
-        save_video(_flight(fit, video_frames), out / "path.mp4")
-    write_metrics(metrics, out)
+        writes.insert(3, lambda: save_video(_flight(fit, video_frames), out / "path.mp4"))
+    failed = None
+    for write in writes:
+        try:
+            write()
+        except OSError as error:
+            if whole:
+                raise
+            failed = failed or error
+    if failed is not None:
+        raise failed
 
 
 def clear(out: Path) -> None:
@@ -153,7 +190,7 @@ def _flight(fit: Fit, frames: int) -> list[Tensor]:
 def _save_field(fit: Fit, path: Path) -> None:
     modules = {"field": fit.field, "proposal": fit.proposal}
     state = {name: module.state_dict() for name, module in modules.items() if isinstance(module, nn.Module)}
-    write_beside(path, lambda beside: torch.save(state, beside))
+    write_saved(path, state)
 
 
 def _write_text(path: Path, text: str) -> None:
