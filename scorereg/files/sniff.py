@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Literal
 
+from scorereg._io import check_plain
+
 __all__ = ["RAW_ADVICE", "RAW_SUFFIXES", "Kind", "first_bytes", "picture_kind"]
 
 Kind = Literal["pillow", "exr", "heif"]
@@ -62,15 +64,14 @@ def first_bytes(path: Path, count: int = 512) -> bytes:
     """The first bytes of a file.
 
     Raises:
-        OSError: In one line, if it is missing, a folder, or cannot be opened.
+        OSError: In one line, if it is missing, no plain file (a folder, pipe or device), or cannot be opened.
     """
+    check_plain(path)
     try:
         with path.open("rb") as file:
             return file.read(count)
     except FileNotFoundError:
         what = "is a link to a file that is not there" if path.is_symlink() else "is missing"
         raise FileNotFoundError(f"{path} {what}. Add the file, or leave it out.") from None
-    except IsADirectoryError:
-        raise IsADirectoryError(f"{path} is a folder, but a file was expected. Correct the name.") from None
     except OSError as error:
         raise OSError(f"{path} cannot be opened ({error.strerror or error}). Correct its name or its rights.") from None

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from scorereg._io import read_json
 from scorereg.data.source import SourceInfo, seeded
+from scorereg.files.arrays import npy_shape
 
 __all__ = ["ARRAYS_FILE", "ArraySource", "open_arrays"]
 
@@ -147,10 +148,12 @@ def _read(folder: Path, kind: str, facts: dict[str, Any]) -> Arrays:
 
 
 def _map(path: Path) -> np.ndarray:
+    npy_shape(path)  # names what is no such file, or has a head that NumPy stumbles over
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except ValueError as error:
-        raise ValueError(f"{path} is no array that can be read ({error}). Make it again.") from None
+    except Exception as error:  # of NumPy and the system, which map the file
+        words = " ".join(str(error).split())[:160] or type(error).__name__
+        raise ValueError(f"{path} is no array that can be read ({words}). Make it again.") from None
     if array.dtype not in (np.uint8, np.float16, np.float32) or array.ndim < 3:
         raise ValueError(
             f"{path} holds {array.dtype} with {array.ndim} axes; expected are uint8, float16 or float32, [N, C, *size]."

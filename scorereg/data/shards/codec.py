@@ -9,16 +9,19 @@ json         scene, file, focal length (null where unknown) and size in pixels
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from scorereg.data.channels import COLOR, DEPTH
 from scorereg.data.frames.frame import Frame, Planes
 from scorereg.data.frames.resample import as_bytes, reduce_known, reduce_plane
+from scorereg.files.pixels import MOST_PIXELS
 
 __all__ = ["decode", "encode"]
 
 _STEPS = 65534
+_LONGEST = 1e6  # pixels of a focal length
 
 
 def encode(frame: Frame, planes: Planes, *, focal: float, inverse_max: float) -> dict[str, bytes]:
@@ -57,20 +60,33 @@ def decode(key: str, files: dict[str, bytes], *, inverse_max: float, maps: tuple
         maps: Names of the maps to decode.
     """
     meta = json.loads(files["json"])
+    size, focal = _checked(meta)
     color = metres = None
     if COLOR in maps and "rgb.webp" in files:
-        color = _array(files["rgb.webp"]).astype(np.float32)
+        color = _array(files["rgb.webp"], "WEBP", (*size, 3)).astype(np.float32)
     if DEPTH in maps and "depth.png" in files:
-        inverse = _values(_array(files["depth.png"])) * np.float32(inverse_max)
+        inverse = _values(_array(files["depth.png"], "PNG", size)) * np.float32(inverse_max)
         with np.errstate(divide="ignore"):  # 0 is infinitely far
             metres = 1 / inverse
     others = {}
     for name in maps:
         if name not in (COLOR, DEPTH) and f"{name}.png" in files:
-            value = _values(_array(files[f"{name}.png"])) * 2 - 1
-            others[name] = value.reshape(-1, *meta["size"]).transpose(1, 2, 0)
-    frame = Frame(meta["scene"], Path(meta["file"]), Path(key), tuple(meta["focal"]) if meta["focal"] else None, 1.0)
+            value = _values(_array(files[f"{name}.png"], "PNG", (-1, size[1]))) * 2 - 1
+            others[name] = value.reshape(-1, *size).transpose(1, 2, 0)
+    frame = Frame(meta["scene"], Path(meta["file"]), Path(key), focal, 1.0)
     return frame, Planes(color, metres, others)
+
+
+def _checked(meta: dict[str, Any]) -> tuple[tuple[int, int], tuple[float, float] | None]:
+    """Rows and columns of a frame, and its focal length."""
+    size, focal = tuple(meta["size"]), None if meta["focal"] is None else tuple(meta["focal"])
+    if len(size) != 2 or not all(type(n) is int and n > 0 for n in size) or size[0] * size[1] > MOST_PIXELS:
+        raise ValueError(f"its size is {size!r:.60}")
+    if focal and (len(focal) != 2 or not all(isinstance(f, int | float) and 0 < f < _LONGEST for f in focal)):
+        raise ValueError(f"its focal length is {focal!r:.60}")
+    if not isinstance(meta["scene"], str) or not isinstance(meta["file"], str):
+        raise ValueError("its scene or file is no text")
+    return size, focal
 
 
 def _image(value: np.ndarray, kind: str, **options: object) -> bytes:
@@ -81,11 +97,17 @@ def _image(value: np.ndarray, kind: str, **options: object) -> bytes:
     return out.getvalue()
 
 
-def _array(data: bytes) -> np.ndarray:
+def _array(data: bytes, kind: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Decode a picture of the kind that `encode` writes, and of no other; -1 of the shape is any number."""
     from PIL import Image
 
-    with Image.open(io.BytesIO(data)) as image:
-        return np.asarray(image)
+    with Image.open(io.BytesIO(data), formats=[kind]) as image:
+        if image.width * image.height > MOST_PIXELS:
+            raise ValueError(f"a picture has {image.width}x{image.height} pixels")
+        value = np.asarray(image)
+    if len(value.shape) != len(shape) or any(n not in (-1, m) for n, m in zip(shape, value.shape, strict=True)):
+        raise ValueError(f"a picture has the shape {value.shape}, not {shape}")
+    return value
 
 
 def _steps(share: np.ndarray) -> np.ndarray:

@@ -5,17 +5,19 @@ import os
 import re
 import time
 import urllib.error
-import urllib.request
+from http.client import HTTPException
 from pathlib import Path
 
-from scorereg._io import write_beside
+from scorereg._io import check_plain
+from scorereg.data.shards.fetch import TooLarge, fetch
 
-__all__ = ["Location", "bare_name", "checksum", "pinned"]
+__all__ = ["MOST_SHARD", "Location", "bare_name", "checksum", "pinned"]
 
 _TRIES = 4
-_SECONDS = 60
-_LARGEST = 1 << 28  # bytes of a manifest, some 100 times that of Hypersim's
-
+_LARGEST = 1 << 26  # bytes of a manifest, some 25 times that of Hypersim's
+MOST_SHARD = 1 << 31
+"""Most bytes of a shard, which is read into memory; `prepare` writes some 10 MB."""
+_LONGEST = 200  # letters of a file's name
 
 _URL = re.compile(r"(https?|file):/+")
 
@@ -64,38 +66,38 @@ class Location:
         """
         path = self.folder / bare_name(name)
         if self.url is None:
+            check_plain(path)
             if sha256 is not None and checksum(path) != sha256:
                 raise OSError(
                     f"{path} is damaged: its checksum is not the manifest's. Remove it and prepare or fetch it again."
                 )
             return path
-        if sha256 is not None and path.is_file() and checksum(path) == sha256:
+        known = path.is_file() and not path.is_symlink()  # a link in the cache is replaced, not followed
+        if sha256 is not None and known and checksum(path) == sha256:
             return path
+        return self._fetched(path, name, sha256, size)
+
+    def _fetched(self, path: Path, name: str, sha256: str | None, size: int) -> Path:
+        """Download a file into the cache, up to four times."""
         self.folder.mkdir(parents=True, exist_ok=True)
         reason = ""
         for attempt in range(_TRIES):
             try:
-                data = self._fetch(name, size)
+                found = fetch(f"{self.url}/{name}", path, sha256, size)
+            except TooLarge as error:
+                raise OSError(f"{self.url}/{name} is refused: {error}. Ask who offers it.") from None
             except urllib.error.HTTPError as error:
                 if error.code < 500:
                     raise OSError(f"{self.url}/{name} cannot be fetched ({error}). Is the address right?") from None
                 reason = str(error)
-            except OSError as error:
-                reason = str(error)
+            except (OSError, HTTPException, ValueError) as error:
+                reason = " ".join(str(error).split())[:160] or type(error).__name__
             else:
-                if sha256 is None or hashlib.sha256(data).hexdigest() == sha256:
-                    write_beside(path, lambda beside, data=data: beside.write_bytes(data))
+                if found:
                     return path
                 reason = f"its checksum is not {'the one given' if sha256 == self.pin else 'that of the manifest'}"
             time.sleep(0.2 * 4**attempt if attempt < _TRIES - 1 else 0)
         raise OSError(f"{self.url}/{name} cannot be fetched ({reason}), {_TRIES} times. Try again later.")
-
-    def _fetch(self, name: str, size: int) -> bytes:
-        with urllib.request.urlopen(f"{self.url}/{name}", timeout=_SECONDS) as answer:
-            data = answer.read(size + 1)
-        if len(data) > size:
-            raise OSError(f"it has more than the {size} bytes that are expected")
-        return data
 
 
 def pinned(data: list[Path], sha256: str) -> list[Path]:
@@ -126,8 +128,8 @@ def bare_name(name: object) -> str:
     Raises:
         ValueError: If it is not, and so could lead out of the folder.
     """
-    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", name):
-        raise ValueError(f"{name!r} is no bare file name (letters, digits, '.', '_', '-')")
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", name) or len(name) > _LONGEST:
+        raise ValueError(f"{name!r:.80} is no bare file name (letters, digits, '.', '_', '-')")
     return name
 
 
