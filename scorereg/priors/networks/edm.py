@@ -15,15 +15,25 @@ from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from scorereg.priors.base import check_known, check_patch, tiles_hint, without_autocast
+from scorereg.priors.base import (
+    check_finite_output,
+    check_known,
+    check_patch,
+    evaluating,
+    tiles_hint,
+    without_autocast,
+)
 from scorereg.priors.card import CARD_FILE, PriorCard
-from scorereg.priors.networks.storage import CONFIG_FILE, SIGMA_DATA, edm_scheduler, read_network, write_folder
+from scorereg.priors.networks.agreement import check_network, check_scheduler
+from scorereg.priors.networks.record import check_record
+from scorereg.priors.networks.storage import SIGMA_DATA, WEIGHTS_FILE, edm_scheduler, read_network, write_folder
+from scorereg.priors.outside import without_graph
 
 __all__ = ["NetworkPrior"]
 
 
 class NetworkPrior(nn.Module):
-    """A trained U-Net as a prior: `denoise` for inference, `forward` for training.
+    """A trained U-Net as a prior: `denoise` and `residual` in evaluation mode, `forward` in the mode of training.
 
     Args:
         network: Called as `network(x, c_noise, return_dict=False)[0]`, such as diffusers' `UNet2DModel` and `UNetND`.
@@ -39,6 +49,7 @@ class NetworkPrior(nn.Module):
         self.autocast = autocast
         self.patchify: int = card.network.get("patchify", 1)
         self.conditional: bool = card.network.get("conditional", False)
+        self._answered = False  # whether it has denoised once
 
     @property
     def channels(self) -> tuple[str, ...]:
@@ -70,7 +81,7 @@ class NetworkPrior(nn.Module):
             out = self.network(_fold(z, self.patchify), time, return_dict=False)[0]
         return _unfold(out.to(torch.float32), self.patchify)
 
-    @torch.no_grad()
+    @without_graph
     def denoise(
         self, x: Float[Tensor, "b c *space"], sigma: Float[Tensor, " b"], known: Bool[Tensor, "..."] | None = None
     ) -> Float[Tensor, "b c *space"]:
@@ -86,9 +97,11 @@ class NetworkPrior(nn.Module):
                 conditional.
         """
         self._check(x, sigma, known)
-        return self(x, sigma, known).to(x.dtype)
+        with evaluating(self.network):
+            out = self(x, sigma, known)
+        return self._first(out, x).to(x.dtype)
 
-    @torch.no_grad()
+    @without_graph
     def residual(
         self, x: Float[Tensor, "b c *space"], sigma: Float[Tensor, " b"], known: Bool[Tensor, "..."] | None = None
     ) -> Float[Tensor, "b c *space"]:
@@ -104,7 +117,8 @@ class NetworkPrior(nn.Module):
         level = low if low == high else _each(sigma, x)
         scale = (level * level + SIGMA_DATA**2) ** -0.5
         single, share = x.to(torch.float32), level * scale
-        out = self._predict(single, scale, sigma, known)
+        with evaluating(self.network):
+            out = self._first(self._predict(single, scale, sigma, known), x)
         removed = share * torch.sub(share * single, out, alpha=SIGMA_DATA)
         return (removed if known is None else removed * ~known).to(x.dtype)
 
@@ -124,6 +138,13 @@ class NetworkPrior(nn.Module):
                 f"{low:g} to {high:g}. Keep the schedule within the card's range."
             )
         return low, high
+
+    def _first(self, out: Tensor, x: Tensor) -> Tensor:
+        """Return an output, the first one after a check for NaN; each check would wait for a GPU."""
+        if not self._answered:
+            check_finite_output(out, x, self.card.name)
+            self._answered = True
+        return out
 
     def __repr__(self) -> str:
         return f"NetworkPrior({self.card.summary()}{', conditional' if self.conditional else ''})"
@@ -151,27 +172,16 @@ class NetworkPrior(nn.Module):
 
         Raises:
             FileNotFoundError: If the folder, its card, configuration or weights are missing.
-            ValueError: If one of them cannot be read, or they contradict each other.
+            ValueError: If one of them cannot be read, or is not what was written, or they contradict each other.
         """
         folder = Path(folder)
         card = PriorCard.load(folder)
         if not card.size:
             raise ValueError(f"{folder / CARD_FILE} has no size of patches. Restore the card that came with the prior.")
+        check_scheduler(card, folder, edm_scheduler(card))
         network = read_network(folder)
-        inside, fold = network.config["in_channels"], card.network.get("patchify", 1)
-        if inside != len(card.channels) * (1 + card.network.get("conditional", False)) * fold ** len(card.size):
-            raise ValueError(
-                f"{folder / CARD_FILE} names {len(card.channels)} channels ({', '.join(card.channels)}), but the "
-                f"network in {folder / CONFIG_FILE} takes {inside}. They do not belong together; copy both again."
-            )
-        sample = network.config.get("sample_size")
-        sides = (sample,) * len(card.size) if isinstance(sample, int) else sample
-        if sides is not None and tuple(fold * side for side in sides) != card.size:
-            raise ValueError(
-                f"{folder / CARD_FILE} has patches of {'x'.join(map(str, card.size))}, but the network in "
-                f"{folder / CONFIG_FILE} was made for {'x'.join(str(fold * side) for side in sides)}. "
-                "They do not belong together; copy both again."
-            )
+        check_network(card, folder, network.config, type(network).__name__)
+        check_record(card, folder / WEIGHTS_FILE)
         prior = cls(network, card, autocast=autocast).to(device).eval()
         return prior.requires_grad_(False)
 
