@@ -4,9 +4,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import torch
-
-__all__ = ["check_device", "check_values", "only"]
+__all__ = ["check_depth", "check_values", "only"]
 
 
 def only(what: str, given: Mapping[str, Any], *names: str) -> dict[str, Any]:
@@ -28,33 +26,35 @@ def only(what: str, given: Mapping[str, Any], *names: str) -> dict[str, Any]:
     return said
 
 
-def check_values(channels: Any, size: Any, d_min: Any) -> None:
-    """Check the arguments that go to the card.
+def check_values(channels: Any, size: Any, d_min: Any, autocast: Any = False) -> None:
+    """Check the arguments that go to the card, and `autocast`.
 
     Raises:
-        ValueError: If channels are no names, or one is there twice; a size is no positive integers; d_min not > 0.
+        ValueError: If channels are no names, or one is there twice; a size is no positive integers; d_min not > 0;
+            autocast is neither true nor false.
     """
     named = channels is None or (not isinstance(channels, str) and _all(channels, lambda name: isinstance(name, str)))
     if not named or (channels and len(set(channels)) < len(channels)):
         raise ValueError(f"channels must be names, each once, like ('r', 'g', 'b'), but got {channels!r}.")
-    if size is not None and not _all(size, lambda side: isinstance(side, int) and side > 0):
+    if size is not None and not _all(size, lambda side: type(side) is int and side > 0):
         raise ValueError(f"size must be the sides of a patch in pixels, like (48, 48), but got {size!r}.")
     if d_min is not None and not (isinstance(d_min, int | float) and 0 < d_min < math.inf):
         raise ValueError(f"d_min is a depth in metres and must be > 0, but got {d_min!r}.")
+    if not isinstance(autocast, bool):
+        raise ValueError(f"autocast is True or False (bfloat16 in the network, or not), but got {autocast!r}.")
 
 
-def check_device(device: Any) -> None:
-    """Check that a device has a name that torch knows, and is there.
+def check_depth(d_min: float | int | None, channels: tuple[str, ...]) -> None:
+    """Check that a depth of disparity 1 is given to a prior with disparity only.
 
     Raises:
-        ValueError: If not.
+        ValueError: If there is no such channel.
     """
-    try:
-        kind = torch.device(device).type
-    except (RuntimeError, TypeError):
-        raise ValueError(f"device must be one that torch knows, like 'cpu' or 'cuda', but is {device!r}.") from None
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device is {device!r}, but torch finds no such GPU here. Give 'cpu'.")
+    if d_min is not None and "disparity" not in channels:
+        raise ValueError(
+            f"d_min={d_min!r} is the depth at which disparity is 1, but the channels are {', '.join(channels)}. Leave "
+            "it out, or name the channel `disparity` by channels=(...)."
+        )
 
 
 def _all(values: Any, good: Callable[[Any], bool]) -> bool:

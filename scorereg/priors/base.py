@@ -4,19 +4,23 @@ r"""The `Prior` protocol, and the score of a denoiser by Tweedie's formula.
 `x_sigma = x + sigma n`, with one sigma per sample. There are one, two or three spatial dimensions.
 """
 
+import functools
 import math
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor
+from torch import Tensor, nn
 
 __all__ = [
     "Prior",
+    "check_finite_output",
     "check_known",
     "check_patch",
     "conditioning_args",
+    "evaluating",
     "one_line",
     "residual",
     "score",
@@ -164,3 +168,41 @@ def without_autocast(device: torch.device) -> AbstractContextManager[Any]:
     if torch.is_autocast_enabled(device.type):
         return torch.autocast(device.type, enabled=False)
     return nullcontext()
+
+
+@contextmanager
+def evaluating(network: Any) -> Iterator[None]:
+    """Put a module into evaluation mode for the time of a call, whatever its owner has set since, and back.
+
+    Looked at are the module and those right inside it, as a look at every part would take visible time.
+
+    Args:
+        network: A module, also inside `functools.partial`; anything else is left alone.
+    """
+    while isinstance(network, functools.partial):
+        network = network.func
+    trained: list[nn.Module] = []
+    if isinstance(network, nn.Module) and (network.training or any(part.training for part in network.children())):
+        trained = [part for part in network.modules() if part.training]
+    for part in trained:
+        part.training = False
+    try:
+        yield
+    finally:
+        for part in trained:
+            part.training = True
+
+
+def check_finite_output(out: Tensor, z: Tensor, name: str) -> None:
+    """Check that a network returned numbers for an input of numbers.
+
+    Raises:
+        ValueError: If not.
+    """
+    if not bool(out.isfinite().all()) and bool(z.isfinite().all()):
+        bad = int((~out.isfinite()).sum())
+        raise ValueError(
+            f"the network of prior {name!r} returned NaN or infinity in {bad} of {out.numel()} values: its training "
+            "diverged, or its weights are damaged or too large for half precision. Take another checkpoint, or leave "
+            "autocast and half precision out."
+        )

@@ -1,6 +1,8 @@
 """The card of a prior on disk: channels, units, noise levels, network, data and measured errors.
 
 The card is `card.json` in the prior's folder. Units: `d_min` in metres, `focal` in pixels, `sigma` in prior space.
+What a program computes with is compared with what was written into the weights (`networks/record.py`); name, data,
+licence, credits and the like may be edited.
 """
 
 import dataclasses
@@ -10,11 +12,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from scorereg._io import parse_json, read_json
+from scorereg.priors.card_fields import checked_fields
+
 __all__ = ["CARD_FILE", "PriorCard"]
 
 CARD_FILE = "card.json"
+FORMAT = 1
+"""Number of the card's format, its first entry; a reader refuses a larger one."""
+
 _REQUIRED = ("name", "channels", "size", "sigma_min", "sigma_max")
-_PAIRS = ("range", "focal")
+_REMEDY = "Restore the card that came with the prior."
 
 
 @dataclass(frozen=True)
@@ -47,6 +55,8 @@ class PriorCard:
             level, `"data"` names the patches. Empty if not measured.
         assumed: What was taken for granted because neither the file nor the caller said it, and which of a file's
             weights were taken, a line each; empty for a network that was trained by this library.
+        weights_sha256: SHA-256 of the weights beside the card in a prior's folder, in hexadecimal; else empty. Cards
+            that differ in nothing else are equal.
     """
 
     name: str
@@ -70,6 +80,7 @@ class PriorCard:
     denoising: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     residual_quantiles: dict[str, Any] = field(default_factory=dict)
     assumed: tuple[str, ...] = ()
+    weights_sha256: str = field(default="", compare=False)
 
     def summary(self) -> str:
         """Return name, channels, patch size and noise range on one line, for the `repr` of a prior."""
@@ -79,7 +90,7 @@ class PriorCard:
 
     def to_json(self) -> str:
         """Return the card as indented JSON text."""
-        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+        return json.dumps({"format": FORMAT, **dataclasses.asdict(self)}, indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str, *, source: str | Path = CARD_FILE) -> "PriorCard":
@@ -90,26 +101,11 @@ class PriorCard:
             source: File of the text, for errors.
 
         Raises:
-            ValueError: If the text is no JSON object, lacks a field, has an unknown one or one of the wrong type, or
-                its noise levels are the wrong way round.
+            ValueError: If the text is no JSON object or has a key twice; it is of a newer format; it lacks a field, has
+                an unknown one, or one of the wrong type or beyond its range; or its noise levels are the wrong way
+                round.
         """
-        try:
-            entries = json.loads(text)
-        except (ValueError, RecursionError) as error:  # too long a number and too deep a nesting among them
-            raise ValueError(
-                f"{source} is no valid JSON ({error}). Restore the card that came with the prior."
-            ) from None
-        if not isinstance(entries, dict):
-            raise ValueError(f"{source} must hold one JSON object, not a {type(entries).__name__}. Restore the card.")
-        entries = _current(entries)
-        _warn_of_missing(entries, source)
-        _check_names(entries, source)
-        card = cls(**{name: _convert(name, value, source) for name, value in entries.items()})
-        if card.sigma_min > card.sigma_max:
-            raise ValueError(
-                f"{source}: `sigma_min` is {card.sigma_min:g}, above `sigma_max`, {card.sigma_max:g}. Exchange them."
-            )
-        return card
+        return cls._of_entries(parse_json(text, source, _REMEDY), source)
 
     @classmethod
     def load(cls, folder: str | Path) -> "PriorCard":
@@ -117,6 +113,7 @@ class PriorCard:
 
         Raises:
             FileNotFoundError: If the folder or its card is missing.
+            OSError: If the card cannot be read.
             ValueError: As for `from_json`.
         """
         folder = Path(folder)
@@ -130,15 +127,34 @@ class PriorCard:
                 f"{path} is missing, which names this prior's channels and units. "
                 "Copy the whole folder again, or export the prior again."
             )
-        try:
-            text = path.read_text(encoding="utf-8")
-        except UnicodeDecodeError:
-            raise ValueError(f"{path} is no UTF-8 text. Restore the card that came with the prior.") from None
-        return cls.from_json(text, source=path)
+        return cls._of_entries(read_json(path, _REMEDY), path)
+
+    @classmethod
+    def _of_entries(cls, entries: dict[str, Any], source: str | Path) -> "PriorCard":
+        entries = _current(entries, source)
+        _check_names(entries, source)
+        card = cls(**checked_fields(entries, source))
+        _warn_of_missing(card, entries, source)
+        if card.sigma_min > card.sigma_max:
+            raise ValueError(
+                f"{source}: `sigma_min` is {card.sigma_min:g}, above `sigma_max`, {card.sigma_max:g}. Exchange them."
+            )
+        return card
 
 
-def _current(entries: dict[str, Any]) -> dict[str, Any]:
-    """Replace the entry `network.kind` of older cards, "diffusers UNet2DModel, EDM preconditioning", by its parts."""
+def _current(entries: dict[str, Any], source: str | Path) -> dict[str, Any]:
+    """Take out the number of the format, and put the parts of `network.kind` of older cards into their places.
+
+    That was a text like "diffusers UNet2DModel, EDM preconditioning".
+    """
+    number = entries.get("format", FORMAT)
+    if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+        raise ValueError(f"{source}: `format` cannot be {number!r:.100}; it is {FORMAT}. {_REMEDY}")
+    if number > FORMAT:
+        raise ValueError(
+            f"{source} is of format {number}, and this scorereg reads {FORMAT}. Update it: pip install -U scorereg."
+        )
+    entries = {name: value for name, value in entries.items() if name != "format"}
     network = entries.get("network")
     if not isinstance(network, dict) or not isinstance(network.get("kind"), str):
         return entries
@@ -147,11 +163,11 @@ def _current(entries: dict[str, Any]) -> dict[str, Any]:
     return {**parts, **entries, "network": {name: value for name, value in network.items() if name != "kind"}}
 
 
-def _warn_of_missing(entries: dict[str, Any], source: str | Path) -> None:
+def _warn_of_missing(card: PriorCard, entries: dict[str, Any], source: str | Path) -> None:
     """Warn if the card of a prior with disparity does not say of which depth, as a card that was written whole does."""
     missing = [name for name in ("depth", "d_min", "focal") if name not in entries]
-    if missing and len(missing) < 3 and "disparity" in (entries.get("channels") or ()):
-        warnings.warn(f"{source} names no {', '.join(missing)}, so that it is not known.", stacklevel=3)
+    if missing and len(missing) < 3 and "disparity" in card.channels:
+        warnings.warn(f"{source} names no {', '.join(missing)}, so that it is not known.", stacklevel=4)
 
 
 def _check_names(entries: dict[str, Any], source: str | Path) -> None:
@@ -166,73 +182,3 @@ def _check_names(entries: dict[str, Any], source: str | Path) -> None:
         raise ValueError(
             f"{source} has unknown fields {', '.join(unknown)}. Known are {', '.join(known)}; remove the rest."
         )
-
-
-def _convert(name: str, value: Any, source: str | Path) -> Any:
-    try:
-        return _checked(name, value)
-    except (KeyError, TypeError, ValueError):
-        raise ValueError(
-            f"{source}: `{name}` cannot be {value!r}. Compare it with the card of a shipped prior and correct it."
-        ) from None
-
-
-def _checked(name: str, value: Any) -> Any:
-    if name in ("channels", "credits", "held_out", "assumed"):
-        return _texts(value, empty=name != "channels")
-    if name == "size":
-        return tuple(_positive(v, int) for v in (_list(value) if value != [] else ()))
-    if name in _PAIRS and value is not None:
-        low, high = (_number(v) for v in _list(value))
-        if low > high or (name == "range" and low == high):
-            raise ValueError
-        return low, high
-    if name in ("sigma_min", "sigma_max") or (name == "d_min" and value is not None):
-        return _positive(value, float)
-    if name == "residual_quantiles" and value:
-        return _quantiles(value)
-    if name == "network" and isinstance(value, dict):
-        _positive(value.get("patchify", 1), int)
-        return dict(value) if isinstance(value.get("conditional", False), bool) else _refuse()
-    if name in ("network", "training", "denoising", "residual_quantiles"):
-        return dict(value) if isinstance(value, dict) else _refuse()
-    if name == "steps":
-        return value if isinstance(value, int) and value >= 0 else _refuse()
-    return value if isinstance(value, str) or (value is None and name not in ("name",)) else _refuse()
-
-
-def _quantiles(value: Any) -> dict[str, Any]:
-    """Check that there is a value for each sigma and level."""
-    sigmas = [_positive(v, float) for v in _list(value["sigma"])]
-    levels = [_positive(v, float) for v in _list(value["levels"])]
-    values = [[_positive(v, float) for v in _list(row)] for row in _list(value["values"])]
-    good = sigmas == sorted(sigmas) and levels == sorted(levels) and levels[-1] < 1
-    good = good and [len(row) for row in values] == [len(levels)] * len(sigmas)
-    return {**value, "sigma": sigmas, "levels": levels, "values": values} if good else _refuse()
-
-
-def _refuse() -> Any:
-    raise ValueError
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) and value else _refuse()
-
-
-def _texts(value: Any, *, empty: bool) -> tuple[str, ...]:
-    good = isinstance(value, list) and all(isinstance(v, str) for v in value) and (empty or value)
-    return tuple(value) if good else _refuse()
-
-
-def _number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e300:
-        raise ValueError
-    return float(value)
-
-
-def _positive(value: Any, kind: type) -> Any:
-    if not _number(value) > 0:
-        raise ValueError
-    if kind is int and not isinstance(value, int):
-        raise ValueError
-    return kind(value)

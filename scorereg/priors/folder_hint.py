@@ -3,9 +3,10 @@
 import re
 from pathlib import Path
 
+from scorereg.priors.adapters.foreign_folders import foreign_folder
 from scorereg.priors.card import CARD_FILE
 
-__all__ = ["hint_of_folder"]
+__all__ = ["hint_of_folder", "hint_of_scheduler"]
 
 _STATE = re.compile(r"(optimizer|scheduler|sampler|scaler|random_states|rng_state|training_args)")  # of a training
 _CHECKPOINTS = (".pt", ".pth", ".ckpt", ".bin", ".safetensors", ".pkl")
@@ -19,22 +20,49 @@ def hint_of_folder(folder: Path) -> str | None:
     """
     if not folder.is_dir() or any((folder / name).is_file() for name in (CARD_FILE, "config.json")):
         return None
+    if (text := foreign_folder(folder)) is not None:
+        return text
     inside = sorted(folder.iterdir(), key=lambda path: (_number(path), path.name))
     runs = [path for path in inside if path.is_dir() and re.fullmatch(r"checkpoint[-_]\d+", path.name)]
     files = [path for path in inside if path.is_file() and path.suffix in _CHECKPOINTS and not _STATE.match(path.name)]
-    if any(path.suffix == ".distcp" for path in inside):
-        return (
-            f"{folder} holds a distributed checkpoint of torch. Make one file of it: python -m "
-            f"torch.distributed.checkpoint.format_utils dcp_to_torch {folder} model.pt."
-        )
     if runs:
         return f"{folder} holds {len(runs)} checkpoints of a training run. Give one: load_prior({str(runs[-1])!r})."
     priors = [path for path in inside if any((path / name).is_file() for name in (CARD_FILE, "model_index.json"))]
     if priors and not files:
         return f"{folder} holds {len(priors)} folders with a prior. Give one: load_prior({str(priors[-1])!r})."
-    if files:
-        return f"{folder} holds no prior, but {len(files)} checkpoints. Give one: load_prior({str(files[-1])!r})."
-    return None
+    if not files:
+        return None
+    state = any(_STATE.match(path.name) for path in inside)
+    kind = "a state of training, as accelerate's save_state writes it" if state else "no prior"
+    if (text := _foreign(files[-1])) is not None:
+        return f"{folder} holds {kind}: {text}"
+    return f"{folder} holds {kind}, but {len(files)} checkpoints. Give one: load_prior({str(files[-1])!r})."
+
+
+def _foreign(path: Path) -> str | None:
+    """What a checkpoint is that `load_prior` would refuse; None if it would read it, or nothing is known of it."""
+    from scorereg.priors.adapters.foreign_files import refusal
+    from scorereg.priors.adapters.lucidrains_state import find_unet
+    from scorereg.priors.weights import is_safetensors, read_content, read_tensors
+
+    try:
+        content = read_tensors(path) if is_safetensors(path) else read_content(path)
+        return None if find_unet(content, path) is not None else refusal(content, path)
+    except (OSError, ValueError):
+        return None  # reading it tells why
+
+
+def hint_of_scheduler(folder: Path) -> str | None:
+    """Return an error that names the folder above one that holds a scheduler alone; None for other folders."""
+    if not folder.is_dir() or not (folder / "scheduler_config.json").is_file():
+        return None
+    others = ("config.json", "model_index.json", CARD_FILE, "unet", "unet_ema")
+    if any((folder / name).exists() for name in others) or any(p.suffix in _CHECKPOINTS for p in folder.iterdir()):
+        return None
+    above = folder.resolve().parent
+    model = (above / "model_index.json").is_file() or (above / "unet").is_dir()
+    cure = f"Give the whole model: load_prior({str(above)!r})" if model else "Give the folder with its network as well"
+    return f"{folder} holds a scheduler alone, without a network. {cure}."
 
 
 def _number(path: Path) -> int:

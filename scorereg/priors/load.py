@@ -5,12 +5,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
-from scorereg.priors.adapters.objects import prior_of_object
+from scorereg._device import check_device
+from scorereg._io import read_json
+from scorereg.priors.adapters.objects import check_pair, prior_of_object
 from scorereg.priors.adapters.wrapped import WrappedPrior
-from scorereg.priors.arguments import check_device, check_values, only
+from scorereg.priors.arguments import check_depth, check_values, only
 from scorereg.priors.card import CARD_FILE
 from scorereg.priors.networks.edm import NetworkPrior
+from scorereg.priors.networks.storage import WEIGHTS_FILE
+from scorereg.priors.weights import check_finite_module
 
 __all__ = ["load_prior", "shipped_priors"]
 
@@ -40,7 +45,7 @@ def load_prior(
     guidance: float | int = 7.5,
     negative_prompt: str = "",
 ) -> NetworkPrior | WrappedPrior | Any:
-    """Load a prior in evaluation mode.
+    """Load a prior, which denoises in evaluation mode, whatever mode its network is put into later.
 
     | source                                             | what is read                                            |
     |----------------------------------------------------|---------------------------------------------------------|
@@ -50,7 +55,8 @@ def load_prior(
     |                                                    | a model with its scheduler, a training checkpoint, or a |
     |                                                    | `StableDiffusionPipeline`                               |
     | `owner/name`, if there is no such folder           | the same, from the Hugging Face hub                     |
-    | a file                                             | a checkpoint of denoising-diffusion-pytorch             |
+    | a file                                             | a checkpoint of denoising-diffusion-pytorch; of the     |
+    |                                                    | weights beside a `card.json`, their folder              |
     | diffusers pipeline, `GaussianDiffusion`            | the same as its folder or file                          |
     | denoiser `D(x, sigma)`                             | EDM's networks, k-diffusion's wrappers, deepinv's       |
     |                                                    | denoisers, any callable                                 |
@@ -61,6 +67,7 @@ def load_prior(
 
     Args:
         source: The prior. A shipped name takes precedence over a folder of that name; write `./name` for the folder.
+            A model in memory is not copied: it is put into evaluation mode and moved to the device.
         device: Device of the weights.
         autocast: Run the network in bfloat16 where torch's autocast does; for scorereg's and diffusers' networks.
         channels: Channel names, where neither a card nor their number determines them.
@@ -84,7 +91,8 @@ def load_prior(
             something that is needed, or an argument does not apply to it.
         FileNotFoundError: If a file of the folder is missing.
     """
-    check_values(channels, size, d_min)
+    check_values(channels, size, d_min, autocast)
+    check_pair(source, device)
     check_device(device)
     given: dict[str, Any] = {
         "channels": channels and tuple(channels), "size": size and tuple(size), "d_min": d_min,
@@ -93,8 +101,16 @@ def load_prior(
         "guidance": None if guidance == 7.5 else guidance, "negative_prompt": negative_prompt or None,
     }  # fmt: skip
     if not isinstance(source, str | os.PathLike):
-        return prior_of_object(source, device, given)
-    name = os.fspath(source)
+        prior: Any = prior_of_object(source, device, given)
+        if isinstance(prior, nn.Module):
+            check_finite_module(prior, type(source).__name__)
+    else:
+        prior = _of_name(os.fspath(source), device, given)
+    check_depth(d_min, prior.channels)
+    return prior
+
+
+def _of_name(name: str, device: str | torch.device, given: dict[str, Any]) -> Any:
     if not name:
         raise ValueError(
             f"the name of the prior is empty. Name a folder, a file, or one of {', '.join(shipped_priors())}."
@@ -102,6 +118,8 @@ def load_prior(
     if name in shipped_priors():
         return NetworkPrior.load(ZOO / name, device=device, **only(f"the shipped prior {name}", given, "autocast"))
     path = Path(name)
+    if path.name == WEIGHTS_FILE and (path.parent / CARD_FILE).is_file() and path.is_file():
+        return _of_folder(path.parent, str(path.parent), device, given)
     if path.is_file():
         from scorereg.priors.adapters.lucidrains import load_lucidrains
 
@@ -114,19 +132,27 @@ def _of_folder(folder: Path, name: str, device: str | torch.device, given: dict[
     from scorereg.priors.adapters.diffusers_folder import load_diffusers
     from scorereg.priors.adapters.diffusers_layout import is_diffusers_folder
     from scorereg.priors.adapters.latent import is_text_folder, load_text_pipeline
-    from scorereg.priors.folder_hint import hint_of_folder
+    from scorereg.priors.folder_hint import hint_of_folder, hint_of_scheduler
 
     if folder.is_dir() and not any(folder.iterdir()):
         raise FileNotFoundError(f"{folder} is an empty folder. Name the one with the prior's files.")
+    if (hint := hint_of_scheduler(folder)) is not None:
+        raise FileNotFoundError(hint)
     if is_text_folder(folder):
         known = only(f"the latent model {name}", given, "prompt", "guidance", "negative_prompt", "variant")
         return load_text_pipeline(folder, device=device, **{"prompt": None, **known})
-    if is_diffusers_folder(folder):
+    if not _is_edm(folder) and is_diffusers_folder(folder):
         known = ("channels", "size", "d_min", "data_range", "prediction", "betas", "variant", "autocast")
         return load_diffusers(folder, device=device, **only(f"the unconditional prior {name}", given, *known))
     if (hint := hint_of_folder(folder)) is not None:
         raise FileNotFoundError(hint)
     return NetworkPrior.load(folder, device=device, **only(f"{name}, whose card says it", given, "autocast"))
+
+
+def _is_edm(folder: Path) -> bool:
+    """Whether a card says that the network was trained here by EDM, whatever its scheduler's file says."""
+    path = folder / CARD_FILE
+    return path.is_file() and read_json(path, "Restore the prior's card.").get("prediction") == "edm"
 
 
 def _downloaded(name: str) -> Path:

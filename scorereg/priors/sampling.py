@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from scorereg.priors.base import Prior
+from scorereg.priors.base import Prior, one_line
 
 __all__ = ["heun", "noise_levels", "sample"]
 
@@ -84,7 +84,8 @@ def sample(
         Patches in prior space, not clipped to its range.
 
     Raises:
-        ValueError: If `count` or `steps` is below 1, or neither the arguments nor a card give size and noise levels.
+        ValueError: If `count` or `steps` is below 1, neither the arguments nor a card give size and noise levels, or
+            the samples are not finite.
 
     Example:
         >>> from scorereg import GaussianFieldPrior, sample
@@ -105,7 +106,13 @@ def sample(
             "Give sigmas=(low, high)."
         )
     noise = torch.randn(count, len(prior.channels), *size, generator=torch.Generator().manual_seed(seed))
-    return heun(prior, noise.to(device or device_of(prior)) * high, noise_levels(low, high, steps))
+    x = heun(prior, noise.to(device or device_of(prior)) * high, noise_levels(low, high, steps))
+    if not bool(x.isfinite().all()):
+        raise ValueError(
+            f"the samples of {one_line(prior)} are not finite: the network answers with NaN or ever larger values. "
+            "Take another checkpoint, or smaller noise levels."
+        )
+    return x
 
 
 def device_of(prior: Prior) -> torch.device:

@@ -1,8 +1,11 @@
 """Training of priors: settings and recipes, the training loop, and export of the result."""
 
-from scorereg.training.export import export_prior, open_prior, push_prior
+from scorereg.training.export import export_prior, open_prior, push_prior, save_prior
 from scorereg.training.report import measure_folder
 from scorereg.training.settings import RECIPES, Settings
 from scorereg.training.train import train_prior
 
-__all__ = ["RECIPES", "Settings", "export_prior", "measure_folder", "open_prior", "push_prior", "train_prior"]
+__all__ = [
+    "RECIPES", "Settings", "export_prior", "measure_folder", "open_prior", "push_prior", "save_prior",
+    "train_prior",
+]  # fmt: skip

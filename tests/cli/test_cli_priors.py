@@ -135,7 +135,7 @@ def test_the_device_is_the_gpu_where_there_is_one(call, rgbd, tmp_path, monkeypa
     assert devices == ["cuda", "cpu", "cpu"]
     code, _, said = call("sample", rgbd, "--out", tmp_path / "x.png", "--device", "cuda")
     assert code == 2
-    assert "--device cuda needs an NVIDIA GPU" in said
+    assert "device 'cuda' needs an NVIDIA GPU that torch can use, and there is none" in said
 
 
 def test_sample(call, rgbd, tmp_path):
@@ -249,10 +249,10 @@ def test_mistakes_are_one_line_and_exit_2(refused, rgbd, scenes, tmp_path):
         (("evaluate", rgbd, scenes, "--out", tmp_path / "file"), "file cannot be written"),
         (("evaluate", rgbd, scenes / "r", "--out", tmp_path / "o", "--count", 0), "at least 1 patch"),
         (("evaluate", rgbd, scenes / "r", "--out", tmp_path / "o", "--count", 1, "--patch", 10), "got (10, 10)"),
-        (("evaluate", rgbd, scenes / "r", "--device", "gpu"), "--device must be cpu or cuda, but is 'gpu'"),
+        (("evaluate", rgbd, scenes / "r", "--device", "gpu"), "device must be cpu or cuda, but is 'gpu'"),
         (("inspect", rgbd, "--best"), "is no run, so it has no best checkpoint"),
         (("sample", rgbd, "--best", "--out", tmp_path / "x.png"), "is no run, so it has no best checkpoint"),
-        (("inspect", damaged), "diffusion_pytorch_model.safetensors cannot be read"),
+        (("inspect", damaged), "diffusion_pytorch_model.safetensors is damaged or no safetensors file"),
     ]
     for words, says in mistakes:
         assert says in refused(*words)

@@ -14,6 +14,8 @@ from scorereg.priors.adapters.latents import AUTOENCODERS, prior_of_latents
 from scorereg.priors.adapters.schedulers import scheduler_settings
 from scorereg.priors.adapters.wrapped import WrappedPrior
 from scorereg.priors.card import CARD_FILE, PriorCard
+from scorereg.priors.networks.agreement import check_card_of_model
+from scorereg.priors.networks.record import check_record
 from scorereg.priors.weights import WeightFiles
 
 __all__ = ["load_diffusers"]
@@ -59,6 +61,10 @@ def load_diffusers(
     check_class(layout.model, MODELS)
     settings, notes = _noise(layout, folder, prediction, betas)
     network, files = read_model(layout.model, MODELS, variant)
+    if card is not None:
+        check_card_of_model(card, folder, settings, network.config.get("sample_size"))
+        if card.training or card.weights_sha256:  # of a network that was trained here
+            check_record(card, files.paths[0])
     name = folder.resolve().name
     if layout.decoder is not None:
         given = {"channels": channels, "d_min": d_min, "data_range": data_range, "size": size}

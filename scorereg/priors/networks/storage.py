@@ -1,5 +1,6 @@
 """Folders of priors: weights, configuration and scheduler in diffusers' format, and `card.json`."""
 
+import dataclasses
 import hashlib
 import json
 import tempfile
@@ -10,24 +11,25 @@ import torch
 
 from scorereg._io import read_json
 from scorereg.priors.card import CARD_FILE, PriorCard
+from scorereg.priors.networks.agreement import CONFIG_FILE, SCHEDULER_FILE, SIGMA_DATA, check_scheduler
+from scorereg.priors.networks.record import RECORD, check_record, make_record
 from scorereg.priors.weights import (
     CHECKSUM,
     checksum,
     describing,
     fill_network,
+    float_weights,
     header_shapes,
     known_settings,
     metadata_of,
+    read_tensors,
 )
 
-__all__ = ["CONFIG_FILE", "SIGMA_DATA", "edm_scheduler", "read_network", "write_folder"]
+__all__ = ["SIGMA_DATA", "WEIGHTS_FILE", "edm_scheduler", "read_description", "read_network", "write_folder"]
 
 WEIGHTS_FILE = "diffusion_pytorch_model.safetensors"
-CONFIG_FILE = "config.json"
-SCHEDULER_FILE = "scheduler_config.json"
 _REMEDY = "Restore the file, or export the prior anew."
-SETTINGS = "settings_sha256"  # key in the metadata of the weights
-SIGMA_DATA = 0.5  # standard deviation of the data, in prior-space units
+SETTINGS = "settings_sha256"  # key in the metadata of the first weights that had a checksum; now there is a record
 
 
 def write_folder(folder: Path, network: Any, card: PriorCard, scheduler: dict[str, Any], *, half: bool = True) -> None:
@@ -54,7 +56,9 @@ def write_folder(folder: Path, network: Any, card: PriorCard, scheduler: dict[st
     with tempfile.TemporaryDirectory(dir=folder, prefix=".new-") as made:
         new = Path(made)
         network.save_config(new)
-        facts = {"format": "pt", CHECKSUM: checksum(weights), SETTINGS: _settings_sum(new / CONFIG_FILE)}
+        card = dataclasses.replace(card, weights_sha256=checksum(weights))
+        record = make_record(card, {CONFIG_FILE: read_json(new / CONFIG_FILE, _REMEDY), SCHEDULER_FILE: scheduler})
+        facts = {"format": "pt", CHECKSUM: card.weights_sha256, RECORD: record}
         data = _in_order(save(weights, metadata=facts))
         (new / WEIGHTS_FILE).write_bytes(data)  # unlike save_file, with the permissions of the umask
         (new / SCHEDULER_FILE).write_text(json.dumps(scheduler, indent=2) + "\n", encoding="utf-8")
@@ -91,7 +95,7 @@ def edm_scheduler(card: PriorCard) -> dict[str, Any]:
 
 
 def read_network(folder: Path) -> Any:
-    """Load the network of a folder, with float32 weights.
+    """Load the network of a folder, with float32 weights, and compare its configuration with an old checksum of it.
 
     Raises:
         FileNotFoundError: If its configuration or weights are missing.
@@ -119,6 +123,28 @@ def read_network(folder: Path) -> Any:
     if told is not None and told != _settings_sum(config):
         raise ValueError(f"{config} is not the file that was written with its weights. {_REMEDY}")
     return network
+
+
+def read_description(folder: Path) -> tuple[PriorCard, int] | None:
+    """Return the card and the number of weights of a folder, compared with its record; no network is made.
+
+    Returns:
+        None if the weights hold no record, so that only making the network shows whether the files belong together.
+
+    Raises:
+        OSError: If a file is missing or cannot be read.
+        ValueError: If one is damaged, or is not what was written.
+    """
+    weights = folder / WEIGHTS_FILE
+    if RECORD not in metadata_of(weights):
+        return None
+    card = PriorCard.load(folder)
+    read_json(folder / CONFIG_FILE, _REMEDY)
+    if card.prediction in ("", "edm") or not (folder / SCHEDULER_FILE).is_file():
+        check_scheduler(card, folder, edm_scheduler(card))
+    state = float_weights(read_tensors(weights), weights)
+    check_record(card, weights)
+    return card, sum(value.numel() for value in state.values())
 
 
 def _settings_sum(config: Path) -> str:

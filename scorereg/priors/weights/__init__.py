@@ -4,9 +4,11 @@ from scorereg.priors.weights.archive import read_content
 from scorereg.priors.weights.choice import WeightFiles, find_weights
 from scorereg.priors.weights.names import plain_names
 from scorereg.priors.weights.network import check_filled, fill_network
+from scorereg.priors.weights.other_formats import other_format
 from scorereg.priors.weights.settings import describing, known_settings
 from scorereg.priors.weights.tensors import (
     CHECKSUM,
+    check_finite_module,
     checksum,
     float_weights,
     header_shapes,
@@ -19,6 +21,7 @@ __all__ = [
     "CHECKSUM",
     "WeightFiles",
     "check_filled",
+    "check_finite_module",
     "checksum",
     "describing",
     "fill_network",
@@ -28,6 +31,7 @@ __all__ = [
     "is_safetensors",
     "known_settings",
     "metadata_of",
+    "other_format",
     "plain_names",
     "read_content",
     "read_tensors",

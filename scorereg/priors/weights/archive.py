@@ -16,6 +16,8 @@ from typing import Any
 
 import torch
 
+from scorereg.priors.weights.other_formats import other_format
+
 __all__ = ["check_start", "read_content"]
 
 _RECORDS = (
@@ -105,6 +107,8 @@ def check_start(path: Path) -> None:
             f"{path} is a snapshot of EDM or StyleGAN, a pickle that holds code, which is not run. Open it with their "
             "code and pass the network: load_prior(pickle.load(file)['ema'])."
         )
+    if (text := other_format(path, start)) is not None:
+        raise ValueError(f"{text}.")
     if path.suffix in (".json", ".yaml", ".yml"):
         raise ValueError(f"{path} holds settings, not weights. Give its folder: load_prior({str(path.parent)!r}).")
     if start[:2] == b"\x1f\x8b" or start[257:262] == b"ustar":

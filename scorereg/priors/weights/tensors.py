@@ -14,6 +14,7 @@ from scorereg.priors.weights.archive import read_content
 __all__ = [
     "CHECKSUM",
     "check_finite",
+    "check_finite_module",
     "checksum",
     "float_weights",
     "header_shapes",
@@ -119,6 +120,22 @@ def check_finite(value: Tensor, name: str, path: Path) -> Tensor:
         where = f"{path}: {bad} of {value.numel()} values of {name} are NaN, infinite, or beyond {LARGEST:g}"
         raise ValueError(f"{where}: the training diverged, or the file is damaged. Take an earlier checkpoint.")
     return value
+
+
+def check_finite_module(module: torch.nn.Module, name: str) -> None:
+    """Check that the weights of a module in memory are numbers; those on the meta device, or quantised, are not seen.
+
+    Raises:
+        ValueError: If one is NaN or infinite.
+    """
+    for key, value in module.named_parameters():
+        if not value.is_floating_point() or value.is_meta or value.layout != torch.strided:
+            continue
+        if not bool(value.detach().isfinite().all()):
+            raise ValueError(
+                f"the weights {key} of {name} are not finite: its training diverged, or its file was damaged. Load an "
+                "earlier checkpoint into it."
+            )
 
 
 def _warn_of_hole(value: Tensor, name: str, path: Path) -> None:

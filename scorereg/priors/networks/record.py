@@ -1,0 +1,127 @@
+"""What a prior's folder was written with, kept in the header of its weights, so that an edited file is seen.
+
+Recorded are the configuration, the scheduler, and those fields of the card that a program computes with. Name, data,
+licence, credits, steps and measured errors are not: they may be edited.
+"""
+
+import dataclasses
+import json
+import math
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from scorereg._io import read_json
+from scorereg.priors.card import CARD_FILE, PriorCard
+from scorereg.priors.weights import CHECKSUM, checksum, is_safetensors, metadata_of, read_tensors
+
+__all__ = ["RECORD", "check_record", "make_record"]
+
+RECORD = "written"
+"""Key of the record in the metadata of the weights."""
+
+_FIELDS = (
+    "channels", "size", "sigma_min", "sigma_max", "range", "depth", "d_min", "focal", "prediction", "network",
+    "residual_quantiles",
+)  # fmt: skip
+
+
+def make_record(card: PriorCard, files: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the record as JSON text.
+
+    Args:
+        card: The card.
+        files: Content of the folder's other JSON files, by name.
+    """
+    return json.dumps({CARD_FILE: _facts(card), **files}, sort_keys=True)
+
+
+def check_record(card: PriorCard, weights: Path) -> None:
+    """Check that the JSON files beside weights are those that they were written with.
+
+    Weights without a record, of an older version or another program, are warned of: nothing is known of them.
+
+    Args:
+        card: The folder's card.
+        weights: The file of the weights.
+
+    Raises:
+        OSError: If a file cannot be read.
+        ValueError: If a file is another one; the error names the entry and both values.
+    """
+    told = metadata_of(weights) if is_safetensors(weights) else {}
+    _check_sum(card, weights, told.get(CHECKSUM))
+    if RECORD not in told:
+        warnings.warn(
+            f"{weights} holds no record of the card and settings beside it (it is of an older version or another "
+            "program), so that a change of them would not be seen. If they are right, write the folder anew: scorereg "
+            "export FOLDER --out NEW.",
+            stacklevel=3,
+        )
+        return
+    try:
+        record = json.loads(told[RECORD])
+        files = {name: dict(entries) for name, entries in record.items()}
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        raise ValueError(f"{weights} is damaged: its header cannot be read. Copy it again.") from None
+    for name, entries in files.items():
+        path = weights.parent / name
+        if name == CARD_FILE:
+            _compare(entries, {k: v for k, v in _facts(card).items() if k in entries}, path, _change(path.parent))
+        elif path.is_file():  # what is needed and not there is missed by its reader
+            _compare(entries, read_json(path, _REMEDY), path, _REMEDY)
+
+
+_REMEDY = "Put it back, or export the prior anew."
+
+
+def _change(folder: Path) -> str:
+    return (
+        f"Put it back; to change it on purpose: prior = load_prior({str(folder)!r}), prior.card = "
+        "dataclasses.replace(prior.card, ...), scorereg.training.save_prior(prior, folder)."
+    )
+
+
+def _facts(card: PriorCard) -> dict[str, Any]:
+    """The fields of a card that a program computes with, as JSON has them."""
+    entries = json.loads(json.dumps(dataclasses.asdict(card)))
+    return {name: entries[name] for name in _FIELDS} | {"transform": entries["training"].get("transform")}
+
+
+def _check_sum(card: PriorCard, weights: Path, told: str | None) -> None:
+    """Compare the checksum on the card with that of the weights, which their reader has compared with the weights."""
+    if card.weights_sha256 and card.weights_sha256 != (told or checksum(read_tensors(weights))):
+        raise ValueError(
+            f"{weights.parent / CARD_FILE} was written with other weights than those of {weights.name} beside it: its "
+            "`weights_sha256` is not theirs. Copy the whole folder of one prior."
+        )
+
+
+def _compare(before: Mapping[str, Any], now: Mapping[str, Any], path: Path, remedy: str) -> None:
+    names = [k for k in (*before, *(k for k in now if k not in before)) if k == "_class_name" or k[:1] != "_"]
+    other = [name for name in names if not _same(before.get(name), now.get(name))]
+    if other:
+        first = other[0]
+        is_now = f"is {_short(now[first])}" if first in now else "is missing"
+        was = f"was {_short(before[first])}" if first in before else "was not there"
+        more = f" ({len(other) - 1} more entries differ)" if len(other) > 1 else ""
+        raise ValueError(
+            f"{path} is not the file that was written with its weights: `{first}` {is_now}, {was}{more}. {remedy}"
+        )
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two values of JSON are equal; 5 and 5.0 are, 1 and true are not."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_same(one[name], other[name]) for name in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(_same(a, b) for a, b in zip(one, other, strict=True))
+    if isinstance(one, float) and isinstance(other, int | float):
+        return math.isclose(one, other, rel_tol=1e-12) and not isinstance(other, bool)
+    return one == other and isinstance(one, bool) == isinstance(other, bool)
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
