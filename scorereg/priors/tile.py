@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
@@ -18,6 +18,7 @@ from scorereg.ops import scatter_patches
 from scorereg.ops._overlap import add_in_order, views_at
 from scorereg.priors.base import Prior, check_known, check_patch, conditioning_args, one_line
 from scorereg.priors.compose import derived_card
+from scorereg.priors.composition import check_prior, check_whole
 
 __all__ = ["TiledPrior"]
 
@@ -55,13 +56,16 @@ class TiledPrior(nn.Module):
         chunk: int = 64,
     ) -> None:
         super().__init__()
+        check_prior(prior, "TiledPrior")
+        check_whole(chunk, "`chunk` of TiledPrior", 1)
+        for name, value, least in (("size", size, 1), ("overlap", overlap, 0)):
+            for number in () if value is None else value if isinstance(value, list | tuple) else (value,):
+                check_whole(number, f"`{name}` of TiledPrior, pixels along a side,", least)
         card = getattr(prior, "card", None)
         if size is None and not getattr(card, "size", ()):
             raise ValueError(f"a {type(prior).__name__} has no card with the size of its patches. Give size=...")
-        if window not in _WINDOWS or chunk < 1:
-            raise ValueError(
-                f"a window is one of {', '.join(_WINDOWS)} and a chunk at least 1, but got {window!r} and {chunk}."
-            )
+        if not isinstance(window, str) or window not in _WINDOWS:
+            raise ValueError(f"a window is one of {', '.join(_WINDOWS)}, but got {window!r}.")
         self.prior = prior
         self.channels = tuple(prior.channels)
         self.conditional = getattr(prior, "conditional", False)
@@ -143,12 +147,19 @@ def _window(sides: Sequence[int], shape: Callable[[Tensor], Tensor]) -> Float[Te
 
 
 class _Cut(torch.autograd.Function):
-    """Tiles `b n c *side` of samples; their gradients are added up in order."""
+    """Tiles `b n c *side` of samples; their gradients are added up in order.
+
+    Its context is set up apart, so that torch.func differentiates it too.
+    """
 
     @staticmethod
-    def forward(ctx, x: Shaped[Tensor, "b c *space"], corners: Int[Tensor, "n d"], sides: list[int]) -> Tensor:
+    def forward(x, corners, sides):  # pyright: ignore[reportIncompatibleMethodOverride]
+        return torch.stack(views_at(x, corners, [sides] * len(corners)), 1)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        x, corners, sides = inputs
         ctx.shape, ctx.where = x.shape, (corners, [sides] * len(corners))
-        return torch.stack(views_at(x, *ctx.where), 1)
 
     @staticmethod
     @once_differentiable

@@ -70,10 +70,10 @@ def scatter_patches_reference(
 
 
 class _Scatter(torch.autograd.Function):
-    """Block by block, as sums of strided views."""
+    """Block by block, as sums of strided views. Its context is set up apart, for torch.func."""
 
     @staticmethod
-    def forward(ctx, patches, corners, window, shape):
+    def forward(patches, corners, window, shape):  # pyright: ignore[reportIncompatibleMethodOverride]
         values = patches if patches.dtype == torch.float64 else patches.float()
         window = window.to(values)
         sums, total = values.new_zeros(patches.shape[1], *shape), values.new_zeros(1, *shape)
@@ -81,10 +81,14 @@ class _Scatter(torch.autograd.Function):
         weights = _inside(window.expand(len(values), 1, *window.shape), corners, shape)
         add_in_order(_targets(sums, corners, blocks), blocks, weights)
         add_in_order(_targets(total, corners, weights), weights)
-        ctx.block, ctx.dtype = patches.shape, patches.dtype
-        ctx.save_for_backward(corners, window, total)
-        ctx.mark_non_differentiable(total)
         return sums.div_(torch.where(total > 0, total, 1)).to(patches.dtype), total[0]
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        patches, corners, window, _ = inputs
+        ctx.block, ctx.dtype = patches.shape, patches.dtype
+        ctx.save_for_backward(corners, window.to(output[1]), output[1])
+        ctx.mark_non_differentiable(output[1])
 
     @staticmethod
     @once_differentiable

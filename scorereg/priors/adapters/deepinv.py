@@ -5,7 +5,7 @@ Its denoisers are called as `denoiser(x, sigma)` with x in [0, 1] and sigma in t
 """
 
 import dataclasses
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -15,21 +15,25 @@ from scorereg.priors.adapters.diffusers import NAMED, channel_names
 from scorereg.priors.adapters.unwrapped import inner_module
 from scorereg.priors.adapters.wrapped import WrappedPrior, wrap
 from scorereg.priors.base import Prior
+from scorereg.priors.outside import denoise_clamped, with_graph
 
 __all__ = ["as_deepinv", "from_deepinv", "is_deepinv", "prior_inside"]
 
 
-def as_deepinv(prior: Prior) -> nn.Module:
-    """Convert a prior to a denoiser of deepinv, for `deepinv.optim.PnP`, `RED` and `ScorePrior`.
+def as_deepinv(prior: Prior, *, outside: Literal["clamp", "raise"] = "clamp") -> nn.Module:
+    """Convert a prior to a denoiser of deepinv, for its PnP and RED, its samplers (DPS, DiffPIR, PiGDM) and its losses.
 
-    Input u and output are in [0, 1], noise levels in the same units: `x = 2 u - 1`, `sigma = 2 sigma_u`. Values are not
-    clipped, and the output has no gradient. Does not import deepinv. `load_prior` gives the prior back.
+    Input u and output are in [0, 1], noise levels in the same units; of a prior on [-1, 1], `x = 2 u - 1` and
+    `sigma = 2 sigma_u`. Values are not clipped. Differentiable to u, and to weights that require a gradient
+    (`prior.requires_grad_()`). Does not import deepinv. `load_prior` gives the prior back.
 
     Args:
-        prior: Prior with every channel in [-1, 1].
+        prior: Prior of images: one over latents has no [0, 1].
+        outside: Noise levels outside the range of the prior's card, which deepinv's samplers pass through:
+            `"clamp"`, by the formulas of `scorereg.priors.outside`; or `"raise"` the prior's own error.
 
     Raises:
-        ValueError: If it is no prior.
+        ValueError: If it is no prior, or one over latents, or `outside` is another word.
 
     Example:
         >>> import torch
@@ -38,13 +42,20 @@ def as_deepinv(prior: Prior) -> nn.Module:
         >>> denoiser(torch.full((1, 1, 8, 8), 0.5), 0.1).unique().tolist()
         [0.5]
     """
-    if not isinstance(prior, Prior):
+    if not isinstance(prior, Prior) or isinstance(prior, type):
         shown = f"the text {prior!r}" if isinstance(prior, str) else f"a {type(prior).__name__}"
         raise ValueError(
             f"as_deepinv needs a prior, an object with `channels` and `denoise(x, sigma)`, but got {shown}. "
             "For a prior on disk: as_deepinv(load_prior(name_or_folder))."
         )
-    return _Denoiser(prior)
+    if getattr(prior, "transform", None) is not None:
+        raise ValueError(
+            "as_deepinv needs a prior of images in [0, 1], but this one is over latents. Restore latents instead, with "
+            "scorereg.restore(lambda z: measure(prior.transform.inverse(z)), y, prior, ...)."
+        )
+    if outside not in ("clamp", "raise"):
+        raise ValueError(f"outside is 'clamp' or 'raise', but got {outside!r}.")
+    return _Denoiser(prior, clamp=outside == "clamp")
 
 
 def is_deepinv(source: Any) -> bool:
@@ -95,12 +106,33 @@ def from_deepinv(
 class _Denoiser(nn.Module):
     """A denoiser with deepinv's argument names."""
 
-    def __init__(self, prior: Prior) -> None:
+    def __init__(self, prior: Prior, *, clamp: bool = True) -> None:
         super().__init__()
         self.prior = prior
+        self.clamp = clamp
+        self.low, self.high = getattr(getattr(prior, "card", None), "range", (-1.0, 1.0))
+        self.in_channels = self.out_channels = len(prior.channels)
 
-    @torch.no_grad()
-    def forward(self, x: Float[Tensor, "b c *space"], sigma: object) -> Float[Tensor, "b c *space"]:
-        """Denoise; sigma is a number, or a tensor of any shape with one level, or one level per sample."""
-        level = torch.as_tensor(sigma, dtype=x.dtype, device=x.device).reshape(-1).expand(len(x))
-        return (self.prior.denoise(2 * x - 1, 2 * level) + 1) / 2
+    def forward(
+        self, x: Float[Tensor, "b c *space"], sigma: object = None, *args: object, **kwargs: object
+    ) -> Float[Tensor, "b c *space"]:
+        """Denoise; sigma is a number, or a tensor of any shape with one level, or one level per sample.
+
+        Raises:
+            ValueError: If there is no sigma, or neither one nor one per sample.
+        """
+        try:
+            level = torch.as_tensor(sigma, dtype=x.dtype, device=x.device).reshape(-1).expand(len(x))
+        except (RuntimeError, TypeError, ValueError):
+            shown = f"shape {tuple(sigma.shape)}" if isinstance(sigma, Tensor) else repr(sigma)
+            raise ValueError(
+                f"the denoiser needs one noise level, or one for each of {len(x)} images, but got {shown}."
+            ) from None
+        unit = self.high - self.low
+        with with_graph():
+            call = denoise_clamped if self.clamp else _denoise
+            return (call(self.prior, self.low + unit * x, unit * level) - self.low) / unit
+
+
+def _denoise(prior: Prior, x: Tensor, sigma: Tensor) -> Tensor:
+    return prior.denoise(x, sigma)
