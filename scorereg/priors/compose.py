@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from scorereg.priors.base import Prior, check_known, conditioning_args, one_line
 from scorereg.priors.card import PriorCard
+from scorereg.priors.composition import check_names, check_number, check_prior, check_priors, check_whole
 
 __all__ = ["ChannelPrior", "ComposedPrior", "MarginalPrior", "ProductPrior", "TemperedPrior", "derived_card"]
 
@@ -68,16 +69,13 @@ class ProductPrior(ComposedPrior):
         weights: One finite number per part, default 1 each. A negative weight repels from that prior.
 
     Raises:
-        ValueError: If there is no part, the counts differ, a weight is not finite, channels differ, or cards
-            contradict each other.
+        ValueError: If there is no part or one is no prior, the counts differ, a weight is no finite number, channels
+            differ, or cards contradict each other.
     """
 
     def __init__(self, priors: Sequence[Prior], weights: Sequence[float | int] | None = None) -> None:
-        weights = [1.0] * len(priors) if weights is None else weights
-        if not priors or len(priors) != len(weights):
-            raise ValueError(f"a product needs as many weights as priors, but got {len(weights)} and {len(priors)}.")
-        if not all(abs(w) < float("inf") for w in weights):
-            raise ValueError(f"the weights of a product must be finite, but are {tuple(weights)}.")
+        weights = [1.0] * (len(priors) if isinstance(priors, list | tuple) else 1) if weights is None else weights
+        check_priors(priors, weights)
         for part in priors[1:]:
             if tuple(part.channels) != tuple(priors[0].channels):
                 raise ValueError(
@@ -118,12 +116,12 @@ class TemperedPrior(ComposedPrior):
         temperature: T > 0. Below 1 the density is narrower, above 1 wider; 1 changes nothing.
 
     Raises:
-        ValueError: If the temperature is not positive and finite.
+        ValueError: If there is no prior, or the temperature is not positive and finite.
     """
 
     def __init__(self, prior: Prior, temperature: float | int) -> None:
-        if not 0 < temperature < float("inf"):
-            raise ValueError(f"a temperature must be positive and finite, but is {temperature:g}; 1 changes nothing.")
+        check_prior(prior, "TemperedPrior")
+        check_number(temperature, "a temperature", above=0.0)
         card, root = getattr(prior, "card", None), float(temperature) ** 0.5
         tempered = card and derived_card(
             card,
@@ -159,6 +157,8 @@ class ChannelPrior(ComposedPrior):
     index: Tensor
 
     def __init__(self, prior: Prior, channels: Sequence[str]) -> None:
+        check_prior(prior, "ChannelPrior")
+        check_names(channels, "ChannelPrior")
         super().__init__([prior], channels, _card_with(prior, channels))
         self.prior = prior
         self.register_buffer("index", _indices(prior.channels, channels, "prior's", "patch"), persistent=False)
@@ -211,8 +211,11 @@ class MarginalPrior(ComposedPrior):
         start: float = 0.0,
         seed: int = 0,
     ) -> None:
-        if rounds < 0 or draws < 1:
-            raise ValueError(f"a marginal needs 0 or more rounds and at least 1 draw, but got {rounds} and {draws}.")
+        check_prior(prior, "MarginalPrior")
+        check_names(channels, "MarginalPrior")
+        for name, value, least in (("rounds", rounds, 0), ("draws", draws, 1), ("seed", seed, 0)):
+            check_whole(value, f"`{name}` of a marginal", least)
+        check_number(start, "`start` of a marginal")
         super().__init__([prior], channels, _card_with(prior, channels))
         self.prior = prior
         self.rounds, self.draws = rounds, draws

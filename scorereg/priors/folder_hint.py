@@ -32,11 +32,11 @@ def hint_of_folder(folder: Path) -> str | None:
         return f"{folder} holds {len(priors)} folders with a prior. Give one: load_prior({str(priors[-1])!r})."
     if not files:
         return None
-    state = any(_STATE.match(path.name) for path in inside)
-    kind = "a state of training, as accelerate's save_state writes it" if state else "no prior"
     if (text := _foreign(files[-1])) is not None:
+        state = any(_STATE.match(path.name) for path in inside)
+        kind = "a state of training, as accelerate's save_state writes it" if state else "no prior"
         return f"{folder} holds {kind}: {text}"
-    return f"{folder} holds {kind}, but {len(files)} checkpoints. Give one: load_prior({str(files[-1])!r})."
+    return f"{folder} holds no prior, but {len(files)} checkpoints. Give one: load_prior({str(files[-1])!r})."
 
 
 def _foreign(path: Path) -> str | None:

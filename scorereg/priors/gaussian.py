@@ -9,6 +9,9 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from scorereg.priors.base import check_patch
+from scorereg.priors.composition import check_names, check_number, check_whole
+
 __all__ = ["GaussianFieldPrior"]
 
 
@@ -26,17 +29,19 @@ class GaussianFieldPrior(nn.Module):
         std: Standard deviation of a pixel, in prior-space units.
 
     Raises:
-        ValueError: If `size` or `std` is not positive, or no channel is named.
+        ValueError: If `size` or `std` is not positive, `slope` not finite, or no channel is named, or one twice.
     """
 
     power: Tensor
 
     def __init__(self, size: int, channels: tuple[str, ...], *, slope: float = 3.0, std: float = 0.5) -> None:
         super().__init__()
-        if size < 1 or not std > 0 or not channels:
-            raise ValueError(
-                f"GaussianFieldPrior needs size >= 1, std > 0 and a channel; got size={size}, std={std}, {channels!r}."
-            )
+        check_whole(size, "`size` of a Gaussian field, the side of its square patches,", 1)
+        check_number(std, "`std` of a Gaussian field", above=0.0)
+        check_number(slope, "`slope` of a Gaussian field")
+        check_names(channels, "GaussianFieldPrior")
+        if len(set(channels)) < len(channels):
+            raise ValueError(f"GaussianFieldPrior needs each channel's name once, but got {tuple(channels)}.")
         self.channels = tuple(channels)
         self.size, self.slope, self.std = size, slope, std
         frequency = torch.fft.fftfreq(size, dtype=torch.float64).square()
@@ -48,9 +53,10 @@ class GaussianFieldPrior(nn.Module):
         """Return the posterior mean, computed in the dtype of `x`.
 
         Raises:
-            ValueError: If the patch has another size than the field.
+            ValueError: If the patch has another size or other channels than the field, or sigma is not one level each.
         """
         self._check(x)
+        check_patch(self, x, sigma)
         power = self.power.to(x.dtype)
         noise = rearrange(sigma, "b -> b 1 1 1").to(x.dtype).square()
         return torch.fft.ifft2(power / (power + noise) * torch.fft.fft2(x)).real

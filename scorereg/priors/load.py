@@ -152,7 +152,7 @@ def _of_folder(folder: Path, name: str, device: str | torch.device, given: dict[
 def _is_edm(folder: Path) -> bool:
     """Whether a card says that the network was trained here by EDM, whatever its scheduler's file says."""
     path = folder / CARD_FILE
-    return path.is_file() and read_json(path, "Restore the prior's card.").get("prediction") == "edm"
+    return path.is_file() and read_json(path, "Restore the card that came with the prior.").get("prediction") == "edm"
 
 
 def _downloaded(name: str) -> Path:

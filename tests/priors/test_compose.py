@@ -198,14 +198,20 @@ def test_cards_that_contradict_each_other(change, says):
     [
         (lambda: ProductPrior([]), "as many weights as priors"),
         (lambda: ProductPrior([White()], [1.0, 2.0]), "but got 2 and 1"),
-        (lambda: ProductPrior([White()], [math.nan]), "must be finite"),
+        (lambda: ProductPrior([White()], [math.nan]), "must be a finite number"),
         (lambda: ProductPrior([White(), White(channels=("e",))]), r"one knows d and another e\. ChannelPrior"),
-        (lambda: TemperedPrior(White(), 0.0), "positive and finite, but is 0"),
+        (lambda: TemperedPrior(White(), 0.0), "a temperature must be a finite number above 0, but is 0"),
         (lambda: ChannelPrior(White(), ("r", "g")), r"prior's channels \(d\) must be found once in the patch"),
         (lambda: ChannelPrior(White(), ("d", "d")), "found once"),
         (lambda: MarginalPrior(White(), ("e",)), r"patch's channels \(e\) must be found once in the prior"),
-        (lambda: MarginalPrior(White(), ("d",), rounds=-1), "0 or more rounds and at least 1 draw, but got -1 and 2"),
-        (lambda: MarginalPrior(White(), ("d",), draws=0), "but got 1 and 0"),
+        (
+            lambda: MarginalPrior(White(), ("d",), rounds=-1),
+            "`rounds` of a marginal must be a whole number, 0 or more, but is -1",
+        ),
+        (
+            lambda: MarginalPrior(White(), ("d",), draws=0),
+            "`draws` of a marginal must be a whole number, 1 or more, but is 0",
+        ),
     ],
 )
 def test_mistakes_are_named(make, says):

@@ -11,12 +11,12 @@ from torch.testing import assert_close
 from scorereg import score
 from scorereg.priors import wrap
 from scorereg.priors.adapters.conversions import (
-    PREDICTIONS,
     cosine_betas,
     linear_betas,
     noise_of,
     residual_coefficients,
 )
+from scorereg.priors.adapters.prediction_names import PREDICTIONS
 
 SIGMAS = torch.logspace(math.log10(0.005), math.log10(20), 25)
 SIGMA_DATA = 0.4
@@ -30,6 +30,7 @@ TABLES = {
     "ve-falling": {"sigmas": torch.logspace(2, -3, 60)},
 }
 FAMILIES = TABLES | {"ve": {}, "edm": {"sigma_data": SIGMA_DATA}, "flow": {"flow": True}}
+SAID = {"ve": {"time": "sigma"}}  # without a table it has to be said that the input is x
 X0 = ("sample", "denoised")
 
 
@@ -109,7 +110,13 @@ def largest(x: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_denoiser_and_score_are_those_of_the_closed_form(family, prediction, data_range):
     network = Exact(family, prediction, torch.float32, data_range)
-    prior = wrap(network, prediction=prediction, channels=("u", "v"), data_range=data_range, **FAMILIES[family])
+    prior = wrap(
+        network,
+        prediction=prediction,
+        channels=("u", "v"),
+        data_range=data_range,
+        **(FAMILIES[family] | SAID.get(family, {})),
+    )
     x = noised(SIGMAS)
     denoised, gradient = exact(network, x, SIGMAS)
     error = (prior.denoise(x, SIGMAS) - denoised).abs() / (1 + 0.04 * largest(x))  # which is 80 at a sigma of 20
@@ -127,7 +134,7 @@ def test_denoiser_and_score_are_those_of_the_closed_form(family, prediction, dat
 @pytest.mark.parametrize("family", FAMILIES)
 def test_half_precision_networks_lose_no_more_than_their_format(family, prediction, kind):
     network = Exact(family, prediction, kind, (-1.0, 1.0))
-    prior = wrap(network, prediction=prediction, channels=("u", "v"), **FAMILIES[family])
+    prior = wrap(network, prediction=prediction, channels=("u", "v"), **(FAMILIES[family] | SAID.get(family, {})))
     x = noised(SIGMAS)
     denoised, gradient = exact(network, x, SIGMAS)
     actual, slope = prior.denoise(x, SIGMAS), score(prior, x, SIGMAS)
@@ -136,7 +143,8 @@ def test_half_precision_networks_lose_no_more_than_their_format(family, predicti
 
     p, q = (c[:, None, None] for c in residual_coefficients(prediction, SIGMAS.double(), noise_of(**FAMILIES[family])))
     wide = Exact(family, prediction, torch.float64, (-1.0, 1.0))
-    wrap(wide, prediction=prediction, channels=("u", "v"), **FAMILIES[family]).denoise(x.double(), SIGMAS.double())
+    settings = FAMILIES[family] | SAID.get(family, {})
+    wrap(wide, prediction=prediction, channels=("u", "v"), **settings).denoise(x.double(), SIGMAS.double())
     allowed = 2 * torch.finfo(kind).eps * q.abs() * (largest(wide.out) + (largest(x) if prediction in X0 else 0))
     if prediction in ("v_prediction", "edm", "velocity"):  # the network saw a rounded z, the term in x did not
         allowed = allowed + torch.finfo(kind).eps * p.abs() * largest(x)
@@ -149,7 +157,7 @@ def test_half_precision_networks_lose_no_more_than_their_format(family, predicti
 
 def test_float64_patches_are_computed_in_float64():
     network = Exact("ve", "epsilon", torch.float64, (0.0, 1.0))
-    prior = wrap(network, prediction="epsilon", channels=("u", "v"), data_range=(0, 1))
+    prior = wrap(network, prediction="epsilon", channels=("u", "v"), data_range=(0, 1), time="sigma")
     x, sigma = noised(SIGMAS).double(), SIGMAS.double()
     assert_close(score(prior, x, sigma), exact(network, x, sigma)[1], rtol=1e-11, atol=1e-11)
 

@@ -113,11 +113,31 @@ def test_gaussian_refuses_patches_of_another_size(shape):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"size": 0, "channels": NAMES}, {"size": 4, "channels": ()}, {"size": 4, "channels": NAMES, "std": 0.0}]
+    ("wrong", "says"),
+    [
+        ({"size": 0}, "`size` of a Gaussian field, .* must be a whole number, 1 or more, but is 0"),
+        ({"size": (4, 4)}, "`size` of a Gaussian field"),
+        ({"size": 4.5}, "`size` of a Gaussian field"),
+        ({"channels": ()}, "needs the names of channels in a list"),
+        ({"channels": "rgb"}, "needs the names of channels in a list"),
+        ({"channels": ("r", "r")}, "each channel's name once"),
+        ({"std": 0.0}, "`std` of a Gaussian field must be a finite number above 0, but is 0"),
+        ({"std": math.inf}, "`std` of a Gaussian field"),
+        ({"slope": math.nan}, "`slope` of a Gaussian field must be a finite number, but is nan"),
+    ],
 )
-def test_gaussian_names_mistakes(wrong):
-    with pytest.raises(ValueError, match="needs size >= 1, std > 0 and a channel; got size="):
-        GaussianFieldPrior(**wrong)
+@pytest.mark.usefixtures("as_user")
+def test_gaussian_names_mistakes(wrong, says):
+    with pytest.raises(ValueError, match=says):
+        GaussianFieldPrior(**({"size": 4, "channels": NAMES} | wrong))
+
+
+def test_gaussian_refuses_other_channels_and_levels():
+    x = torch.zeros(2, len(NAMES), 6, 6)
+    with pytest.raises(ValueError, match="got a patch of shape"):
+        PRIOR.denoise(x[:, :1], torch.ones(2))
+    with pytest.raises(ValueError, match="finite sigma > 0"):
+        PRIOR.denoise(x, torch.tensor([0.5, -1.0]))
 
 
 def test_card_survives_a_round_trip():

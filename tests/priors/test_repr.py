@@ -36,6 +36,13 @@ class Deep(nn.Module):
         return x
 
 
+class Network(nn.Module):
+    """A network of the caller's."""
+
+    def forward(self, z, t):
+        return z
+
+
 @pytest.mark.parametrize(
     ("prior", "line"),
     [
@@ -63,8 +70,8 @@ class Deep(nn.Module):
             "WrappedPrior('function', channels=l, size=64, sigma=0.01..80, prediction=edm)",
         ),
         (
-            wrap(Deep(), prediction="denoised", channels=("r", "g")),
-            "WrappedPrior('Deep', channels=r g, sigma=0..inf, prediction=denoised)",
+            wrap(Network(), prediction="denoised", channels=("r", "g")),
+            "WrappedPrior('Network', channels=r g, sigma=0..inf, prediction=denoised)",
         ),
     ],
     ids=lambda value: value.split("(")[0] if isinstance(value, str) else "",

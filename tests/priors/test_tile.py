@@ -132,10 +132,14 @@ def test_size_comes_from_the_card():
     [
         ({}, (9,), r"White has no card with the size of its patches\. Give size"),
         ({"size": 4, "overlap": 4}, (9,), "tiles of 4 pixels cannot overlap by 4"),
-        ({"size": 4, "overlap": -1}, (9,), "cannot overlap by -1"),
-        ({"size": 0}, (9,), "tiles of 0 pixels"),
-        ({"size": 4, "window": "box"}, (9,), "one of hann, triangle, flat and a chunk at least 1, but got 'box'"),
-        ({"size": 4, "chunk": 0}, (9,), "but got 'hann' and 0"),
+        (
+            {"size": 4, "overlap": -1},
+            (9,),
+            "`overlap` of TiledPrior, pixels along a side, must be a whole number, 0 or more, but is -1",
+        ),
+        ({"size": 0}, (9,), "`size` of TiledPrior, pixels along a side, must be a whole number, 1 or more, but is 0"),
+        ({"size": 4, "window": "box"}, (9,), "one of hann, triangle, flat, but got 'box'"),
+        ({"size": 4, "chunk": 0}, (9,), "`chunk` of TiledPrior must be a whole number, 1 or more, but is 0"),
         ({"size": 4}, (3, 9), r"tiles of \(4, 4\) pixels do not fit into a sample of \(3, 9\)"),
         ({"size": (4, 4)}, (9,), "1 spatial dimensions needs a tile size and an overlap for each"),
     ],

@@ -59,7 +59,7 @@ def test_data_range_scales_values_and_noise():
         ({"alphas_cumprod": KEPT, "time": "sigma"}, lambda s: s),
         ({"alphas_cumprod": KEPT, "time": lambda i: (i + 1) / 5}, lambda s: 0.8),
         ({"sigmas": [4.0, 2.0, 1.0]}, lambda s: 1.0),
-        ({}, lambda s: s),
+        ({"prediction": "denoised"}, lambda s: s),
         ({"time": lambda s: s.square()}, lambda s: s * s),
         ({"flow": True}, lambda s: s / (1 + s)),
         ({"flow": True, "time": "fraction"}, lambda s: s / (1 + s)),
@@ -120,13 +120,25 @@ def test_network_gets_its_own_dtype_and_time_stays_exact():
     assert seen == [(torch.float16, torch.float32)] * 3
 
 
+class Timed(nn.Module):
+    """A layer that is given a time and leaves it."""
+
+    def __init__(self, *layers):
+        super().__init__()
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, z, t):
+        return self.layers(z)
+
+
 def test_nothing_is_differentiated_moved_or_changed():
     net = nn.Conv2d(1, 1, 1)
-    prior = gray(lambda z, t: net(z), alphas_cumprod=KEPT)
+    timed = Timed(net)
+    prior = gray(timed, alphas_cumprod=KEPT)
     x = X.clone().requires_grad_()
     assert not prior.denoise(x, SIGMA).requires_grad
     assert_close(x.detach(), X, rtol=0, atol=0)
-    assert gray(net, alphas_cumprod=KEPT).half().noise.sigmas.dtype == torch.float64
+    assert gray(timed, alphas_cumprod=KEPT).half().noise.sigmas.dtype == torch.float64
 
 
 def test_levels_outside_the_range():
@@ -147,7 +159,7 @@ def test_clamped_levels_keep_the_score_below_and_the_patch_above():
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"prediction": "noise"}, "no prediction is called 'noise'; choose one of epsilon"),
+        ({"prediction": "other"}, "no prediction is called 'other'; choose one of epsilon"),
         ({"betas": KEPT, "sigmas": KEPT}, "got betas and sigmas"),
         ({"time": "index"}, "time='index' counts the entries of a table"),
         ({"flow": True, "time": "index"}, "counts the entries of a table"),
@@ -155,14 +167,14 @@ def test_clamped_levels_keep_the_score_below_and_the_patch_above():
             {"time": "step", "alphas_cumprod": KEPT},
             "time is 'index', 'fraction', 'sigma' or a function, but got 'step'",
         ),
-        ({"data_range": (1, 0)}, r"data_range must be \(lowest, highest\)"),
-        ({"channels": ()}, "needs the names of the network's channels"),
+        ({"data_range": (1, 0), "betas": linear_betas()}, r"data_range must be \(lowest, highest\)"),
+        ({"channels": (), "flow": True}, "needs the names of the network's channels"),
         ({"sigmas": KEPT, "sigma_range": (0.1, 1.0)}, "where there is no table"),
-        ({"sigma_range": (2.0, 1.0)}, r"sigma_range is \(low, high\)"),
+        ({"sigma_range": (2.0, 1.0), "time": "sigma"}, r"sigma_range is \(lowest, highest\)"),
         ({"betas": KEPT}, "`betas` looks like alphas_cumprod: .*Give it as alphas_cumprod="),
         ({"alphas_cumprod": linear_betas()}, "`alphas_cumprod` looks like betas: .*Give it as betas="),
-        ({"channels": ("r", "g", "r")}, "each channel's name once"),
-        ({"outside": "wrap"}, "outside is 'error' or 'clamp', but got 'wrap'"),
+        ({"channels": ("r", "g", "r"), "flow": True}, "channels must be names, each once"),
+        ({"outside": "wrap", "flow": True}, "outside is 'error' or 'clamp', but got 'wrap'"),
     ],
 )
 @pytest.mark.usefixtures("as_user")
@@ -377,8 +389,8 @@ def test_a_network_that_fails_at_another_size():
 
 @pytest.mark.parametrize("layer", [nn.Dropout(0.5), nn.BatchNorm2d(1)])
 def test_a_network_in_training_mode_is_told(layer):
-    network = nn.Sequential(nn.Conv2d(1, 1, 1), layer)
-    with pytest.warns(UserWarning, match=f"Sequential is in training mode, and its {type(layer).__name__}"):
+    network = Timed(nn.Conv2d(1, 1, 1), layer)
+    with pytest.warns(UserWarning, match=f"Timed is in training mode, and its {type(layer).__name__}"):
         wrap(functools.partial(network), prediction="epsilon", betas=linear_betas(), channels=("gray",))
-    for quiet in (network.eval(), nn.Sequential(nn.Conv2d(1, 1, 1), nn.Dropout(0.0)).train()):
+    for quiet in (network.eval(), Timed(nn.Conv2d(1, 1, 1), nn.Dropout(0.0)).train()):
         wrap(quiet, prediction="epsilon", betas=linear_betas(), channels=("gray",))

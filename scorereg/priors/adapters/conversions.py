@@ -26,9 +26,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["PREDICTIONS", "Noise", "cosine_betas", "linear_betas", "noise_of", "residual_coefficients"]
+from scorereg.priors.adapters.noise_tables import check_direction, noise_table_of, shown
+from scorereg.priors.adapters.prediction_names import PREDICTIONS
 
-PREDICTIONS = ("epsilon", "sample", "v_prediction", "velocity", "score", "denoised", "edm")
+__all__ = ["Noise", "cosine_betas", "linear_betas", "noise_of", "residual_coefficients"]
+
 _TOLERANCE = 1e-3  # relative tolerance of the range of levels, for rounding
 
 
@@ -114,53 +116,38 @@ def noise_of(
     given += ["flow"] if flow else []
     if len(given) > 1:
         raise ValueError(f"the noise has one description, but got {' and '.join(given)}. Leave out the rest.")
+    if not isinstance(flow, bool):
+        raise ValueError(f"flow is True or False, but got {flow!r}.")
     if flow:
         return Noise("flow")
     if sigma_data is not None:
-        if not 0 < float(sigma_data) < math.inf:
-            raise ValueError(f"sigma_data is the standard deviation of the data and must be > 0; got {sigma_data}.")
-        return Noise("edm", sigma_data=float(sigma_data))
+        return Noise("edm", sigma_data=_positive(sigma_data))
     if not given:
         return Noise("ve")
     name = given[0]
-    table = torch.as_tensor(tables[name], dtype=torch.float64, device="cpu").detach()
-    top = math.inf if name == "sigmas" else 1.0
-    if table.ndim != 1 or not len(table) or not bool(((table >= 0) & (table <= top)).all()):
-        raise ValueError(f"`{name}` must be a list of numbers from 0 to {top:g}, got {_shown(table)}.")
-    return _from_table(name, table)
-
-
-def _from_table(name: str, table: Tensor) -> Noise:
-    if name == "sigmas":
-        levels = table
-    else:
+    table = noise_table_of(name, tables[name])
+    levels = table
+    if name != "sigmas":
         kept = (1 - table).cumprod(0) if name == "betas" else table
         levels = ((1 - kept) / kept).sqrt()
-    if name != "sigmas":
-        _check_not_swapped(name, table)
     order = levels.argsort()
     order = order[(levels[order] > 0) & torch.isfinite(levels[order])]
-    steps = levels.diff()
-    if not len(order) or not (bool((steps > 0).all()) or bool((steps < 0).all())):
-        raise ValueError(f"the noise levels of `{name}` must rise or fall from entry to entry, got {_shown(table)}.")
-    levels = levels[order]
-    return Noise(
-        "ve" if name == "sigmas" else "vp",
-        levels[0].item(),
-        levels[-1].item(),
-        levels,
-        order.double(),
-        len(table) - 1,
-    )
+    if not len(order):
+        raise ValueError(f"`{name}` has no level of noise that is above 0 and finite, got {shown(table)}.")
+    check_direction(name, levels, table)
+    sigmas = levels[order]
+    family = "ve" if name == "sigmas" else "vp"
+    return Noise(family, sigmas[0].item(), sigmas[-1].item(), sigmas, order.double(), len(table) - 1)
 
 
-def _check_not_swapped(name: str, table: Tensor) -> None:
-    """Check that betas do not fall from nearly 1, as alphas_cumprod do, nor alphas_cumprod rise from nearly 0."""
-    falls, rises = bool((table.diff() < 0).all()), bool((table.diff() > 0).all())
-    looks = {"betas": falls and table[0] > 0.9, "alphas_cumprod": rises and table[0] < 0.1 and table[-1] < 0.9}
-    if len(table) > 2 and looks[name]:
-        other = "alphas_cumprod" if name == "betas" else "betas"
-        raise ValueError(f"`{name}` looks like {other}: {_shown(table)}. Give it as {other}=, or turn it round.")
+def _positive(sigma_data: Any) -> float:
+    try:
+        value = float(sigma_data)
+    except (TypeError, ValueError, RuntimeError):
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise ValueError(f"sigma_data is the standard deviation of the data, a number > 0 like 0.5; got {sigma_data}.")
+    return value
 
 
 def residual_coefficients(
@@ -216,10 +203,3 @@ def cosine_betas(steps: int = 1000, *, offset: float = 0.008, largest: float = 0
     time = torch.linspace(0, 1, steps + 1, dtype=torch.float64)
     kept = ((time + offset) / (1 + offset) * math.pi / 2).cos().square()
     return (1 - kept[1:] / kept[:-1]).clamp(max=largest)
-
-
-def _shown(table: Tensor) -> str:
-    values = table.flatten()
-    if values.numel() <= 4:
-        return f"{values.tolist()}"
-    return f"shape {tuple(table.shape)} from {values[0].item():g} to {values[-1].item():g}"

@@ -1,12 +1,18 @@
 """Unconditional networks of the diffusers library, with their scheduler, as priors."""
 
 import dataclasses
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from scorereg.priors.adapters.diffusers_layout import DECODERS, MODEL_INDEX
+from scorereg.priors.adapters.foreign_models import cure_of_model
+from scorereg.priors.adapters.keywords import explained
+from scorereg.priors.adapters.mistaken import mistaken
 from scorereg.priors.adapters.schedulers import scheduler_settings
 from scorereg.priors.adapters.unwrapped import check_loaded, inner_module
 from scorereg.priors.adapters.wrapped import WrappedPrior, wrap
@@ -18,11 +24,12 @@ MODELS = ("UNet2DModel", "UNet1DModel")
 NAMED = "channels named by their number: channels= names them otherwise"
 
 
+@explained
 def from_diffusers(
     network: Any,
-    scheduler: Any,
+    scheduler: Any = None,
     *,
-    name: str,
+    name: str = "",
     channels: tuple[str, ...] | None = None,
     size: tuple[int, ...] | None = None,
     d_min: float | None = None,
@@ -36,8 +43,8 @@ def from_diffusers(
     Args:
         network: A `UNet2DModel` or `UNet1DModel`, also inside `torch.compile` or DataParallel; the module inside is
             used.
-        scheduler: The scheduler that it was trained with.
-        name: Name in the card and in errors.
+        scheduler: The scheduler that it was trained with. Needed.
+        name: Name in the card and in errors; by default the network's class.
         channels: Channel names; by default gray for 1 channel, and r, g, b for 3.
         size: Spatial shape of a training patch; by default the network's.
         d_min: Depth in metres at which disparity is 1, for the card, if a channel is disparity.
@@ -49,6 +56,14 @@ def from_diffusers(
     Raises:
         ValueError: If network or scheduler are not supported, or the channels have no names.
     """
+    name = name or type(inner_module(network)).__name__
+    if (text := mistaken(network)) is not None:
+        raise ValueError(f"from_diffusers takes a network and its scheduler, but got {text}.")
+    if channels is None and (folder := _of_latents(network)) is not None:
+        raise ValueError(
+            f"this {name} is of {folder}, a pipeline of latents, and its channels are no colours. Give the whole: "
+            f"load_prior({str(folder)!r}); or name them: channels=('latent_0', ...)."
+        )
     return prior_of_network(
         network, scheduler_settings(scheduler), name=name, channels=channels, size=size, d_min=d_min,
         data_range=data_range, card=card, device=device, autocast=autocast,
@@ -105,23 +120,44 @@ def check_network(network: Any, name: str) -> Any:
     """
     network = inner_module(network)
     kind = type(network).__name__
+    if (text := mistaken(network)) is not None:
+        raise ValueError(f"{name} holds {text}.")
     if kind not in MODELS:
-        raise ValueError(f"{name} holds a {kind}, but supported are {', '.join(MODELS)}. Use scorereg.wrap.")
+        raise ValueError(f"{name} holds a {kind}, but supported are {', '.join(MODELS)}. {cure_of_model(kind)}")
     config = network.config
     if config.get("class_embed_type") or config.get("num_class_embeds"):
         raise ValueError(
-            f"{name} is conditioned on a class. Choose one: scorereg.wrap(functools.partial(unet, class_labels=...), "
-            "channels=..., **scorereg.priors.scheduler_settings(scheduler))."
+            f"{name} is conditioned on a class. Choose one: scorereg.wrap(lambda z, t: unet(z, t, class_labels="
+            "torch.full((len(z),), 3)).sample, channels=..., **scorereg.priors.scheduler_settings(scheduler))."
         )
     inside = config.in_channels
     outside = config.get("out_channels", inside)
     if outside not in (inside, 2 * inside):  # twice: with a learned variance
-        raise ValueError(
-            f"{name} takes {inside} channels and returns {outside}: it is conditioned on an image, as for "
-            "super-resolution or inpainting. Bind the image: scorereg.wrap(lambda z, t: unet(torch.cat([z, image], "
-            "1), t), channels=..., **scorereg.priors.scheduler_settings(scheduler))."
-        )
+        raise ValueError(f"{name} takes {inside} channels and returns {outside}{_unequal(inside, outside)}")
     return network
+
+
+def _unequal(inside: int, outside: int) -> str:
+    """Why a network does not return what it takes, and what to do."""
+    if outside > inside:
+        return (
+            ", more than a denoiser has, whose output is like its input. Give the network that was trained to denoise."
+        )
+    call = "scorereg.wrap(lambda z, t: unet(torch.cat([z, image], 1), t).sample, channels=..., "
+    return (
+        f": it denoises {outside} of them, conditioned on an image of {inside - outside}, as for super-resolution or "
+        f"inpainting, or is no denoiser. Bind the image: {call}**scorereg.priors.scheduler_settings(scheduler))."
+    )
+
+
+def _of_latents(network: Any) -> Path | None:
+    """The folder that a network was read from, if it is a pipeline with a decoder."""
+    where = getattr(getattr(inner_module(network), "config", None), "_name_or_path", None)
+    for folder in (Path(where), Path(where).parent) if isinstance(where, str | os.PathLike) and where else ():
+        index = folder / MODEL_INDEX
+        if index.is_file() and any(f'"{name}"' in index.read_text(errors="replace") for name in DECODERS):
+            return folder
+    return None
 
 
 def channel_names(count: int, given: tuple[str, ...] | None, name: str) -> tuple[str, ...]:

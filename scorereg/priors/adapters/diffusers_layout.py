@@ -13,10 +13,13 @@ from scorereg._io import read_json
 from scorereg.priors.adapters.diffusers_parts import CONFIG, SCHEDULER
 from scorereg.priors.card import CARD_FILE
 
-__all__ = ["DECODERS", "MODEL_INDEX", "Layout", "is_diffusers_folder", "layout_of", "parts_of"]
+__all__ = ["DECODERS", "MODEL_INDEX", "WRAP_PART", "Layout", "is_diffusers_folder", "layout_of", "parts_of"]
 
 MODEL_INDEX = "model_index.json"
-DECODERS = ("vae", "vqvae", "movq", "vqgan", "autoencoder")
+DECODERS = ("vae", "vqvae", "movq", "vqgan", "autoencoder", "first_stage_model")
+WRAP_PART = "Load it by diffusers and wrap its network with its conditions bound: scorereg.wrap(lambda z, t: ..., ...)."
+_LIBRARIES = ("diffusers", "transformers", None)
+_REMEDY = "Copy or download it again."
 HARMLESS = ("feature_extractor", "safety_checker", "image_processor", "watermarker", "mel")
 
 
@@ -75,18 +78,18 @@ def parts_of(folder: Path) -> dict[str, str]:
     Raises:
         ValueError: If the file cannot be read.
     """
-    index: dict[str, Any] = read_json(folder / MODEL_INDEX, "Copy or download it again.")
+    index: dict[str, Any] = read_json(folder / MODEL_INDEX, _REMEDY)
     parts = {name: value for name, value in index.items() if not name.startswith("_") and isinstance(value, list)}
     return {name: value[1] for name, value in parts.items() if len(value) == 2 and isinstance(value[1], str)}
 
 
 def _pipeline(folder: Path) -> Layout:
     parts = parts_of(folder)
-    kind = read_json(folder / MODEL_INDEX, "").get("_class_name")
+    kind = _checked_kind(folder / MODEL_INDEX)
     if parts and "unet" not in parts:
         raise ValueError(
             f"{folder / MODEL_INDEX} is of a {kind} of {', '.join(parts)}, without a unet; supported are unconditional "
-            "pipelines with a UNet2DModel, and StableDiffusionPipeline. Wrap its network with scorereg.wrap."
+            f"pipelines with a UNet2DModel, and StableDiffusionPipeline. {WRAP_PART}"
         )
     decoders = [name for name in parts if name in DECODERS]
     others = [name for name in parts if name not in ("unet", "scheduler", *DECODERS, *HARMLESS)]
@@ -98,11 +101,26 @@ def _pipeline(folder: Path) -> Layout:
     if others or len(decoders) > 1:
         raise ValueError(
             f"{folder / MODEL_INDEX} is of a {kind} with {', '.join(others or decoders)}, which is not supported; "
-            "supported are unconditional pipelines with a UNet2DModel, and StableDiffusionPipeline. Wrap its network "
-            "with scorereg.wrap."
+            f"supported are unconditional pipelines with a UNet2DModel, and StableDiffusionPipeline. {WRAP_PART}"
         )
     decoder = _part(folder, decoders[0]) if decoders else None
     return Layout(_part(folder, "unet"), _scheduler(folder / "scheduler", folder), decoder)
+
+
+def _checked_kind(path: Path) -> str:
+    """The class of a pipeline, after a check that no part of it is of a library whose code would have to be run."""
+    index: dict[str, Any] = read_json(path, _REMEDY)
+    for name, value in {"_class_name": None, **index}.items():
+        if name == "_class_name":
+            known = isinstance(value, str)
+        elif name in ("unet", "scheduler", *DECODERS) or (isinstance(value, list) and name not in HARMLESS):
+            known = isinstance(value, list) and len(value) == 2 and value[0] in _LIBRARIES
+        else:
+            known = True
+        if not known:
+            words = f"names {value!r:.80} for {name:.40}, which is no class of {' or '.join(filter(None, _LIBRARIES))}"
+            raise ValueError(f"{path} {words}. {_REMEDY}")
+    return index["_class_name"]
 
 
 def _part(folder: Path, name: str) -> Path:

@@ -4,6 +4,7 @@ Only JSON and weights are read, and classes come from the diffusers library alon
 weights' header was compared with the configuration.
 """
 
+import json
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import torch
 
 from scorereg._io import read_json
+from scorereg.priors.adapters.foreign_models import cure_of_model
 from scorereg.priors.adapters.schedulers import SCHEDULERS, TABLES, unsupported_scheduler
 from scorereg.priors.weights import WeightFiles, describing, fill_network, find_weights, header_shapes, known_settings
 
@@ -24,10 +26,7 @@ _AVERAGING = {  # settings of the moving average that a training script keeps be
     "collected_params",
 }  # fmt: skip
 _MOST_STEPS = 100_000
-CONDITIONED = (
-    "It is conditioned: give the folder of its whole pipeline, with prompt=; or bind the condition: "
-    "scorereg.wrap(functools.partial(unet, encoder_hidden_states=...), ...)."
-)
+_CODE = (".py", ".pyc", ".pyd", ".so", ".dll")
 
 
 def read_model(folder: Path, supported: tuple[str, ...], variant: str | None = None) -> tuple[Any, WeightFiles]:
@@ -89,9 +88,6 @@ def read_scheduler(folder: Path) -> Any:
         known["prediction_type"] = "epsilon" if settings["predict_epsilon"] else "sample"
     if name in TABLES and (missing := _missing(settings)):
         warnings.warn(f"{path} names no {', '.join(missing)}: the defaults of diffusers are taken.", stacklevel=2)
-    ends = known.get("beta_start"), known.get("beta_end")
-    if all(isinstance(end, int | float) for end in ends) and ends[0] > ends[1] >= 0:  # pyright: ignore[reportOptionalOperand]
-        warnings.warn(f"{path}: beta_start {ends[0]} is above beta_end {ends[1]}, unlike any schedule.", stacklevel=2)
     with describing(path, name, _REMEDY):
         return kind(**known)
 
@@ -103,10 +99,20 @@ def refuse_code(folder: Path) -> None:
         ValueError: If it does; the file is named.
     """
     for path in sorted(folder.iterdir() if folder.is_dir() else ()):
-        named = path.suffix == ".json" and path.is_file() and b'"auto_map"' in path.read_bytes()
-        if path.suffix == ".py" or named:
+        named = path.suffix == ".json" and path.is_file() and _names_code(path)
+        if path.suffix.lower() in _CODE or named:
             what = "names code in auto_map" if named else "is code"
             raise ValueError(f"{path} {what}, and a prior's folder may hold weights and settings only. Remove it.")
+
+
+def _names_code(path: Path) -> bool:
+    """Whether a JSON file has the key by which transformers import code, however its letters are written."""
+    data = path.read_bytes()
+    try:
+        entries = json.loads(data)
+    except (ValueError, RecursionError):  # refused where it is read
+        return b"auto_map" in data
+    return isinstance(entries, dict) and "auto_map" in entries
 
 
 def _settings(path: Path) -> Mapping[str, Any]:
@@ -127,8 +133,10 @@ def check_class(folder: Path, supported: tuple[str, ...]) -> Mapping[str, Any]:
     settings = _settings(path)
     name = settings.get("_class_name")
     if name not in supported:
-        cure = CONDITIONED if name == "UNet2DConditionModel" else "Use scorereg.wrap."
-        raise ValueError(f"{path} is of a {name}, but supported are {', '.join(supported)}. {cure}")
+        named = settings.get("architectures") or settings.get("model_type")  # transformers' names of a class
+        kind = str(name or (named[0] if isinstance(named, list) else named) or "")[:80]
+        of = f"of a {kind}" if kind else "of no class that it names"
+        raise ValueError(f"{path} is {of}, but supported are {', '.join(supported)}. {cure_of_model(kind)}")
     return settings
 
 

@@ -18,10 +18,33 @@ _KINDS = (  # a pattern, what the file is, and the cure
         "pipeline.fuse_lora(); load_prior(pipeline).",
     ),
     (
+        r"(^|\.)(control_model|controlnet_cond_embedding|controlnet_down_blocks)\.",
+        "a ControlNet, which changes another network's features and denoises nothing by itself",
+        "Load it into the pipeline that it was made for, and bind its condition: scorereg.wrap(lambda z, t: ..., ...).",
+    ),
+    (
+        r"(^|\.)(joint_blocks|double_blocks|single_blocks|transformer_blocks|single_transformer_blocks)\.\d+\.",
+        "a transformer over latents (Stable Diffusion 3, Flux and their kin), conditioned on a text",
+        "Load it by diffusers, and wrap it with the text bound: scorereg.wrap(lambda z, t: transformer(z, timestep=t, "
+        "encoder_hidden_states=..., ...).sample, prediction='velocity', flow=True, channels=...).",
+    ),
+    (
         r"(^|\.)(model\.diffusion_model|first_stage_model|cond_stage_model)\.",
         "a checkpoint of latent diffusion (CompVis), whose prior is one over latents",
         "Convert it to a folder, StableDiffusionPipeline.from_single_file(file).save_pretrained(folder), and load "
         "that with prompt=.",
+    ),
+    (
+        r"(^|\.)(out\.\d+\.positional_embedding|attnpool\.positional_embedding|layer[1-4]\.\d+\.conv1\.weight)$",
+        "a classifier or encoder of images, which denoises nothing",
+        "Give the checkpoint of the diffusion model.",
+    ),
+    (
+        r"(^|\.)label_emb\.weight$",
+        "a network of OpenAI's guided-diffusion that is conditioned on a class",
+        "Make it by create_model_and_diffusion, load the file into it, and wrap it with a class bound: scorereg.wrap("
+        "lambda z, t: model(z, t, y=torch.full((len(z),), 3)), prediction='epsilon', betas=..., channels=('r', 'g', "
+        "'b')).",
     ),
     (
         r"(^|\.)input_blocks\.0\.0\.weight$",
@@ -58,6 +81,21 @@ _KINDS = (  # a pattern, what the file is, and the cure
         f"{_OWN_CODE} wrap it with its class label bound: scorereg.wrap(functools.partial(network, y=label), ...).",
     ),
     (
+        r"(^|\.)(text_model|visual|vision_model|transformer\.resblocks)\.|(^|\.)encoder\.layers?\.\d+\.",
+        "an encoder of texts or images (CLIP and its kin), which denoises nothing",
+        "Give the folder of the whole pipeline, with prompt=.",
+    ),
+    (
+        r"(^|\.)(quant_conv|post_quant_conv)\.|(^|\.)quantize\.embedding\.|(^|\.)decoder\.(up|up_blocks)\.\d",
+        "an autoencoder, which encodes images and denoises nothing",
+        "Give the whole model, whose U-Net denoises its latents.",
+    ),
+    (
+        r"^<.*>$|(^|\.)(string_to_param|emb_params)(\.|$)",
+        "an embedding of textual inversion, which is a word of a pipeline's prompt",
+        "Load it into its pipeline: pipeline.load_textual_inversion(file); load_prior(pipeline, prompt=...).",
+    ),
+    (
         r"(^|\.)m_down\d\.\d+\.|(^|\.)m_head\.",
         "a denoiser such as DRUNet, of deepinv or KAIR",
         "Pass the object: load_prior(deepinv.models.DRUNet(pretrained=file), channels=('r', 'g', 'b')).",
@@ -79,6 +117,8 @@ def refusal(content: Mapping[Any, Any], path: Path) -> str:
     """
     names = sorted(plain_names(content))
     wrap = f"{_OWN_CODE} wrap it: scorereg.wrap(network, prediction=..., betas=..., channels=(...))."
+    if not names and {"state", "param_groups"} <= set(map(str, content)):
+        return f"{path} holds the state of an optimizer, no weights. Give the checkpoint of the network."
     if not names:
         return f"{path} holds no tensors by name, so it is no state dict of a network. {wrap}"
     for pattern, kind, cure in _KINDS:
@@ -87,6 +127,12 @@ def refusal(content: Mapping[Any, Any], path: Path) -> str:
             if "diffusers" in kind and beside.is_file():
                 cure = f"Give its folder: load_prior({str(path.parent)!r})."
             return f"{path} holds {kind}. {cure}"
+    if "pytorch-lightning_version" in content:
+        return (
+            f"{path} is a checkpoint of Lightning, of a network that is not recognised ({names[0]}). Load it by its "
+            "own class, Module.load_from_checkpoint(file), and wrap its network: scorereg.wrap(module.network, "
+            "prediction=..., betas=..., channels=(...))."
+        )
     return (
         f"{path} holds {len(names)} tensors such as {names[0]} and {names[-1]}, of no network that is recognised "
         f"(denoising-diffusion-pytorch has init_conv.weight). {wrap}"

@@ -7,6 +7,7 @@ with scale s:
 """
 
 import dataclasses
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from scorereg._io import read_json
-from scorereg.priors.adapters.diffusers_layout import MODEL_INDEX, parts_of
+from scorereg.priors.adapters.diffusers_layout import MODEL_INDEX, WRAP_PART, parts_of
 from scorereg.priors.adapters.diffusers_parts import refuse_code
 from scorereg.priors.adapters.latents import Latents, latent_channels
 from scorereg.priors.adapters.schedulers import scheduler_settings
 from scorereg.priors.adapters.unwrapped import inner_module
 from scorereg.priors.adapters.wrapped import WrappedPrior, wrap
-from scorereg.priors.weights import check_filled, find_weights
+from scorereg.priors.weights import check_filled, find_weights, header_shapes
 
 __all__ = ["from_text_pipeline", "is_text_folder", "load_text_pipeline"]
 
@@ -70,7 +71,7 @@ def from_text_pipeline(
     """
     kind = type(pipeline).__name__
     if kind != PIPELINE:
-        raise ValueError(f"a text-conditioned {kind} is not supported; supported is {PIPELINE}.")
+        raise ValueError(f"a text-conditioned {kind} is not supported; supported is {PIPELINE}. {WRAP_PART}")
     if prompt is None:
         raise ValueError(f"a {PIPELINE} needs a text: load_prior(..., prompt='a photo of a chair', guidance=7.5).")
     parts = (inner_module(getattr(pipeline, part)) for part in ("unet", "vae", "text_encoder"))
@@ -119,14 +120,19 @@ def load_text_pipeline(
     path = folder / MODEL_INDEX
     try:
         index = read_json(path, "Copy it again.")
+        if (kind := index.get("_class_name")) != PIPELINE:
+            raise ValueError(f"{path} is of a {kind}; supported is {PIPELINE}. {WRAP_PART}")
         sources = {index[part][0] for part in PARTS}
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, IndexError) as error:
         raise ValueError(f"{path} lists no text-to-image pipeline ({error}). Copy it again.") from None
-    if index.get("_class_name") != PIPELINE or not sources <= {"diffusers", "transformers"}:
-        raise ValueError(f"{path} is of a {index.get('_class_name')}; supported is {PIPELINE}.")
+    if not sources <= {"diffusers", "transformers"}:
+        raise ValueError(f"{path} takes parts from {', '.join(sorted(map(str, sources)))}, which may hold code.")
     for part in (folder, *(folder / name for name in index if not name.startswith("_"))):
         refuse_code(part)
-    files = {name: find_weights(folder / name, variant) for name in ("unet", "vae")}
+    files = {name: find_weights(folder / name, variant) for name in ("unet", "vae", "text_encoder")}
+    for found in files.values():
+        for weights in found.paths:
+            header_shapes(weights)  # names what is damaged or holds code
     try:
         from diffusers import StableDiffusionPipeline
 
@@ -139,11 +145,16 @@ def load_text_pipeline(
     except Exception as error:  # the libraries below have no common type of error
         reason = " ".join(str(error).split())[:200]
         raise ValueError(f"{folder} cannot be read as a {PIPELINE} ({reason}). Copy or download it again.") from None
-    for name, found in files.items():
-        check_filled(getattr(pipeline, name), found.paths)
+    for name in ("unet", "vae"):
+        check_filled(getattr(pipeline, name), files[name].paths)
     return from_text_pipeline(
         pipeline, prompt=prompt, guidance=guidance, negative_prompt=negative_prompt, device=device
     )
+
+
+def _leads_out(names: Iterable[str]) -> bool:
+    """Whether the name of a part is none of a folder beside it."""
+    return any(Path(name).name != name for name in names)
 
 
 @torch.no_grad()

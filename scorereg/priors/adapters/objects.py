@@ -7,14 +7,33 @@ from torch import nn
 
 from scorereg.priors.adapters.deepinv import from_deepinv, is_deepinv, prior_inside
 from scorereg.priors.adapters.diffusers import from_diffusers
+from scorereg.priors.adapters.diffusers_layout import DECODERS
+from scorereg.priors.adapters.foreign_models import cure_of_model
 from scorereg.priors.adapters.karras import from_denoiser
+from scorereg.priors.adapters.mistaken import mistaken
 from scorereg.priors.adapters.unwrapped import inner_module
 from scorereg.priors.arguments import only
 from scorereg.priors.base import Prior
 
-__all__ = ["prior_of_object"]
+__all__ = ["check_pair", "prior_of_object"]
 
-_DECODERS = ("vae", "vqvae", "movq", "vqgan", "autoencoder")
+_SAY = (
+    "Give a pipeline, a folder, or a denoiser D(x, sigma); or say it: scorereg.wrap(network, prediction=..., "
+    "betas=..., ...)."
+)
+
+
+def check_pair(source: Any, device: Any) -> None:
+    """Check that the second argument of `load_prior` is no scheduler or network.
+
+    Raises:
+        ValueError: If it is one, with the call for a pair.
+    """
+    if device is not None and not isinstance(device, str | int | torch.device):
+        kinds = f"a {type(source).__name__} and a {type(device).__name__}"
+        raise ValueError(
+            f"load_prior(source, device) got {kinds}. For a network and its scheduler: from_diffusers(unet, scheduler)."
+        )
 
 
 def prior_of_object(source: Any, device: str | torch.device, given: dict[str, Any]) -> Any:
@@ -51,16 +70,16 @@ def prior_of_object(source: Any, device: str | torch.device, given: dict[str, An
         )
     if is_deepinv(source):
         return from_deepinv(source, device=device, **only(f"a deepinv {kind}", given, "channels", "size"))
+    if (text := mistaken(source)) is not None:
+        raise ValueError(f"load_prior got {text}.")
     if callable(source) and not hasattr(source, "config") and not _is_plain(source):
         return from_denoiser(source, device=device, **only(f"a {kind}", given, "channels", "size", "data_range"))
-    raise ValueError(
-        f"load_prior got a {kind}, which does not say how its noise is made. Give a pipeline, a "
-        "folder, or a denoiser D(x, sigma); or say it: scorereg.wrap(network, prediction=..., betas=..., ...)."
-    )
+    models = cure_of_model(kind) if type(source).__module__.startswith(("diffusers.", "transformers.")) else ""
+    raise ValueError(f"load_prior got a {kind}, which does not say how its noise is made. {models or _SAY}")
 
 
 def _of_pipeline(source: Any, kind: str, device: str | torch.device, given: dict[str, Any]) -> Any:
-    decoder = next((part for name in _DECODERS if (part := getattr(source, name, None)) is not None), None)
+    decoder = next((part for name in DECODERS if (part := getattr(source, name, None)) is not None), None)
     if decoder is not None:
         from scorereg.priors.adapters.latents import prior_of_latents
         from scorereg.priors.adapters.schedulers import scheduler_settings

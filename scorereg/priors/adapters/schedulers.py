@@ -4,7 +4,11 @@ Their settings for sampling (`timestep_spacing`, `clip_sample`, `thresholding`, 
 are ignored. A table entry without signal, as after `rescale_betas_zero_snr`, is excluded from the range of levels.
 """
 
+import os
+from collections.abc import Mapping
 from typing import Any
+
+from torch import nn
 
 __all__ = ["SCHEDULERS", "TABLES", "scheduler_settings", "unsupported_scheduler"]
 
@@ -35,14 +39,20 @@ def scheduler_settings(scheduler: Any) -> dict[str, Any]:
         ValueError: If the scheduler, its prediction target or its kind of time is not supported.
     """
     name, config = type(scheduler).__name__, getattr(scheduler, "config", None)
+    if (text := _no_scheduler(scheduler)) is not None:
+        raise ValueError(f"a scheduler is needed, such as DDPMScheduler(...), but got {text}.")
     if name not in SCHEDULERS or config is None:
         raise ValueError(f"{unsupported_scheduler(name)}.")
-    if name in FLOWS:
-        steps = config.num_train_timesteps
+    flow = config.get("prediction_type") == "flow_prediction"
+    if name in FLOWS or (flow and config.get("use_flow_sigmas")):
         if config.get("invert_sigmas"):
             raise ValueError(f"{name} with invert_sigmas counts time backwards; wrap it by scorereg.wrap.")
-        edges = (1 / (steps - 1), float(steps - 1))  # t = 1 / steps, and 1 - 1 / steps, as sigma = t / (1 - t)
-        return {"prediction": "velocity", "flow": True, "time": lambda t: steps * t, "sigma_range": edges}
+        return _of_flow(config.num_train_timesteps)
+    if flow:
+        raise ValueError(
+            f"{name} with prediction_type='flow_prediction' needs use_flow_sigmas=True. For a network of flow matching "
+            "give FlowMatchEulerDiscreteScheduler()."
+        )
     if name in SCORES:  # the network is given sigma and returns the score, of images in [0, 1]
         edges = (config.sigma_min, config.sigma_max)
         return {"prediction": "score", "time": "sigma", "sigma_range": edges, "data_range": (0.0, 1.0)}
@@ -64,6 +74,29 @@ def scheduler_settings(scheduler: Any) -> dict[str, Any]:
         edges = (config.sigma_min or 0.002, config.sigma_max or 700.0)
         return {"prediction": prediction, "sigma_data": 1.0, "sigma_range": edges}  # time is ln(sigma) / 4
     return {"prediction": prediction, "betas": scheduler.betas}
+
+
+def _of_flow(steps: int) -> dict[str, Any]:
+    edges = (1 / (steps - 1), float(steps - 1))  # t = 1 / steps, and 1 - 1 / steps, as sigma = t / (1 - t)
+    return {"prediction": "velocity", "flow": True, "time": lambda t: steps * t, "sigma_range": edges}
+
+
+def _no_scheduler(value: Any) -> str | None:
+    """What an object is that is no scheduler, and what is meant; None if it may be one."""
+    kind = type(value).__name__
+    if value is None:
+        return "None. Give the one of the training, from_diffusers(unet, scheduler); a pipeline is read by load_prior"
+    if isinstance(value, type):
+        return f"the class {value.__name__}. Give an object of it: {value.__name__}(...)"
+    if isinstance(value, nn.Module):
+        return f"a {kind}, a network. The network comes first: from_diffusers(unet, scheduler)"
+    if isinstance(value, str | os.PathLike):
+        return f"the name {os.fspath(value)!r}. Give DDPMScheduler.from_pretrained(folder)"
+    if isinstance(value, Mapping):
+        return f"a {kind} of settings. Give DDPMScheduler.from_config(settings), or the class that wrote them"
+    if type(value).__module__.startswith("torch.optim"):
+        return f"a {kind}, which is of the learning rate. Give that of the noise"
+    return None
 
 
 def unsupported_scheduler(name: Any) -> str:

@@ -11,25 +11,28 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from scorereg.priors.adapters.conversions import PREDICTIONS, Noise, noise_of, residual_coefficients
+from scorereg.priors.adapters.answers import cure_of, network_answer, speaks_of_size
+from scorereg.priors.adapters.callables import check_callable
+from scorereg.priors.adapters.conversions import Noise, noise_of, residual_coefficients
+from scorereg.priors.adapters.keywords import explained
+from scorereg.priors.adapters.noise_tables import warn_of_betas
+from scorereg.priors.adapters.wrap_arguments import Time, assumed_of, check_settings, ranged
 from scorereg.priors.base import check_patch, tiles_hint
 from scorereg.priors.card import PriorCard
+from scorereg.priors.outside import without_graph
 
 __all__ = ["WrappedPrior", "wrap"]
-
-ASSUMED_RANGE = "data in [-1, 1] in training: data_range= says otherwise"
 
 _DROPS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 _BATCH = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
-Time = Literal["index", "fraction", "sigma"] | Callable[[Tensor], Any]
 
-
+@explained
 def wrap(
     network: Callable[..., Any],
     *,
-    prediction: str,
-    channels: tuple[str, ...],
+    prediction: str = "",
+    channels: tuple[str, ...] = (),
     betas: Any = None,
     alphas_cumprod: Any = None,
     sigmas: Any = None,
@@ -48,12 +51,15 @@ def wrap(
 
     Prior space is [-1, 1]; data and noise levels are converted to the network's units by `data_range`. Give at most one
     of `betas`, `alphas_cumprod`, `sigmas`, `flow` and `sigma_data`. Without any, z = x (variance exploding with
-    continuous levels), as for a denoiser `D(x, sigma)`.
+    continuous levels), as for a denoiser `D(x, sigma)`; predictions other than `"denoised"` and `"score"` then need
+    `time="sigma"`, which says so.
 
     Args:
         network: Called as `network(z, t)`, with z of shape (b, c, *space) and t of shape (b,). A module should be in
-            evaluation mode. Of an object with `.sample`, that is used; of a tuple, the first item; of twice the
-            channels (mean and learned variance), the first half. Bind more arguments with `functools.partial`.
+            evaluation mode. Of an object with `.sample`, that is used; of a tuple or list, the first item; of twice the
+            channels (mean and learned variance), the first half. Bind more arguments by a lambda or
+            `functools.partial`. One that takes a single number as t is called for each sample by a lambda:
+            `lambda z, t: torch.cat([network(zi[None], ti) for zi, ti in zip(z, t)])`.
         prediction: Output of the network: `"epsilon"` (the noise n), `"sample"` or `"denoised"` (x_0), `"v_prediction"`
             (a n - b x_0), `"velocity"` (n - x_0 = dz/dt of a flow), `"score"` (gradient of log p at z, -n / b), or
             `"edm"` (F of EDM's preconditioning, D = c_skip x + c_out F).
@@ -80,8 +86,10 @@ def wrap(
         card: Card to use instead of one made from these arguments.
 
     Raises:
-        ValueError: If an argument is unknown or contradicts another. `denoise` raises it for a patch of other channels,
-            a level outside the range, or an output of another shape.
+        TypeError: If there is no such argument.
+        ValueError: If the network cannot be called as `network(z, t)`, or an argument is of another type, a table of
+            another name, or contradicts another one. `denoise` raises it for a patch of other channels, a level outside
+            the range, and an output of another shape or kind.
 
     Example:
         >>> import torch
@@ -90,32 +98,21 @@ def wrap(
         >>> round(prior.denoise(torch.ones(1, 1, 2, 2), torch.tensor([1.0]))[0, 0, 0, 0].item(), 5)  # 1 - sqrt(0.5)
         0.29289
     """
-    if prediction not in PREDICTIONS:
-        raise ValueError(f"no prediction is called {prediction!r}; choose one of {', '.join(PREDICTIONS)}.")
     noise = noise_of(betas=betas, alphas_cumprod=alphas_cumprod, sigmas=sigmas, flow=flow, sigma_data=sigma_data)
-    if sigma_range is not None:
-        if noise.sigmas is not None or not 0 <= sigma_range[0] < sigma_range[1]:
-            raise ValueError(
-                f"sigma_range is (low, high) where there is no table; got {sigma_range} for {noise.family}."
-            )
-        noise = Noise(noise.family, float(sigma_range[0]), float(sigma_range[1]), sigma_data=noise.sigma_data)
+    check_settings(
+        prediction, noise, channels=channels, time=time, sigma_range=sigma_range, outside=outside, dtype=dtype,
+        size=size, multiple=multiple, card=card,
+    )  # fmt: skip
+    noise = noise if sigma_range is None else ranged(noise, sigma_range)
     low, high = (-1.0, 1.0) if data_range is None else _ends(data_range)
-    if time in ("index", "fraction") and noise.sigmas is None and (time, noise.family) != ("fraction", "flow"):
-        raise ValueError(f"time={time!r} counts the entries of a table; give betas, alphas_cumprod or sigmas with it.")
-    if isinstance(time, str) and time not in ("index", "fraction", "sigma"):
-        raise ValueError(f"time is 'index', 'fraction', 'sigma' or a function, but got {time!r}.")
-    if outside not in ("error", "clamp"):
-        raise ValueError(f"outside is 'error' or 'clamp', but got {outside!r}.")
-    if isinstance(channels, str) or not channels:
-        raise ValueError("wrap needs the names of the network's channels, like channels=('r', 'g', 'b').")
-    if len(set(channels)) < len(tuple(channels)):
-        raise ValueError(f"wrap needs each channel's name once, but got channels={tuple(channels)}.")
+    check_callable(network, data_range)
     _warn_of_training(network)
+    warn_of_betas(betas)
     if card is None:
-        unit = (high - low) / 2
+        unit, assumed = (high - low) / 2, assumed_of(network, prediction, noise, tuple(channels), data_range)
         card = PriorCard(
             type(network).__name__, tuple(channels), tuple(size), noise.low / unit, noise.high / unit, depth=None,
-            network={"predicts": prediction}, assumed=(ASSUMED_RANGE,) if data_range is None else (),
+            network={"predicts": prediction}, assumed=assumed,
         )  # fmt: skip
     prior = WrappedPrior(network, prediction, noise, time, (float(low), float(high)), outside == "clamp", dtype, card)
     prior.multiple = multiple
@@ -178,7 +175,7 @@ class WrappedPrior(nn.Module):
         """Names of the channels, in order."""
         return self.card.channels
 
-    @torch.no_grad()
+    @without_graph
     def denoise(self, x: Float[Tensor, "b c *space"], sigma: Float[Tensor, " b"]) -> Float[Tensor, "b c *space"]:
         """Return the posterior mean of the clean patch, without an autograd graph.
 
@@ -187,7 +184,7 @@ class WrappedPrior(nn.Module):
         """
         return (x - self.residual(x, sigma)).to(x.dtype)
 
-    @torch.no_grad()
+    @without_graph
     def residual(self, x: Float[Tensor, "b c *space"], sigma: Float[Tensor, " b"]) -> Float[Tensor, "b c *space"]:
         """Return `x - denoise(x, sigma)` without cancellation, for `score` at small sigma."""
         check_patch(self, x, sigma)
@@ -219,36 +216,31 @@ class WrappedPrior(nn.Module):
         """The network's answer; what it raises at another patch size than its own is an error that says so."""
         try:
             return self._predict(z, time)
-        except (RuntimeError, AssertionError) as error:
-            size, given = self.card.size, tuple(z.shape[2:])
-            if type(error) not in (RuntimeError, AssertionError) or given == size:  # memory that ran out, or a fault
-                raise
+        except (RuntimeError, AssertionError, IndexError, TypeError, ValueError) as error:
             line = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
-            made = f"It was made for patches of {size}. " if size else ""
+            cure = cure_of(line, z.dtype if self.dtype is None else self.dtype, len(z), known=self._kind() is not None)
+            size, given = self.card.size, tuple(z.shape[2:])
+            if cure is None:
+                ours = type(error) in (RuntimeError, AssertionError) and given != size  # not memory that ran out
+                if not ours or not speaks_of_size(line):
+                    raise
+                made = f"It was made for patches of {size}. " if size else ""
+                cure = f"{made}{tiles_hint(size, given)}"[:-1]
             raise ValueError(
-                f"the network of prior {self.card.name!r} fails on patches of {given} pixels ({line}). {made}"
-                f"{tiles_hint(size, given)}"
+                f"the network of prior {self.card.name!r} fails on patches of {given} pixels ({line}). {cure}."
             ) from error
 
-    def _predict(self, z: Tensor, time: Any) -> Tensor:
-        kind = self.dtype
+    def _kind(self) -> torch.dtype | None:
+        """Dtype of the network's input: the one given, or that of its weights; None for a network without weights."""
         module = getattr(self.network, "func", self.network)  # the network inside a functools.partial
-        if kind is None and isinstance(module, nn.Module):
-            kind = next((value.dtype for value in module.parameters() if value.is_floating_point()), None)
-        kind = kind or z.dtype
+        weights = module.parameters() if isinstance(module, nn.Module) else iter(())
+        return self.dtype or next((value.dtype for value in weights if value.is_floating_point()), None)
+
+    def _predict(self, z: Tensor, time: Any) -> Tensor:
+        kind = self._kind() or z.dtype
         if time.is_floating_point():
             time = time.to(torch.promote_types(kind, torch.float32))
-        out = self.network(z.to(kind), time.to(z.device))
-        out = getattr(out, "sample", out)
-        out = out[0] if isinstance(out, tuple) else out
-        if out.ndim == z.ndim and out.shape[1] == 2 * z.shape[1]:
-            out = out[:, : z.shape[1]]
-        if out.shape != z.shape:
-            raise ValueError(
-                f"the network returned shape {tuple(out.shape)} for an input of shape {tuple(z.shape)}; a prediction "
-                "has the shape of the input, or twice its channels with a learned variance."
-            )
-        return out.to(z.dtype)
+        return network_answer(self.network(z.to(kind), time.to(z.device)), z)
 
 
 def _extended(z: Float[Tensor, "b c *space"], multiple: int) -> Float[Tensor, "b c *more"]:

@@ -1,0 +1,70 @@
+"""Folders of other programs that hold a network or a part of its training: what they are, and the one step to take."""
+
+from pathlib import Path
+
+from scorereg.priors.weights import other_format
+
+__all__ = ["foreign_folder"]
+
+_WRAP = "wrap a function that calls it, scorereg.wrap(lambda z, t: ..., ...)"
+_MARKS = (  # a pattern of names, what the folder is, and what to do
+    ("saved_model.pb", "a SavedModel of TensorFlow", "Take the weights that torch wrote"),
+    ("*.data-00000-of-*", "a checkpoint of TensorFlow", "Take the weights that torch wrote"),
+    ("ckpt*.index", "a checkpoint of TensorFlow", "Take the weights that torch wrote"),
+    ("_CHECKPOINT_METADATA", "a checkpoint of Orbax (JAX)", "Take the weights that torch wrote"),
+    ("_METADATA", "a checkpoint of Orbax (JAX)", "Take the weights that torch wrote"),
+    ("openvino_*.xml", "a network of OpenVINO", f"It runs in a library of its own: {_WRAP}"),
+)
+_LORA = (
+    "Load it into the pipeline that it was made for, and pass that: pipeline.load_lora_weights({folder!r}); "
+    "pipeline.fuse_lora(); load_prior(pipeline)"
+)
+
+
+def foreign_folder(folder: Path) -> str | None:
+    """Return the error for a folder that another program wrote; None for any other.
+
+    Args:
+        folder: A folder without a configuration of its own.
+    """
+    text = _distributed(folder) or _adapter(folder) or _framework(folder)
+    return None if text is None else f"{text}."
+
+
+def _distributed(folder: Path) -> str | None:
+    """Shards of DeepSpeed and FSDP, which have to be gathered first."""
+    for place in (folder, *sorted(path for path in folder.iterdir() if path.is_dir())):
+        if _has(place, "*_model_states.pt", "*zero_pp_rank_*", "zero_to_fp32.py"):
+            top = place if (place / "zero_to_fp32.py").is_file() else place.parent
+            return (
+                f"{folder} holds shards of DeepSpeed. Gather them: python {top / 'zero_to_fp32.py'} {top} model.bin, "
+                "load those into the network, and wrap it, or give the file"
+            )
+        if _has(place, "*.distcp"):
+            call = f"python -m torch.distributed.checkpoint.format_utils dcp_to_torch {place} model.pt"
+            return f"{folder} holds a distributed checkpoint of torch (FSDP). Make one file of it: {call}"
+    return None
+
+
+def _adapter(folder: Path) -> str | None:
+    named = _has(folder, "adapter_config.json", "pytorch_lora_weights.*", "adapter_model.*")
+    if not named:
+        return None
+    cure = _LORA.format(folder=str(folder))
+    return f"{folder} holds a LoRA (an adapter), which is a change of another network's weights. {cure}"
+
+
+def _framework(folder: Path) -> str | None:
+    if folder.suffix == ".mlpackage" or (_has(folder, "Manifest.json") and (folder / "Data").is_dir()):
+        return f"{folder} is a network of Core ML. It runs in a library of its own: {_WRAP}"
+    for pattern, kind, cure in _MARKS:
+        if _has(folder, pattern):
+            return f"{folder} holds {kind}. {cure}"
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    if any(path.suffix in (".pt", ".pth", ".ckpt", ".bin", ".safetensors", ".pkl", ".json") for path in files):
+        return None
+    return next((text for path in files if (text := other_format(path)) is not None), None)
+
+
+def _has(folder: Path, *patterns: str) -> bool:
+    return any(True for pattern in patterns for _ in folder.glob(pattern))

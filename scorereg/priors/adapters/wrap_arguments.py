@@ -1,0 +1,122 @@
+"""Arguments of `wrap`: their checks, and what is taken for granted where they say nothing."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from scorereg.priors.adapters.conversions import Noise
+from scorereg.priors.adapters.prediction_names import check_prediction
+from scorereg.priors.adapters.unwrapped import inner_module
+from scorereg.priors.arguments import check_values
+from scorereg.priors.card import PriorCard
+
+__all__ = ["ASSUMED_VARIANCE", "Time", "assumed_of", "check_settings", "ranged"]
+
+Time = Literal["index", "fraction", "sigma"] | Callable[[Tensor], Any]
+
+_RANGE = "data in [-1, 1] in training: data_range= says otherwise"
+ASSUMED_VARIANCE = "of twice as many channels out, the second half is a learned variance and left out"
+_SIGNAL = 0.2  # share of the signal's variance that the last level of a whole table stays below
+
+
+def check_settings(
+    prediction: Any, noise: Noise, *, channels: Any, time: Any, sigma_range: Any, outside: Any, dtype: Any, size: Any,
+    multiple: Any, card: Any,
+) -> None:  # fmt: skip
+    """Check the arguments of `wrap` but the network.
+
+    Raises:
+        ValueError: If one is unknown, of another type, or contradicts another.
+    """
+    check_prediction(prediction)
+    _check_noise(prediction, noise, told=time is not None)
+    _check_names(channels, size, card)
+    if (isinstance(time, str) and time not in ("index", "fraction", "sigma")) or not (
+        time is None or isinstance(time, str) or callable(time)
+    ):
+        raise ValueError(f"time is 'index', 'fraction', 'sigma' or a function, but got {time!r}.")
+    if time in ("index", "fraction") and noise.sigmas is None and (time, noise.family) != ("fraction", "flow"):
+        raise ValueError(f"time={time!r} counts the entries of a table; give betas, alphas_cumprod or sigmas with it.")
+    if outside not in ("error", "clamp"):
+        raise ValueError(f"outside is 'error' or 'clamp', but got {outside!r}.")
+    if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
+        known = isinstance(getattr(torch, str(dtype), None), torch.dtype)
+        cure = f"Give dtype=torch.{dtype}." if known else "Give one such as torch.float32."
+        raise ValueError(f"dtype must be one of torch's for floats, but got {dtype!r}. {cure}")
+    if isinstance(multiple, bool) or not isinstance(multiple, int) or multiple < 1:
+        raise ValueError(f"multiple is what sides must be multiples of, 1 or more as 8, but got {multiple!r}.")
+
+
+def ranged(noise: Noise, sigma_range: Any) -> Noise:
+    """Return the noise with the range of its levels.
+
+    Raises:
+        ValueError: If there is a table, or the range is not two numbers, the lower one first.
+    """
+    if noise.sigmas is not None:
+        raise ValueError(
+            f"sigma_range is (low, high) where there is no table; got {sigma_range} for {noise.family}. Leave it out."
+        )
+    try:
+        low, high = (float(end) for end in sigma_range if not isinstance(end, str))
+    except (TypeError, ValueError):
+        low = high = float("nan")
+    if low > high >= 0:
+        raise ValueError(
+            f"sigma_range is (lowest, highest), but got {sigma_range}. Exchange them: ({high:g}, {low:g})."
+        )
+    if not 0 <= low < high:
+        raise ValueError(
+            f"sigma_range must be (lowest, highest) level, 0 or more, like (0.002, 80); got {sigma_range}."
+        )
+    return Noise(noise.family, low, high, sigma_data=noise.sigma_data)
+
+
+def assumed_of(
+    network: Any, prediction: str, noise: Noise, channels: tuple[str, ...], data_range: Any
+) -> tuple[str, ...]:
+    """Return what `wrap` takes for granted, a line each."""
+    lines = [_RANGE] if data_range is None else []
+    if prediction == "edm" and noise.family != "edm":
+        lines.append("EDM's F of data with standard deviation 1: sigma_data= says otherwise")
+    if noise.family == "vp" and noise.sigmas is not None and (left := 1 / (1 + noise.high**2)) > _SIGNAL:
+        count = noise.last + 1
+        lines.append(f"the noise table is whole, though the last of its {count} steps leaves {left:.0%} of the signal")
+    module = inner_module(network)
+    config = getattr(module, "config", None)
+    said = config.get("out_channels") if isinstance(config, Mapping) else getattr(module, "out_channels", None)
+    return (*lines, *([ASSUMED_VARIANCE] if said == 2 * len(channels) else []))
+
+
+def _check_noise(prediction: str, noise: Noise, *, told: bool) -> None:
+    """Refuse a network without a description of its noise whose prediction does not say that z = x + sigma n."""
+    if noise.family != "ve" or noise.sigmas is not None or told or prediction in ("denoised", "score"):
+        return
+    if prediction == "edm":
+        raise ValueError(
+            "prediction='edm' depends on the standard deviation of the training data. Give sigma_data=0.5, as EDM has; "
+            "a network that returns the denoised patch itself has prediction='denoised'."
+        )
+    if prediction == "velocity":
+        raise ValueError("prediction='velocity' is that of flow matching. Give flow=True with it.")
+    more = ", or sigma_data=1 for v in EDM's manner" if prediction == "v_prediction" else ""
+    raise ValueError(
+        f"prediction={prediction!r} needs the noise of the training. Give betas=scorereg.priors.linear_betas(), "
+        f"alphas_cumprod= or sigmas={more}; if its input is x + sigma n and its time sigma, say time='sigma'."
+    )
+
+
+def _check_names(channels: Any, size: Any, card: Any) -> None:
+    if isinstance(channels, str) or (isinstance(channels, tuple | list) and not channels):
+        raise ValueError("wrap needs the names of the network's channels, like channels=('r', 'g', 'b').")
+    check_values(channels, size or None, None)
+    if card is not None and not isinstance(card, PriorCard):
+        raise ValueError(
+            f"card must be a PriorCard, but is a {type(card).__name__}. Read one from a prior's folder, "
+            "PriorCard.load(folder), or leave it out."
+        )
+    if card is not None and tuple(card.channels) != tuple(channels):
+        named = ", ".join(channels)
+        raise ValueError(f"channels are {named}, but the card of {card.name!r} has {', '.join(card.channels)}.")
