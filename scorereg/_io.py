@@ -14,7 +14,7 @@ from typing import Any
 
 __all__ = [
     "MOST_TEXT", "check_file", "check_folder", "check_names", "check_plain", "free_bytes", "hold_folder", "is_full",
-    "parse_json", "read_json", "read_text", "remedy_of", "write_beside", "writing",
+    "largest_file", "parse_json", "printable", "read_json", "read_text", "remedy_of", "write_beside", "writing",
 ]  # fmt: skip
 
 MOST_TEXT = 256 * 2**20
@@ -100,7 +100,17 @@ def free_bytes(folder: Path) -> float:
         disk = shutil.disk_usage(folder)
     except OSError:
         return float("inf")
-    return disk.free if disk.total > 0 else float("inf")
+    return float(disk.free) if disk.total > 0 else float("inf")
+
+
+def largest_file() -> float:
+    """Return how large a file of this process may be, in bytes (`ulimit -f`); infinity without a limit."""
+    if find_spec("resource") is None:
+        return float("inf")
+    import resource
+
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    return float("inf") if limit == resource.RLIM_INFINITY else float(limit)
 
 
 def check_names(*paths: Path) -> None:
@@ -187,6 +197,11 @@ def check_file(path: Path) -> None:
     check_folder(path.parent)
 
 
+def printable(text: str) -> str:
+    """Return a line without what a terminal would obey: control characters, which a file may hold, are shown as `?`."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
 def check_plain(path: Path) -> None:
     """Check that a path that is there names a plain file: a pipe or a device could be read without an end.
 
@@ -219,7 +234,8 @@ def read_text(path: Path, remedy: str, *, latin: bool = False) -> str:
         OSError: If it cannot be read.
         ValueError: If it is larger than `MOST_TEXT` bytes, or in another encoding.
     """
-    check_plain(path)
+    if not path.is_dir():
+        check_plain(path)
     try:
         if path.is_file() and (size := path.stat().st_size) > MOST_TEXT:
             raise ValueError(f"{path} has {size / 2**20:.0f} MB, which no description has. {remedy}")

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-__all__ = ["KINDS", "look_around", "make_sample", "ray_cast"]
+__all__ = ["KINDS", "look_around", "make_sample", "ray_cast", "write_frames"]
 
 KINDS = ("scene", "frames", "prior", "diffusers", "checkpoint")
 _WIDTH, _HEIGHT, _FOCAL = 64, 48, 55.0
@@ -97,8 +97,13 @@ def _scene(folder: Path) -> None:
 
 
 def _frames(folder: Path) -> None:
-    for scene in ("one", "two"):
-        for i in range(4):
+    write_frames(folder)
+
+
+def write_frames(folder: Path, *, scenes: int = 2, views: int = 4) -> None:
+    """Write folders of RGB-D frames, one for each scene, which differ in their names alone."""
+    for scene in ("one", "two", "three", "four", "five")[:scenes]:
+        for i in range(views):
             _write_view(i, folder / scene / f"rgb/{i}.jpg", folder / scene / f"depth/{i}.png")
         meta = {"fl_x": _FOCAL, "fl_y": _FOCAL, "depth_unit_scale_factor": 0.001}
         (folder / scene / "intrinsics.json").write_text(json.dumps(meta))

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from scorereg._io import printable
 from scorereg.cli import options as opt
 from scorereg.cli.options import option
 
@@ -37,14 +38,18 @@ def prepare_command(
     def progress(done: int, total: int, written: int) -> None:
         typer.echo(f"{done} of {total} frames, {written / 1e6:.1f} MB", err=True)
 
-    manifest = prepare(
-        data, out, focal=focal, d_min=d_min, channels=channel_names(channels), depth_factor=depth_factor,
-        reading=ReadOptions(skip_bad, tuple(exclude or ())), shard_frames=shard_frames, workers=workers,
-        licence=licence, credits=tuple(credit or ()), name=name, progress=progress,
-    )  # fmt: skip
+    try:
+        manifest = prepare(
+            data, out, focal=focal, d_min=d_min, channels=channel_names(channels), depth_factor=depth_factor,
+            reading=ReadOptions(skip_bad, tuple(exclude or ())), shard_frames=shard_frames, workers=workers,
+            licence=licence, credits=tuple(credit or ()), name=name, progress=progress,
+        )  # fmt: skip
+    except KeyboardInterrupt:
+        typer.echo(f"interrupted; the same command goes on with {out}", err=True)
+        raise typer.Exit(130) from None
     skipped = [*manifest.skipped, *(line for shard in manifest.shards for line in shard.skipped)]
     for line in (*manifest.left_out, *skipped):
-        typer.echo(f"left out: {line}", err=True)
+        typer.echo(printable(f"left out: {line}"), err=True)
     each = manifest.bytes / manifest.frames
     typer.echo(
         f"shards: {out}, {len(manifest.shards)} files, {manifest.frames} frames, {manifest.bytes / 1e9:.3g} GB, "

@@ -1,5 +1,6 @@
 """Errors and warnings of a command: one line each on standard error."""
 
+import os
 import sys
 import traceback
 import warnings
@@ -8,6 +9,8 @@ from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import typer
+
+from scorereg._io import is_full, printable, remedy_of
 
 __all__ = ["DEBUG", "one_line_errors", "plain_warnings", "run_app"]
 
@@ -38,8 +41,8 @@ def one_line_errors(name: str = "scorereg", *, debug: bool = False) -> Iterator[
     """Turn errors into one line on standard error.
 
     The exit code is 2 for what the user can mend: ValueError, OSError, MemoryError and typer's usage errors. Any other
-    error is a fault of the program: exit code 1, and the line asks to report it. Typer raises its usage errors only
-    with `standalone_mode=False`, as `run_app` calls it.
+    error is a fault of the program: exit code 1, and the line asks to report it; an interrupt is 130. Typer raises its
+    usage errors only with `standalone_mode=False`, as `run_app` calls it.
 
     Args:
         name: What the line begins with.
@@ -51,6 +54,9 @@ def one_line_errors(name: str = "scorereg", *, debug: bool = False) -> Iterator[
         if text := _usage(error):
             _say(f"{name}: {text}", "red")
         sys.exit(2)
+    except (KeyboardInterrupt, typer.Abort):
+        _say(f"{name}: interrupted", "red")
+        sys.exit(130)
     except Exception as error:
         if debug:
             traceback.print_exc()
@@ -62,11 +68,23 @@ def one_line_errors(name: str = "scorereg", *, debug: bool = False) -> Iterator[
 def _explained(error: Exception) -> tuple[str, int]:
     """The line of an error, and the exit code."""
     if isinstance(error, ValueError | OSError):
-        return str(error), 2
-    if isinstance(error, MemoryError):
+        return _of_system(error) if isinstance(error, OSError) else str(error), 2
+    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):  # the latter is torch's
         return "there is not enough memory. Use smaller data, or end other programs.", 2
+    if isinstance(error, RecursionError):
+        return "a file is nested too deep to be read. Restore the files that were given.", 2
     first = (str(error).strip().splitlines() or [""])[0][:200]
     return f"a fault of the program ({type(error).__name__}: {first}). Please report it with what {DEBUG} prints.", 1
+
+
+def _of_system(error: OSError) -> str:
+    """The line of an error of the system, which may name no file and says nothing of a cure."""
+    if error.errno is None or error.strerror is None:
+        return str(error)
+    name = "" if error.filename is None else os.fsdecode(error.filename)
+    if is_full(error):
+        return f"{name or 'a file'} cannot be written ({error.strerror}). {remedy_of(error.errno)}"
+    return f"{f'{name}: ' if name else ''}{error.strerror}. Look at its name and permissions, and at the disk."
 
 
 @contextmanager
@@ -79,8 +97,7 @@ def plain_warnings(name: str = "scorereg") -> Iterator[None]:
 
 def _say(text: str, color: str) -> None:
     """Print a line; control characters, which may come from a stranger's file, are shown as `?`."""
-    line = " ".join(text.split())
-    typer.secho("".join(c if c.isprintable() else "?" for c in line), fg=color, err=True)
+    typer.secho(printable(" ".join(text.split())), fg=color, err=True)
 
 
 def _usage(error: Any) -> str:

@@ -21,6 +21,7 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
+from scorereg._io import write_beside
 from scorereg.priors.base import Prior
 from scorereg.priors.sampling import device_of
 
@@ -141,7 +142,8 @@ def save_errors(folder: Path, errors: dict[str, list[dict[str, Any]]]) -> None:
         folder: An existing folder.
         errors: Rows of `denoising_errors`, by the name of the data.
     """
-    (folder / "denoising.json").write_text(json.dumps(errors, indent=2) + "\n", encoding="utf-8")
+    text = json.dumps(errors, indent=2) + "\n"
+    write_beside(folder / "denoising.json", lambda path: path.write_text(text, encoding="utf-8"))
     try:
         from matplotlib.figure import Figure
     except ImportError:
@@ -150,7 +152,7 @@ def save_errors(folder: Path, errors: dict[str, list[dict[str, Any]]]) -> None:
     for column, (name, rows) in zip(figure.subplots(2, len(errors), squeeze=False).T, errors.items(), strict=True):
         _plot(column, rows)
         column[0].set_title(name)
-    figure.savefig(folder / "denoising.png", dpi=110)
+    write_beside(folder / "denoising.png", lambda path: figure.savefig(path, format="png", dpi=110))
 
 
 def groups_of(row: dict[str, Any]) -> list[str]:

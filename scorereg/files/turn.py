@@ -2,7 +2,7 @@
 
 import numpy as np
 
-__all__ = ["inverse", "stored_box", "turned", "turns_sides"]
+__all__ = ["inverse", "stored_box", "stored_rows", "turned", "turns_sides"]
 
 _STEPS = {  # transpose; then reverse rows; then reverse columns
     1: (False, False, False),
@@ -53,3 +53,21 @@ def stored_box(size: tuple[int, int], orientation: int, step: int) -> tuple[int,
     across, down = width % step, height % step
     left, top = across if columns else 0, down if rows else 0
     return left, top, left + width - across, top + height - down
+
+
+def stored_rows(size: tuple[int, int], orientation: int, rows: slice) -> tuple[int, int, int, int]:
+    """The part of an image that becomes some rows of the turned one.
+
+    Args:
+        size: Width and height before turning.
+        orientation: EXIF's, 1 to 8.
+        rows: First row and the one after the last.
+
+    Returns:
+        Left, top, right and bottom before turning, as Pillow takes them.
+    """
+    transpose, reverse, _ = _STEPS[orientation]
+    width, height = size
+    count = width if transpose else height
+    first, last = (count - rows.stop, count - rows.start) if reverse else (rows.start, rows.stop)
+    return (first, 0, last, height) if transpose else (0, first, width, last)

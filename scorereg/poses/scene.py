@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from scorereg._io import check_folder
+from scorereg._io import check_folder, hold_folder
 from scorereg.files.layouts.colmap_files import read_cameras, read_pictures, read_points
+from scorereg.files.names import real_path
 from scorereg.poses.motion import CAMERAS, MATCHING, Motion, import_pycolmap
 from scorereg.poses.photos import Copies, copy_photos, heads_of
 from scorereg.poses.write import POINTS, write_points, write_transforms
@@ -78,7 +79,7 @@ def find_poses(
         OSError: If a photo cannot be read, or the scene not be written.
         ValueError: If an argument or a photo is not usable, pycolmap is missing, or fewer than two photos get a pose.
     """
-    folder = _PHOTOS[(out / _PHOTOS[0]).resolve() == photos.resolve()]
+    folder = _PHOTOS[real_path(out / _PHOTOS[0]) == real_path(photos)]
     _check(photos, out, folder, camera, matching, max_size)
     heads = heads_of(photos)
     import_pycolmap()
@@ -95,8 +96,11 @@ def _work_folder(out: Path) -> Iterator[Path]:
     fresh = not out.exists()
     check_folder(out)
     try:
-        with tempfile.TemporaryDirectory(prefix=".poses-", dir=out) as name:
-            yield Path(name)
+        with hold_folder(out):
+            for left in out.glob(".poses-*"):  # of a run that was killed
+                shutil.rmtree(left, ignore_errors=True)
+            with tempfile.TemporaryDirectory(prefix=".poses-", dir=out) as name:
+                yield Path(name)
     except BaseException:
         if fresh and not any(out.iterdir()):
             out.rmdir()
@@ -112,7 +116,7 @@ def _check(photos: Path, out: Path, folder: str, camera: str, matching: str, max
     for name in (_SCENE, folder, POINTS):
         if (out / name).exists():
             raise ValueError(f"{out / name} is there already, and nothing is overwritten. Choose another --out.")
-    if out.resolve() == photos.resolve():
+    if real_path(out) == real_path(photos):
         raise ValueError(f"{out} is the folder of the photos, which is left as it is. Choose another --out.")
 
 

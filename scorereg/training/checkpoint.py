@@ -3,14 +3,15 @@
     OUT/checkpoints/00000500.pt    one file for each checkpoint: tensors, numbers and text, no code
     OUT/checkpoints/best.json      the step with the smallest error on held-out data
 
-A file is renamed into place when it is complete and on disk. The last few are kept, and the best. A file that cannot be
-read is renamed with a warning, and the one before it is used.
+A file is renamed into place when it is complete and on disk. The last few are kept, and the best. What a file holds is
+compared with the run before anything of it is loaded. A run that is resumed renames a file that is damaged, with a
+warning, and goes on from the one before it; for an export it is an error.
 """
 
 import json
 import warnings
-import zipfile
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,19 +20,21 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from scorereg._ema import make_average
-from scorereg._io import write_beside
+from scorereg._io import is_full, write_beside
+from scorereg._saved import Damaged, check_adam, check_tensors, fill_adam, saved_bytes, write_saved
 from scorereg.priors.adapters.wrapped import WrappedPrior
 from scorereg.priors.card import PriorCard
 from scorereg.priors.load import load_prior
 from scorereg.priors.networks.edm import NetworkPrior
 from scorereg.training.card import as_prior, make_loss, network_for
+from scorereg.training.contents import card_of, check_average, read_checkpoint, settings_of, sum_of
 from scorereg.training.losses import EdmLoss, EpsLoss
 from scorereg.training.optimizer import make_optimizer
 from scorereg.training.settings import Settings, differences
 
 __all__ = [
-    "CHECKPOINT_FOLDER", "State", "checkpoints", "ema_prior", "init_from_prior", "new_state", "resume_state",
-    "save_state",
+    "CHECKPOINT_FOLDER", "State", "checkpoint_bytes", "checkpoints", "ema_prior", "init_from_prior", "new_state",
+    "resume_state", "save_state",
 ]  # fmt: skip
 
 CHECKPOINT_FOLDER = "checkpoints"
@@ -52,6 +55,7 @@ class State:
         step: Number of steps done.
         seconds: Time spent on them.
         best: Step with the smallest error on held-out data so far, and that error.
+        untold: Loss and norm of the gradient of the steps since the last line of `metrics.jsonl`.
     """
 
     loss: EdmLoss | EpsLoss
@@ -63,6 +67,7 @@ class State:
     step: int = 0
     seconds: float = 0.0
     best: tuple[int, float] | None = None
+    untold: list[tuple[float, float]] = field(default_factory=list)
 
     def prior(self) -> NetworkPrior | WrappedPrior:
         """Return the averaged network as a prior that shares the average's weights."""
@@ -113,8 +118,10 @@ def init_from_prior(state: State, init: str) -> State:
 def save_state(state: State, out: Path) -> None:
     """Write a checkpoint, record the best step, and remove old checkpoints.
 
+    On a full disk, all checkpoints but the newest and the best are removed first, and it is tried once more.
+
     Raises:
-        OSError: If it cannot be written; older checkpoints are then unchanged.
+        OSError: If it cannot be written; the newest checkpoint and the best are then unchanged.
     """
     content = {
         "card": state.card.to_json(),
@@ -126,17 +133,39 @@ def save_state(state: State, out: Path) -> None:
         "step": state.step,
         "seconds": state.seconds,
         "best": list(state.best or ()),
+        "untold": [list(values) for values in state.untold],
     }
+    content["sha256"] = sum_of(content)
     folder = out / CHECKPOINT_FOLDER
-    folder.mkdir(parents=True, exist_ok=True)
-    write_beside(folder / f"{state.step:08d}.pt", lambda path: torch.save(content, path))
+    path = folder / f"{state.step:08d}.pt"
+    with suppress(OSError):  # writing names it
+        folder.mkdir(parents=True, exist_ok=True)
+    try:
+        write_saved(path, content)
+    except OSError as error:
+        if not is_full(error) or not _remove_old(out, state, keep=1):
+            raise
+        write_saved(path, content)
     best, error = state.best or (-1, 0.0)
     if state.best is not None:
         text = json.dumps({"step": best, "error": error}) + "\n"
         write_beside(folder / BEST_FILE, lambda path: path.write_text(text, encoding="utf-8"))
-    for path in checkpoints(out)[: -state.settings.keep]:
-        if _step(path) != best:
-            path.unlink()
+    _remove_old(out, state, keep=state.settings.keep)
+
+
+def _remove_old(out: Path, state: State, *, keep: int) -> int:
+    """Remove all checkpoints but the newest few and the best; returns how many were removed."""
+    best = state.best[0] if state.best else -1
+    old = [path for path in checkpoints(out)[:-keep] if _step(path) != best]
+    for path in old:
+        path.unlink(missing_ok=True)
+    return len(old)
+
+
+def checkpoint_bytes(state: State) -> int:
+    """Return about how large a checkpoint of a run is, in bytes: weights, average and both moments of Adam."""
+    network = saved_bytes(state.loss.network.state_dict())
+    return 4 * network + 100_000
 
 
 def checkpoints(out: Path) -> list[Path]:
@@ -160,11 +189,26 @@ def resume_state(
     """
     for left in (out / CHECKPOINT_FOLDER).glob(".*.new"):  # of a run that was killed while writing
         left.unlink()
-    if not checkpoints(out):
-        return None
-    path, content = _newest(out)
-    before = PriorCard.from_json(content["card"], source=path)
-    found = differences(json.loads(content["settings"]) | _facts(before), settings.to_json() | _facts(card))
+    found = checkpoints(out)
+    for i, path in enumerate(reversed(found)):
+        try:
+            content = read_checkpoint(path)
+            _compare(content, card, settings, path)
+            state = new_state(card, settings, device=device, precision=precision)
+            return _fill(state, content)
+        except Damaged as error:
+            line = f"{path} is no readable checkpoint ({error})."
+            if i == len(found) - 1:
+                raise ValueError(f"{line} Start again in another folder, or put a whole copy in its place.") from None
+            path.rename(path.with_suffix(".damaged"))
+            warnings.warn(f"{line} Going on from the checkpoint before it, {found[-i - 2].name}.", stacklevel=2)
+    return None
+
+
+def _compare(content: dict[str, Any], card: PriorCard, settings: Settings, path: Path) -> None:
+    """Refuse a checkpoint of another run."""
+    before, saved = card_of(content, path), settings_of(content)
+    found = differences(saved | _facts(before), settings.to_json() | _facts(card))
     if lost := sorted(set(before.held_out) - set(card.held_out)):
         found.append(f"held out was {lost[0]}, which is not there or is trained on now ({len(lost)} such)")
     if found:
@@ -172,14 +216,21 @@ def resume_state(
             f"{path} is of a run with other settings: {'; '.join(found)}. "
             "Resume with the old values, or start again in another folder."
         )
-    state = new_state(card, settings, device=device, precision=precision)
+
+
+def _fill(state: State, content: dict[str, Any]) -> State:
+    """Load a checkpoint into a new run, after its tensors were compared with those of the run."""
+    check_tensors(content["network"], state.loss.network.state_dict(), "network")
+    check_average(content, state.loss.network)
+    check_adam(content["optimizer"], state.optimizer, content["step"])
     state.loss.network.load_state_dict(content["network"])
     state.average.load_state_dict(content["average"])
-    state.optimizer.load_state_dict(content["optimizer"])
+    fill_adam(state.optimizer, content["optimizer"])
     if state.scaler.is_enabled() and content["scaler"]:
         state.scaler.load_state_dict(content["scaler"])
     state.step, state.seconds = content["step"], content["seconds"]
     state.best = tuple(content["best"]) or None
+    state.untold = [(loss, gradient) for loss, gradient in content.get("untold", ())]
     return state
 
 
@@ -192,47 +243,32 @@ def ema_prior(run: Path, *, best: bool = False) -> NetworkPrior | WrappedPrior:
 
     Raises:
         FileNotFoundError: If there is no checkpoint.
-        ValueError: If it cannot be read.
+        ValueError: If it is damaged.
+        OSError: If it cannot be opened.
     """
-    if not checkpoints(run):
+    found = checkpoints(run)
+    if not found:
         raise FileNotFoundError(f"{run / CHECKPOINT_FOLDER} has no checkpoint. Name the --out of a run.")
-    path, content = _newest(run)
-    if best:
-        if not content["best"]:
-            raise FileNotFoundError(f"{path} names no best checkpoint: nothing was measured yet. Take the newest.")
-        path = path.with_name(f"{content['best'][0]:08d}.pt")
-        content = _read(path)
-    card = PriorCard.from_json(content["card"], source=path)
-    with torch.device("meta"):  # no random weights: they are loaded
-        network = network_for(card)
+    path = found[-1]
+    try:
+        content = read_checkpoint(path)
+        if best:
+            if not content["best"]:
+                raise FileNotFoundError(f"{path} names no best checkpoint: nothing was measured yet. Take the newest.")
+            path = path.with_name(f"{content['best'][0]:08d}.pt")
+            content = read_checkpoint(path)
+        card = card_of(content, path)
+        with torch.device("meta"):  # no random weights: they are loaded
+            network = network_for(card)
+        check_average(content, network)
+    except Damaged as error:
+        raise ValueError(
+            f"{path} is no readable checkpoint ({error}). Resume the run, which goes on from the one before it, or "
+            "put a whole copy in its place."
+        ) from None
     average = AveragedModel(network)
     average.load_state_dict(content["average"], assign=True)
     return as_prior(average.module, card, steps=content["step"])
-
-
-def _newest(out: Path) -> tuple[Path, dict[str, Any]]:
-    """Read the newest checkpoint that can be read; rename those that cannot."""
-    found = checkpoints(out)
-    for i, path in enumerate(reversed(found)):
-        try:
-            return path, _read(path)
-        except ValueError as error:
-            if i == len(found) - 1:
-                raise
-            path.rename(path.with_suffix(".damaged"))
-            warnings.warn(f"{error} Going on from the checkpoint before it, {found[-i - 2].name}.", stacklevel=3)
-    raise FileNotFoundError(out)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        with zipfile.ZipFile(path) as parts:  # torch's format, whose checksums torch.load does not check
-            if (wrong := parts.testzip()) is not None:
-                raise ValueError(f"wrong checksum of {wrong}")
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch and pickle raise different types for a damaged file
-        line = (str(error).splitlines() or [type(error).__name__])[0][:160]
-        raise ValueError(f"{path} is no readable checkpoint ({line}).") from None
 
 
 def _step(path: Path) -> int:

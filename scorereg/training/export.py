@@ -1,11 +1,13 @@
 """Write a trained prior as a folder that diffusers reads, with its card and a page for the hub."""
 
+import shutil
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from scorereg._io import write_beside
+from scorereg._io import hold_folder, write_beside, writing
 from scorereg.priors.adapters.wrapped import WrappedPrior
 from scorereg.priors.arguments import only
 from scorereg.priors.card import PriorCard
@@ -71,15 +73,20 @@ def save_prior(prior: NetworkPrior | WrappedPrior, folder: Path, *, half: bool =
 
     Raises:
         ValueError: If its network was not trained by this library.
-        OSError: If the folder cannot be written.
+        OSError: If the folder cannot be written, or another run writes to it.
     """
     card = prior.card
     if not hasattr(prior.network, "save_config") or card.prediction not in PARAMETRIZATIONS:
         raise ValueError(
             f"prior {card.name!r} was not trained here, and its format is not written. Share it as you found it."
         )
-    write_folder(folder, prior.network, card, PARAMETRIZATIONS[card.prediction].scheduler(card), half=half)
-    write_beside(folder / "README.md", lambda path: path.write_text(_page(card), encoding="utf-8"))
+    with suppress(OSError):  # writing names it
+        folder.mkdir(parents=True, exist_ok=True)
+    with hold_folder(folder) if folder.is_dir() else nullcontext(), writing(folder):
+        for left in folder.glob(".new-*"):  # of an export that was killed
+            shutil.rmtree(left, ignore_errors=True)
+        write_folder(folder, prior.network, card, PARAMETRIZATIONS[card.prediction].scheduler(card), half=half)
+        write_beside(folder / "README.md", lambda path: path.write_text(_page(card), encoding="utf-8"))
 
 
 def push_prior(source: str | Path, repository: str, *, best: bool = False, private: bool = False) -> str:

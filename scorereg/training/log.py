@@ -1,7 +1,6 @@
 """Metrics of a run as JSON lines, TensorBoard and progress; handling of interrupts."""
 
 import importlib.util
-import json
 import math
 import signal
 import sys
@@ -9,14 +8,14 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from scorereg._io import write_beside
 from scorereg.evaluation.pictures import patch_grid
 from scorereg.priors.sampling import sample
 from scorereg.training.checkpoint import State
+from scorereg.training.lines import Lines
 from scorereg.training.step import StepMetrics
 
 __all__ = ["METRICS_FILE", "Log", "interrupts"]
@@ -39,16 +38,13 @@ class Log:
 
     def __init__(self, out: Path, state: State, *, show: bool, every: int = 25) -> None:
         self.out, self.every, self.show = out, every, show
-        self.metrics: list[StepMetrics] = []
         self.mark = (state.step, state.seconds)
         self.settings = state.settings
         self.first = state.step
+        self.lines = Lines(out / METRICS_FILE)
 
     def __enter__(self) -> "Log":
-        path = self.out / METRICS_FILE
-        kept = _lines_until(path, self.first)
-        write_beside(path, lambda p: p.write_text("".join(kept), encoding="utf-8"))
-        self.file = path.open("a", encoding="utf-8")
+        self.lines.keep_until(self.first)
         self.board = _board(self.out, self.first)
         drawn = self.show and sys.stderr.isatty()
         self.progress, self.next_line = _progress() if drawn else None, time.monotonic()
@@ -58,22 +54,21 @@ class Log:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with suppress(OSError):  # a full disk, which was warned of
-            self.file.close()
+        self.lines.close()
         if self.board:
-            self.board.close()
+            self._tell_board("close")
         if self.progress:
             self.progress.stop()
 
     def step(self, state: State, metrics: StepMetrics) -> None:
         """Record the metrics of a step; every few steps write their mean."""
-        self.metrics.append(metrics)
+        state.untold.append((metrics.loss, metrics.gradient))
         if state.step % self.every and state.step != self.settings.steps:
             return
-        loss, gradient = (sum(values) / len(self.metrics) for values in zip(*self.metrics, strict=True))
+        loss, gradient = (sum(values) / len(state.untold) for values in zip(*state.untold, strict=True))
         steps, seconds = state.step - self.mark[0], state.seconds - self.mark[1]
         rate = steps * self.settings.batch / max(seconds, 1e-9)
-        self.metrics, self.mark = [], (state.step, state.seconds)
+        state.untold, self.mark = [], (state.step, state.seconds)
         line = {
             "step": state.step,
             "loss": loss,
@@ -82,10 +77,10 @@ class Log:
             "images_per_second": round(rate, 2),
             "seconds": round(state.seconds, 2),
         }
-        self._write(line)
+        self.lines.write(line)
         if self.board:
             for name in ("loss", "gradient", "lr", "images_per_second"):
-                self.board.add_scalar(name, line[name], state.step)
+                self._tell_board("add_scalar", name, line[name], state.step)
         if self.progress:
             self.progress.update(self.task, completed=state.step, loss=loss, rate=rate)
         elif self.show and (time.monotonic() >= self.next_line or state.step == self.settings.steps):
@@ -98,7 +93,7 @@ class Log:
     def validation(self, state: State, errors: dict[float, float], score: float) -> None:
         """Write the results of a validation; draw samples for TensorBoard."""
         best = state.best is not None and state.best[0] == state.step
-        self._write(
+        self.lines.write(
             {
                 "step": state.step,
                 "denoising": {f"{s:g}": e if math.isfinite(e) else None for s, e in errors.items()},
@@ -108,17 +103,20 @@ class Log:
         if self.board:
             prior = state.prior()
             for sigma, error in errors.items():
-                self.board.add_scalar(f"denoising/sigma {sigma:g}", error, state.step)
-            self.board.add_scalar("denoising/mean over sigma squared", score, state.step)
+                self._tell_board("add_scalar", f"denoising/sigma {sigma:g}", error, state.step)
+            self._tell_board("add_scalar", "denoising/mean over sigma squared", score, state.step)
             grid = patch_grid(sample(prior, 16, steps=12), prior.channels, span=prior.card.range)
-            self.board.add_image("samples", grid, state.step, dataformats="HWC")
+            self._tell_board("add_image", "samples", grid, state.step, dataformats="HWC")
 
-    def _write(self, line: dict[str, Any]) -> None:
+    def _tell_board(self, method: str, *values: Any, **more: Any) -> None:
+        """Call a method of TensorBoard's writer; the run goes on without one that fails."""
         try:
-            self.file.write(json.dumps(line) + "\n")
-            self.file.flush()
-        except OSError as error:
-            warnings.warn(f"{self.out / METRICS_FILE} cannot be written ({error.strerror}).", stacklevel=2)
+            if self.board:
+                getattr(self.board, method)(*values, **more)
+        except (OSError, RuntimeError, ValueError) as error:  # on a full disk, of a thread that has ended
+            self.board = None
+            line = (str(error).splitlines() or [""])[0][:160]
+            warnings.warn(f"{self.out / 'tensorboard'} cannot be written ({line}). It is not told more.", stacklevel=3)
 
 
 @contextmanager
@@ -135,19 +133,6 @@ def interrupts() -> Iterator[threading.Event]:
     finally:
         for kind, handler in zip(kinds, old, strict=True):
             signal.signal(kind, handler)
-
-
-def _lines_until(path: Path, step: int) -> list[str]:
-    if not path.exists():
-        return []
-    kept = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            if json.loads(line)["step"] <= step:
-                kept.append(line + "\n")
-        except (ValueError, KeyError, TypeError):  # half a line of a run that was killed while writing
-            continue
-    return kept
 
 
 def _board(out: Path, step: int) -> Any:

@@ -11,16 +11,19 @@ from typing import Any
 
 import torch
 
-from scorereg._io import check_folder, hold_folder, write_beside
+from scorereg._device import check_device
+from scorereg._io import check_folder, check_names, hold_folder
+from scorereg._saved import write_saved
 from scorereg.data.bad_frames import ReadOptions
 from scorereg.data.open import open_source
 from scorereg.data.source import Source
 from scorereg.training.batches import Batch, BatchDataset, RankShare, batches
 from scorereg.training.card import make_card
 from scorereg.training.checkpoint import State, checkpoints, init_from_prior, new_state, resume_state, save_state
-from scorereg.training.log import Log, interrupts
+from scorereg.training.log import METRICS_FILE, Log, interrupts
 from scorereg.training.report import write_report
 from scorereg.training.settings import Settings, has_bf16
+from scorereg.training.space import check_space
 from scorereg.training.step import NotFiniteError, is_out_of_memory, largest_part, micro_batch_size, train_step
 from scorereg.training.validation import Validation
 
@@ -68,10 +71,11 @@ def train_prior(
     Raises:
         ValueError: If the data or the run to be resumed are not usable, the loss is not finite (the weights before that
             step are saved), memory is too small (the error says what fits), or `accelerate` is not installed.
-        OSError: If a file cannot be read or `out` cannot be written.
+        OSError: If a file cannot be read, `out` cannot be written or is another run's, or no checkpoint has room there.
     """
     accelerator = _accelerator(device)
     check_folder(out)
+    check_names(*(out / name for name in (METRICS_FILE, "samples.png", "denoising.json", "denoising.png", BAD_BATCH)))
     with hold_folder(out) if accelerator.is_main_process else nullcontext():
         if checkpoints(out) and not resume:
             raise ValueError(f"{out} holds a run already. Go on with it by --resume, or choose another --out.")
@@ -86,6 +90,8 @@ def train_prior(
                 state = init_from_prior(state, settings.init) if settings.init else state
         if state.step > settings.steps:
             raise ValueError(f"{out} is at step {state.step}, beyond --steps {settings.steps}. Give as many or more.")
+        if accelerator.is_main_process and state.step < settings.steps:
+            check_space(state, out)
         share = RankShare.of(settings, accelerator.process_index, accelerator.num_processes)
         if not _loop(state, BatchDataset(source, settings, share), accelerator, out, show):
             return None
@@ -111,8 +117,11 @@ def _loop(state: State, draws: BatchDataset, accelerator: Any, out: Path, show: 
                 log.step(state, metrics)
             stop = _anyone(interrupted.is_set(), accelerator)
             if stop or state.step % settings.save_every == 0 or state.step == settings.steps:
+                due = state.step % settings.save_every == 0 or state.step == settings.steps
                 if log and validation:
-                    _save(state, validation, log, out, last=stop or state.step == settings.steps)
+                    if due:  # else interrupted: saved, and nothing more, so that the run ends as one that was not
+                        _validate(state, validation, log)
+                    _save(state, out, last=stop or state.step == settings.steps)
                 began = time.perf_counter()
             if stop:
                 return False
@@ -147,7 +156,7 @@ def _saved(error: NotFiniteError, state: State, parts: list[Batch], accelerator:
     bad = out / (BAD_BATCH if accelerator.num_processes == 1 else f"bad-batch-{accelerator.process_index}.pt")
     if error.part is not None:
         batch = [each.cpu() for each in parts[error.part]]
-        write_beside(bad, lambda path: torch.save(batch, path))
+        write_saved(bad, batch)
     accelerator.wait_for_everyone()  # the first process that exits ends the others
     where = f"the batch in {bad}" if error.part is not None else "the batch by that process"
     best = "" if state.best is None else f"; the best on held-out data were those of step {state.best[0]}"
@@ -158,12 +167,15 @@ def _saved(error: NotFiniteError, state: State, parts: list[Batch], accelerator:
     )
 
 
-def _save(state: State, validation: Validation, log: Log, out: Path, *, last: bool) -> None:
-    """Validate and write a checkpoint; a write error is a warning, except at the end of the run."""
+def _validate(state: State, validation: Validation, log: Log) -> None:
     errors, score = validation(state.prior(), next(state.loss.parameters()).device)
     if math.isfinite(score) and (state.best is None or score < state.best[1]):
         state.best = (state.step, score)
     log.validation(state, errors, score)
+
+
+def _save(state: State, out: Path, *, last: bool) -> None:
+    """Write a checkpoint; a write error is a warning, except at the end of the run."""
     try:
         save_state(state, out)
     except OSError as error:
@@ -179,10 +191,8 @@ def _accelerator(device: str | None) -> Any:
         from accelerate import Accelerator
     except ImportError:
         raise ValueError("training needs accelerate. Install it by: pip install 'scorereg[train]'") from None
-    if device not in (None, "cpu", "cuda"):
-        raise ValueError(f"device must be cpu or cuda, but is {device!r}.")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ValueError("device is cuda, but torch finds no such GPU here. Leave --device out, or give cpu.")
+    if device is not None:
+        check_device(device, only=("cpu", "cuda"))
     return Accelerator(cpu=device == "cpu", mixed_precision="no")
 
 

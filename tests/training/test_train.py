@@ -238,11 +238,11 @@ def test_a_full_disk_ends_a_run_at_its_end_only(tmp_path, monkeypatch):
     out, full = tmp_path / "run", [False, True, False, True, True]
     save = torch.save
 
-    def write(content, path):
+    def write(content, file):
         if full.pop(0):
-            path.write_bytes(b"half")
+            file.write(b"half")
             raise RuntimeError("PytorchStreamWriter failed writing file: no space left\nmore")
-        save(content, path)
+        save(content, file)
 
     monkeypatch.setattr(torch, "save", write)
     with pytest.warns(UserWarning, match=r"00000004.pt cannot be written .*no space left.*goes on; .*00000002.pt is"):

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from scorereg._io import hold_folder, write_beside
+
 __all__ = ["check_new", "write_arrays"]
 
 _PER_FILE = 64 * 2**20  # bytes
@@ -29,7 +31,7 @@ def check_new(out: Path) -> None:
     except OSError as error:
         raise OSError(f"{out} cannot be made ({error.strerror or error}). Choose another --out.") from None
     for kind in ("train", "held", "known-train", "known-held"):
-        for left in out.glob(f"{kind}-*.npy*"):
+        for left in (*out.glob(f"{kind}-*.npy*"), *out.glob(f".{kind}-*.npy.new")):
             left.unlink()
 
 
@@ -45,20 +47,27 @@ def write_arrays(out: Path, arrays: dict[str, np.ndarray], facts: dict[str, Any]
         Number of rows of each array.
 
     Raises:
-        OSError: If a file cannot be written.
-        ValueError: If an array is empty or not finite.
+        OSError: If a file cannot be written, or another run holds the folder.
+        ValueError: If an array is empty or not finite, or the folder holds finished arrays by now.
     """
-    for name, array in arrays.items():
-        if not len(array) or not np.isfinite(array.ravel()[:: max(array.size // 1_000_000, 1)]).all():
-            raise ValueError(f"the {name} part is empty or not finite: {len(array)} examples. Give more data.")
-        rows = max(_PER_FILE // max(array[0].nbytes, 1), 1)
-        for number, start in enumerate(range(0, len(array), rows)):
-            partial = out / f"{name}-{number:05d}.npy.partial"
-            with partial.open("wb") as file:
-                np.save(file, array[start : start + rows], allow_pickle=False)
-            partial.replace(out / f"{name}-{number:05d}.npy")
-    counts = {name: len(array) for name, array in arrays.items()}
-    partial = out / "arrays.json.partial"
-    partial.write_text(json.dumps({**facts, "counts": counts}, indent=2) + os.linesep, encoding="utf-8")
-    partial.replace(out / "arrays.json")
-    return counts
+    with hold_folder(out):
+        if (out / "arrays.json").exists():
+            raise ValueError(f"{out} holds arrays already, of another run. Choose another --out, or remove it.")
+        for name, array in arrays.items():
+            if not len(array) or not np.isfinite(array.ravel()[:: max(array.size // 1_000_000, 1)]).all():
+                raise ValueError(f"the {name} part is empty or not finite: {len(array)} examples. Give more data.")
+            rows = max(_PER_FILE // max(array[0].nbytes, 1), 1)
+            for number, start in enumerate(range(0, len(array), rows)):
+                _write(out / f"{name}-{number:05d}.npy", array[start : start + rows])
+        counts = {name: len(array) for name, array in arrays.items()}
+        text = json.dumps({**facts, "counts": counts}, indent=2) + os.linesep
+        write_beside(out / "arrays.json", lambda path: path.write_text(text, encoding="utf-8"))
+        return counts
+
+
+def _write(path: Path, array: np.ndarray) -> None:
+    def write(beside: Path) -> None:
+        with beside.open("wb") as file:
+            np.save(file, array, allow_pickle=False)
+
+    write_beside(path, write)

@@ -1,5 +1,6 @@
 """Read the photo, depth map and further maps of a frame, as float32 arrays with NaN where unknown."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -7,15 +8,18 @@ from jaxtyping import Float
 
 from scorereg.data.channels import COLOR, DEPTH
 from scorereg.data.frames.frame import Frame, Planes, common_size
-from scorereg.data.frames.resample import reduce_known, reduce_plane
+from scorereg.data.frames.resample import reduce_known, reduce_plane, reduce_rows
 from scorereg.data.frames.straight import cut, straight
 from scorereg.files.arrays import read_npy
 from scorereg.files.depth import depth_size, nearest, read_depth
-from scorereg.files.images import alike, read_image
+from scorereg.files.images import alike, read_head, read_image
 from scorereg.files.pixels import Refused, open_picture
+from scorereg.files.rows import photo_rows
 from scorereg.files.sniff import first_bytes
 
-__all__ = ["read_frame"]
+__all__ = ["read_frame", "read_reduced"]
+
+_LARGE = 24_000_000  # pixels of photos that are reduced as they are read
 
 
 def read_frame(frame: Frame, maps: tuple[str, ...] = (COLOR, DEPTH)) -> Planes:
@@ -35,7 +39,7 @@ def read_frame(frame: Frame, maps: tuple[str, ...] = (COLOR, DEPTH)) -> Planes:
     if frame.reader is not None:
         return frame.reader(frame, maps)
     files = dict(frame.maps)
-    color = _color(frame.color, upright=frame.upright) if frame.color and COLOR in maps else None
+    color = _color(frame) if frame.color and COLOR in maps else None
     depth = _metres(frame.depth, frame.unit) if frame.depth and DEPTH in maps else None
     planes = Planes(color, depth, {name: _read_map(files[name]) for name in maps if name in files})
     if frame.bent is None:
@@ -44,11 +48,50 @@ def read_frame(frame: Frame, maps: tuple[str, ...] = (COLOR, DEPTH)) -> Planes:
     return cut(_one_size(frame, planes), margins)
 
 
-def _color(path: Path, *, upright: bool) -> Float[np.ndarray, "h w 3"]:
-    """A photo with values from 0 to 255; those of 8 bits are whole numbers."""
-    color = read_image(path, upright=upright).color
+def read_reduced(frame: Frame, focal: float) -> Float[np.ndarray, "h w 3"] | None:
+    """Read a large photo reduced to a focal length, for a frame of which nothing else is read.
+
+    Returns:
+        Values from 0 to 255; None for a frame that `read_frame` has to read: of a small photo or one that is not
+        reduced, of a lens with distortion, or of another size than its photo.
+
+    Raises:
+        OSError: As `read_frame`.
+        ValueError: As `read_frame`.
+    """
+    down, across = frame.factors(focal)
+    alone = frame.color is not None and frame.reader is None and frame.bent is None and frame.size is None
+    if not alone or frame.resize or max(down, across) >= 1:
+        return None
+    return _reduced(frame, lambda height, width: (down, across))
+
+
+def _color(frame: Frame) -> Float[np.ndarray, "h w 3"]:
+    """A photo with values from 0 to 255; those of 8 bits are whole numbers, but where it is reduced at once."""
+    assert frame.color is not None
+    size = frame.size
+    if size is not None and frame.bent is None:
+        color = _reduced(frame, lambda height, width: (size[1] / height, size[0] / width))
+        if color is not None:
+            return color
+    color = read_image(frame.color, upright=frame.upright).color
     color *= 255
     return color
+
+
+def _reduced(frame: Frame, factors: Callable[[int, int], tuple[float, float]]) -> np.ndarray | None:
+    """A large photo reduced by factors of rows and columns, of its height and width, as it is read."""
+    assert frame.color is not None
+    if np.prod(read_head(frame.color).stored) <= _LARGE:
+        return None
+    with photo_rows(frame.color, upright=frame.upright) as found:
+        if found is None:
+            return None
+        (height, width), read = found
+        down, across = factors(height, width)
+        if max(down, across) > 1 or not alike((width, height), (across * width, down * height)):
+            return None
+        return reduce_rows(height, lambda rows: read(rows) * np.float32(255), down, across)
 
 
 def _metres(path: Path, unit: float) -> Float[np.ndarray, "h w"]:

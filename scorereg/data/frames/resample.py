@@ -1,11 +1,11 @@
 """Reduction of images by exact area averages: an old pixel counts by the share of a new pixel that it covers."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
-__all__ = ["as_bytes", "reduce_known", "reduce_plane"]
+__all__ = ["as_bytes", "reduce_known", "reduce_plane", "reduce_rows"]
 
 _BLOCK = 64  # new pixels that are computed at once, from the old ones below them
 
@@ -20,6 +20,12 @@ def reduce_plane(value: np.ndarray, down: float, across: float) -> np.ndarray:
         columns = [np.matmul(weights, flat[:, old]) for weights, old in _weights(flat.shape[1], across)]
         flat = np.concatenate(columns, 1)
     return flat.reshape(*flat.shape[:2], *value.shape[2:])
+
+
+def reduce_rows(height: int, read: Callable[[slice], np.ndarray], down: float, across: float) -> np.ndarray:
+    """Reduce `[h, w, k]` as `reduce_plane` does, to the bit, by a function that reads some of its rows."""
+    parts = [reduce_plane(np.tensordot(weights, read(old), 1), 1, across) for weights, old in _weights(height, down)]
+    return np.concatenate(parts)
 
 
 def reduce_known(value: np.ndarray, down: float, across: float) -> np.ndarray:

@@ -24,7 +24,9 @@ _STEPS = 65534
 _LONGEST = 1e6  # pixels of a focal length
 
 
-def encode(frame: Frame, planes: Planes, *, focal: float, inverse_max: float) -> dict[str, bytes]:
+def encode(
+    frame: Frame, planes: Planes, *, focal: float, inverse_max: float, color: np.ndarray | None = None
+) -> dict[str, bytes]:
     """Reduce a frame to a focal length and encode it; returns the content of its files, by their name's end.
 
     Args:
@@ -32,14 +34,20 @@ def encode(frame: Frame, planes: Planes, *, focal: float, inverse_max: float) ->
         planes: Its maps.
         focal: Focal length to reduce to, in pixels; a shorter or unknown one is kept as it is.
         inverse_max: Largest inverse depth, in 1/m; larger ones are clipped.
+        color: Colours that are reduced already, from 0 to 255, in place of all maps.
     """
     down, across = frame.factors(focal)
     small = (frame.focal[0] * across, frame.focal[1] * down) if frame.focal else None
-    size = [int(n * f + 1e-6) for n, f in zip(planes.size, (down, across), strict=True)]
+    if color is None and planes.color is not None:
+        color = reduce_plane(planes.color, down, across)
     files = {}
-    if planes.color is not None:
-        color = as_bytes(reduce_plane(planes.color, down, across))
-        files["rgb.webp"] = _image(color, "WEBP", lossless=True, quality=50, method=4)
+    if color is not None:
+        files["rgb.webp"] = _image(as_bytes(color), "WEBP", lossless=True, quality=50, method=4)
+    size = (
+        list(color.shape[:2])
+        if color is not None
+        else [int(n * f + 1e-6) for n, f in zip(planes.size, (down, across), strict=True)]
+    )
     if planes.metres is not None:
         inverse = reduce_known(np.minimum(1 / planes.metres, np.float32(inverse_max)), down, across)
         files["depth.png"] = _image(_steps(inverse / inverse_max), "PNG")

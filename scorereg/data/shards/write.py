@@ -10,30 +10,30 @@ import io
 import json
 import math
 import multiprocessing
+import os
+import signal
 import tarfile
+import threading
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from scorereg._io import check_folder, hold_folder, write_beside
+from scorereg._io import check_folder, check_names, free_bytes, hold_folder, write_beside
 from scorereg.data.bad_frames import BadFrames, ReadOptions
-from scorereg.data.channels import DEPTH, RGBD, maps_of
+from scorereg.data.channels import COLOR, DEPTH, RGBD, maps_of
 from scorereg.data.frames.build import maps_to_read
 from scorereg.data.frames.depth_unit import DepthRange
 from scorereg.data.frames.discover import find_frames
-from scorereg.data.frames.frame import Frame
+from scorereg.data.frames.frame import Frame, Planes
 from scorereg.data.frames.pyramid import RAW_MAX
-from scorereg.data.frames.read import read_frame
-from scorereg.data.frames.split import split_scenes
+from scorereg.data.frames.read import read_frame, read_reduced
 from scorereg.data.shards.codec import encode
 from scorereg.data.shards.manifest import MANIFEST, Manifest, Shard
+from scorereg.data.shards.plan import Job, jobs_of, splits_of
 from scorereg.data.shards.remote import Location, checksum
 
-__all__ = ["Job", "prepare"]
+__all__ = ["prepare"]
 
 _CONVENTION = {
     "rgb.webp": "8-bit colour, lossless, as stored in the photo",
@@ -44,24 +44,7 @@ _CONVENTION = {
 }
 
 
-@dataclass(frozen=True)
-class Job:
-    """A shard to be written; `first` is the number of its first frame among all, `focal` in pixels, depth in 1/m."""
-
-    path: Path
-    split: str
-    first: int
-    frames: tuple[Frame, ...]
-    channels: tuple[str, ...]
-    focal: float
-    inverse_max: float
-    reading: ReadOptions
-
-    @property
-    def plan(self) -> str:
-        """A key that changes with everything that the content of the shard depends on."""
-        facts = (self.first, self.frames, self.channels, self.focal, self.inverse_max)
-        return hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
+_SAMPLE = 4  # frames whose size tells that of all
 
 
 def prepare(
@@ -113,12 +96,14 @@ def prepare(
     total = len(frames) + len(bad.messages)
     bad.check(total)
     _check_units(frames, channels)
-    splits = _splits(frames)
+    splits = splits_of(frames)
     common = {"channels": channels, "focal": focal, "inverse_max": RAW_MAX / d_min, "reading": bad.options}
-    jobs = _jobs(splits, out, shard_frames, **common)
+    jobs = jobs_of(splits, out, shard_frames, **common)
     check_folder(out)
+    check_names(out / MANIFEST, *(job.path for job in jobs))
     with hold_folder(out):
         known = _known(out, jobs)
+        _check_space(out, jobs, known)
         shards: dict[Path, Shard] = {}
         unpaired = tuple(bad.messages)
         for job, shard in _run(jobs, known, workers):
@@ -145,8 +130,7 @@ def write_shard(job: Job) -> Shard:
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
         for key, frame in enumerate(job.frames, job.first):
             try:
-                planes = read_frame(frame, maps_to_read(frame, job.channels))
-                files = encode(frame, planes, focal=job.focal, inverse_max=job.inverse_max)
+                files = _files(job, frame)
             except (OSError, ValueError) as error:
                 bad.add(error)
                 continue
@@ -177,13 +161,53 @@ def _run(jobs: list[Job], known: dict[str, Shard], workers: int) -> Iterator[tup
         for job in missing:
             yield job, write_shard(job)
         return
-    pool = ProcessPoolExecutor(min(workers, len(missing)), mp_context=multiprocessing.get_context("spawn"))
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(min(workers, len(missing)), mp_context=context, initializer=_start_worker)
     try:
         futures = {pool.submit(write_shard, job): job for job in missing}
         for future in as_completed(futures):
             yield futures[future], future.result()
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _start_worker() -> None:
+    """Leave interrupts to the first process, and end with it, as another may go on in its place."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+
+
+def _check_space(out: Path, jobs: list[Job], known: dict[str, Shard]) -> None:
+    """Warn if the shards that are missing will not have room, by the size of a few of their frames."""
+    missing = [job for job in jobs if job.path.name not in known]
+    frames = [(job, frame) for job in missing for frame in job.frames]
+    sizes = []
+    for job, frame in frames[:: -(-len(frames) // _SAMPLE) or 1]:
+        try:
+            sizes.append(sum(-(-len(content) // 512) * 512 + 512 for content in _files(job, frame).values()))
+        except (OSError, ValueError):
+            continue  # named when its shard is written
+    free = free_bytes(out)
+    need = sum(sizes) / max(len(sizes), 1) * len(frames)
+    if need > free:
+        warnings.warn(
+            f"the shards that are to be written have about {need / 1e9:.2g} GB, but the disk of {out} has "
+            f"{free / 1e9:.2g} GB left. Free some space, or choose another --out; what is finished is kept.",
+            stacklevel=3,
+        )
+
+
+def _files(job: Job, frame: Frame) -> dict[str, bytes]:
+    """A frame's files in its shard; large photos are reduced as they are read."""
+    maps, settings = maps_to_read(frame, job.channels), {"focal": job.focal, "inverse_max": job.inverse_max}
+    try:
+        color = read_reduced(frame, job.focal) if maps == (COLOR,) else None
+        planes = Planes() if color is not None else read_frame(frame, maps)
+        return encode(frame, planes, **settings, color=color)
+    except MemoryError:
+        raise ValueError(f"{frame.file} needs more memory than there is. Reduce it, or leave it out.") from None
 
 
 def _known(out: Path, jobs: list[Job]) -> dict[str, Shard]:
@@ -206,24 +230,6 @@ def _known(out: Path, jobs: list[Job]) -> dict[str, Shard]:
 
 def _note(path: Path) -> Path:
     return path.with_name(f".{path.name}.json")
-
-
-def _splits(frames: list[Frame]) -> dict[str, list[Frame]]:
-    train, held, _ = split_scenes(frames)
-    test = [frame for frame in frames if frame.split == "test"]
-    return {name: part for name, part in (("train", train), ("val", held), ("test", test)) if part}
-
-
-def _jobs(splits: dict[str, list[Frame]], out: Path, shard_frames: int, **common: Any) -> list[Job]:
-    jobs, first = [], 0
-    for split, part in splits.items():
-        order = np.random.default_rng(0).permutation(len(part))
-        for number, chosen in enumerate(np.array_split(order, -(-len(part) // shard_frames))):
-            path = out / f"{split}-{number:05d}.tar"
-            mixed = tuple(part[i] for i in chosen)
-            jobs.append(Job(path, split, first, mixed, **common))
-            first += len(mixed)
-    return jobs
 
 
 def _check_units(frames: list[Frame], channels: tuple[str, ...]) -> None:
