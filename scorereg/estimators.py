@@ -98,7 +98,12 @@ def sjc(
     return _loss(prior, options, w, perturb=True, control=control)
 
 
-def red_diff(prior: Prior, *, w: Weight = lambda s: s, **options: Unpack[ScoreLossOptions]) -> ScoreLoss:
+def _sigma(s: Float[Tensor, " b"]) -> Float[Tensor, " b"]:
+    """Usual weight of RED-diff: sigma itself."""
+    return s
+
+
+def red_diff(prior: Prior, *, w: Weight = _sigma, **options: Unpack[ScoreLossOptions]) -> ScoreLoss:
     r"""Variational sampling: $w(\sigma)\,(\hat\epsilon - n)$ with $w = b/a = \sigma$, for a falling sigma.
 
     The paper also tries `torch.sqrt`, `torch.square` and `torch.log1p` for w. A falling sigma is, for example,
@@ -257,13 +262,19 @@ def _loss(
     control: Prior | None = None,
 ) -> ScoreLoss:
     """`ScoreLoss` with weight sigma ** power times w; x - D is sigma times a difference of noises."""
-
-    def weight(sigma: Tensor, step: int | None = None) -> Any:
-        value = weight_of(w, sigma, step)
-        return value if isinstance(value, float) and value == 0 else sigma**power * value
-
-    weight.__name__ = f"sigma**{power} * {describe(w)}"
-    chosen: Weight = w if power == 0 else weight
+    chosen: Weight = w if power == 0 else _Powered(w, power)
     if options.get("budget") is not None:  # it replaces the weight
         chosen = 1.0
     return ScoreLoss(prior, weight=chosen, perturb=perturb, control=control, **options)
+
+
+class _Powered:
+    """The weight sigma ** power times w; unlike a closure it can be pickled with the loss."""
+
+    def __init__(self, w: Weight, power: int) -> None:
+        self.w, self.power = w, power
+        self.__name__ = f"sigma**{power} * {describe(w)}"
+
+    def __call__(self, sigma: Tensor, step: int | None = None) -> Any:
+        value = weight_of(self.w, sigma, step)
+        return value if isinstance(value, float) and value == 0 else sigma**self.power * value

@@ -26,7 +26,7 @@ def constant(value: float | int) -> Schedule:
         0.1
     """
     _check_finite(value=value)
-    return _named(f"constant({value:g})", lambda step: float(value))
+    return _Named(f"constant({value:g})", _same, float(value))
 
 
 def linear(first: float | int, last: float | int, start: int, end: int) -> Schedule:
@@ -56,7 +56,7 @@ def log_linear(first: float | int, last: float | int, start: int, end: int) -> S
     """
     if min(first, last) <= 0:
         raise ValueError(f"log_linear needs values > 0, got {first:g} and {last:g}. For a value of 0 use `linear`.")
-    return _between("log_linear", first, last, start, end, lambda a, b, t: float(a) ** (1 - t) * float(b) ** t)
+    return _between("log_linear", first, last, start, end, _geometric)
 
 
 def cosine(first: float | int, last: float | int, start: int, end: int) -> Schedule:
@@ -67,7 +67,7 @@ def cosine(first: float | int, last: float | int, start: int, end: int) -> Sched
         >>> cosine(1.0, 0.0, start=0, end=100)(50)
         0.5
     """
-    return _between("cosine", first, last, start, end, lambda a, b, t: _mix(a, b, 0.5 - math.cos(math.pi * t) / 2))
+    return _between("cosine", first, last, start, end, _half_wave)
 
 
 def ramp(value: float | int, start: int, end: int) -> Schedule:
@@ -81,7 +81,9 @@ def ramp(value: float | int, start: int, end: int) -> Schedule:
         >>> [ramp(0.2, start=10, end=20)(step) for step in (0, 10, 15, 99)]
         [0.0, 0.0, 0.1, 0.2]
     """
-    return _named(f"ramp({value:g}, {start}, {end})", linear(0.0, value, start, end))
+    _check_order(start, end)
+    _check_finite(value=value)
+    return _Named(f"ramp({value:g}, {start}, {end})", _mixed, 0.0, value, start, end, _mix)
 
 
 def diffusionerf(start: int = 500, end: int = 2500) -> Schedule:
@@ -103,13 +105,12 @@ def diffusionerf(start: int = 500, end: int = 2500) -> Schedule:
         >>> [round(sigma(step), 4) for step in (0, 500, 1500, 2500)]
         [0.1694, 0.1694, 0.0866, 0.0139]
     """
-    tau = linear(0.1, 0.0, start, end)
+    return _Named(f"diffusionerf({start}, {end})", _level_of_diffusionerf, linear(0.1, 0.0, start, end))
 
-    def at(step: int) -> float:
-        t = 999 - 4 * min(round(250 * (1 - tau(step))), 249)
-        return math.sqrt(1 / _cosine_alpha_bar(t) - 1)
 
-    return _named(f"diffusionerf({start}, {end})", at)
+def _level_of_diffusionerf(step: int, tau: Schedule) -> float:
+    t = 999 - 4 * min(round(250 * (1 - tau(step))), 249)
+    return math.sqrt(1 / _cosine_alpha_bar(t) - 1)
 
 
 def _cosine_alpha_bar(t: int, times: int = 1000, s: float = 0.008) -> float:
@@ -121,20 +122,37 @@ def _cosine_alpha_bar(t: int, times: int = 1000, s: float = 0.008) -> float:
     return f(t + 1) / f(0)
 
 
+class _Named:
+    """A function of the step and of fixed values, with a name: unlike a closure it can be pickled with a loss."""
+
+    def __init__(self, name: str, function: Callable[..., float], *values: Any) -> None:
+        self.__name__ = self.__qualname__ = name
+        self.function, self.values = function, values
+
+    def __call__(self, step: int) -> float:
+        return self.function(step, *self.values)
+
+    def __repr__(self) -> str:
+        return self.__name__
+
+
 def _between(
     shape: str, first: float | int, last: float | int, start: int, end: int, mix: Callable[[Any, Any, float], float]
 ) -> Schedule:
     """`mix(first, last, share)` with the share of the steps from `start` to `end` that are done, in [0, 1]."""
-    if not end > start:
-        raise ValueError(
-            f"A schedule must end after it starts, but got start={start} and end={end}. "
-            "For a value that does not change use `constant`."
-        )
+    _check_order(start, end)
     _check_finite(first=first, last=last)
-    return _named(
-        f"{shape}({first:g}, {last:g}, {start}, {end})",
-        lambda step: mix(first, last, min(max((step - start) / (end - start), 0.0), 1.0)),
-    )
+    return _Named(f"{shape}({first:g}, {last:g}, {start}, {end})", _mixed, first, last, start, end, mix)
+
+
+def _mixed(
+    step: int, first: float | int, last: float | int, start: int, end: int, mix: Callable[[Any, Any, float], float]
+) -> float:
+    return mix(first, last, min(max((step - start) / (end - start), 0.0), 1.0))
+
+
+def _same(step: int, value: float) -> float:
+    return value
 
 
 def _mix(first: float | int, last: float | int, share: float) -> float:
@@ -142,9 +160,20 @@ def _mix(first: float | int, last: float | int, share: float) -> float:
     return float(last) if share == 1 else first + (last - first) * share
 
 
-def _named(name: str, schedule: Any) -> Schedule:
-    schedule.__name__ = schedule.__qualname__ = name
-    return schedule
+def _geometric(first: float | int, last: float | int, share: float) -> float:
+    return float(first) ** (1 - share) * float(last) ** share
+
+
+def _half_wave(first: float | int, last: float | int, share: float) -> float:
+    return _mix(first, last, 0.5 - math.cos(math.pi * share) / 2)
+
+
+def _check_order(start: int, end: int) -> None:
+    if not end > start:
+        raise ValueError(
+            f"A schedule must end after it starts, but got start={start} and end={end}. "
+            "For a value that does not change use `constant`."
+        )
 
 
 def _check_finite(**values: float | int) -> None:

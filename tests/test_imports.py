@@ -153,7 +153,7 @@ def private_uses(tree: ast.AST) -> list[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__"):
             owner = ast.unparse(node.value)
-            if owner not in ("self", "cls", "torch"):
+            if owner not in ("self", "cls", "super()", "torch"):
                 found.append(f"{node.lineno}: {owner}.{node.attr}")
     return sorted(found)
 

@@ -12,19 +12,19 @@ from jaxtyping import Float
 from torch import Tensor
 
 from scorereg.priors.base import Prior
+from scorereg.score_loss.holder import first_weight
 
 __all__ = [
     "Level",
     "Weight",
     "budget_of",
     "channel_factors",
-    "check_patch",
+    "check_generator",
+    "check_scaler",
     "check_settings",
     "describe",
-    "free_values",
     "level_of",
     "noise_range",
-    "nonfinite_message",
     "renamed_arguments",
     "weight_of",
 ]
@@ -77,11 +77,18 @@ def check_settings(
     Raises:
         ValueError: If one of them is invalid, or two exclude each other.
     """
+    if isinstance(prior, type) and isinstance(prior, Prior):
+        raise ValueError(f"ScoreLoss needs a prior, but got the class {prior.__name__}, and not an object of it.")
     if not isinstance(prior, Prior):
         raise ValueError(
             f"ScoreLoss needs a prior, an object with `channels` and `denoise(x, sigma)`, but got "
             f"{type(prior).__name__}. For a prior on disk: ScoreLoss(load_prior(name_or_folder))."
         )
+    for denoiser in (prior, control):
+        if getattr(first_weight(denoiser), "is_meta", False):
+            raise ValueError(
+                f"The weights of {type(denoiser).__name__} are on the meta device, and have no values. Load them first."
+            )
     if control is not None and (not isinstance(control, Prior) or tuple(control.channels) != tuple(prior.channels)):
         raise ValueError(
             f"ScoreLoss needs `control` to be a denoiser of the prior's channels, {', '.join(prior.channels)}, but got "
@@ -96,12 +103,33 @@ def check_settings(
         raise ValueError(f"ScoreLoss knows normalize=None and normalize='rms', but got {normalize!r}.")
     if budget is not None and (normalize is not None or callable(weight) or weight != 1):
         raise ValueError("ScoreLoss takes a budget in place of `weight` and `normalize`; give the one or the others.")
+    if not isinstance(perturb, bool) and not callable(perturb):
+        raise ValueError(
+            f"ScoreLoss takes perturb=True, False or a function of (x, sigma) that returns noise, but got {perturb!r}."
+        )
     if on_nonfinite not in ("raise", "skip"):
         raise ValueError(f"ScoreLoss knows on_nonfinite='raise' and 'skip', but got {on_nonfinite!r}.")
     if gate is not None and (perturb or control is not None):
         raise ValueError(
             "ScoreLoss(gate=...) compares the residual of the patch itself with that of clean ones, so it needs an "
             "estimator without noise: perturb=False and control=None."
+        )
+
+
+def check_generator(generator: Any) -> None:
+    """Refuse a `generator` that is not a `torch.Generator`, such as a seed."""
+    if generator is not None and not isinstance(generator, torch.Generator):
+        raise ValueError(
+            f"`generator` is a torch.Generator, but it is {generator!r}. For a seed: torch.Generator().manual_seed(0)."
+        )
+
+
+def check_scaler(scaler: Any) -> None:
+    """Refuse a `scaler` that is not a `torch.amp.GradScaler`."""
+    if scaler is not None and not hasattr(scaler, "scale"):
+        raise ValueError(
+            f"`scaler` is the torch.amp.GradScaler of the training, but it is a {type(scaler).__name__}. "
+            "For a factor on the prior's gradient use `weight`."
         )
 
 
@@ -124,6 +152,11 @@ def noise_range(prior: Any) -> tuple[float, float] | None:
 
 def channel_factors(given: Sequence[float | int] | Mapping[str, float | int], channels: Sequence[str]) -> Tensor:
     """One factor per channel, `(c,)`, from a sequence in the prior's order or a dict by name."""
+    if not isinstance(given, Mapping | Sequence | Tensor) or isinstance(given, str) or getattr(given, "ndim", 1) != 1:
+        raise ValueError(
+            f"ScoreLoss needs channel_weights as one number for each of {', '.join(channels)}, or a dict by name, but "
+            f"got {given!r}. For one factor on all channels use `weight`."
+        )
     if isinstance(given, Mapping):
         expanded = {name: value for key, value in given.items() for name in ("rgb" if key == "rgb" else (key,))}
         unknown = [name for name in expanded if name not in channels]
@@ -139,35 +172,7 @@ def channel_factors(given: Sequence[float | int] | Mapping[str, float | int], ch
         )
     for name, value in zip(channels, given, strict=True):
         _check_weight(f"channel_weights of {name}", value)
-    return torch.tensor([float(value) for value in given])
-
-
-def check_patch(patch: Tensor, channels: Sequence[str]) -> None:
-    """Refuse a patch whose type or shape does not fit the prior's channels."""
-    if not patch.is_floating_point():
-        raise ValueError(f"ScoreLoss needs a patch of floating-point numbers, but got {patch.dtype}.")
-    if patch.ndim < 3 or len(patch) == 0:
-        raise ValueError(
-            f"ScoreLoss needs a batch of at least one patch, shape (b, c, h, w), or with 1 or 3 spatial dimensions, "
-            f"but got shape {tuple(patch.shape)}."
-        )
-    if patch.shape[1] != len(channels):
-        raise ValueError(
-            f"ScoreLoss got a patch of shape {tuple(patch.shape)}, so {patch.shape[1]} channels, but the prior "
-            f"knows {len(channels)}: {', '.join(channels)}. "
-            "Build the patch with a transform that has the prior's `channels`."
-        )
-
-
-def free_values(known: Tensor, x: Tensor) -> Tensor:
-    """Inverse of the mask `known` as numbers: 1 where a value may move, 0 where it is known; in the dtype of `x`."""
-    fits = known.ndim == x.ndim and all(k in (1, n) for k, n in zip(known.shape, x.shape, strict=True))
-    if known.dtype != torch.bool or not fits:  # fewer dimensions would broadcast, silently, to the wrong axes
-        raise ValueError(
-            f"ScoreLoss needs `known` as a boolean mask with each size that of the patch, {tuple(x.shape)}, or 1, but "
-            f"got {known.dtype} of shape {tuple(known.shape)}. To mark whole patches: rearrange(known, 'b -> b 1 1 1')."
-        )
-    return (~known).to(x)
+    return torch.tensor([float(value) for value in given], dtype=torch.float32, device="cpu")
 
 
 def level_of(given: Any, step: int | None, x: Tensor, trained: tuple[float, float] | None) -> Tensor | float:
@@ -183,6 +188,7 @@ def level_of(given: Any, step: int | None, x: Tensor, trained: tuple[float, floa
         number = _number("sigma", given)
         _check_level(number, trained)
         return number
+    _check_constant("sigma", given)
     if given.ndim and given.shape != x.shape[:1]:  # would broadcast, silently, to the wrong patches
         raise ValueError(
             f"ScoreLoss needs one sigma per patch, shape ({len(x)},), but got shape {tuple(given.shape)}. "
@@ -203,6 +209,7 @@ def weight_of(weight: Any, level: Tensor, step: int | None) -> Tensor | float:
     if not isinstance(weight, Tensor):
         _check_weight("weight", weight)
         return float(weight)
+    _check_constant("weight", weight)
     if weight.ndim and weight.shape != level.shape:
         raise ValueError(
             f"ScoreLoss needs one weight per patch, shape {tuple(level.shape)}, but the function given as `weight` "
@@ -224,20 +231,6 @@ def budget_of(budget: Any, step: int | None) -> float:
     return float(value)
 
 
-def nonfinite_message(patch: Tensor, residual: Tensor, channels: Sequence[str], step: int | None) -> str:
-    """Text of the error for a loss that is not finite, with the place of the first such value."""
-    at = "" if step is None else f" at step {step}"
-    for tensor, what in ((patch, "ScoreLoss got a patch that is"), (residual, "The prior returned a patch that is")):
-        bad = (~tensor.isfinite()).nonzero()
-        if len(bad):
-            first = bad[0].tolist()
-            return (
-                f"{what} not finite{at}: {len(bad)} of {tensor.numel()} values, the first in patch {first[0]}, channel "
-                f"{channels[first[1]]!r}. Look for a division by an opacity of 0, or a learning rate that is too high."
-            )
-    return f"The value of ScoreLoss is not finite{at}, though patch and prior are: the numbers are too large."
-
-
 def _call(function: Any, level: Tensor, step: int | None) -> Any:
     try:
         parameters = inspect.signature(function).parameters
@@ -254,9 +247,11 @@ def _call(function: Any, level: Tensor, step: int | None) -> Any:
     return function(**{name: step if name == "step" else level for name in named})
 
 
-def _need_step(step: int | None, name: str) -> int:
+def _need_step(step: Any, name: str) -> int:
     if step is None:
         raise ValueError(f"`{name}` of this ScoreLoss is a function of the step: pass it, loss(patch, step=step).")
+    if isinstance(step, str):
+        raise ValueError(f"ScoreLoss needs the step as a number, but got {step!r}.")
     return step
 
 
@@ -272,6 +267,15 @@ def _check_level(sigma: float, trained: tuple[float, float] | None) -> None:
         )
 
 
+def _check_constant(name: str, value: Tensor) -> None:
+    """Refuse a tensor without real values, or one that would be expected to learn."""
+    if value.is_meta or value.is_complex():
+        what = "on the meta device" if value.is_meta else "complex"
+        raise ValueError(f"ScoreLoss needs {name} as real numbers, but got a tensor that is {what}.")
+    if value.requires_grad:
+        raise ValueError(f"ScoreLoss has no gradient to {name}, but got one that requires grad. Pass {name}.detach().")
+
+
 def _check_weight(name: str, value: Any) -> None:
     if not 0 <= _number(name, value) < math.inf:
         raise ValueError(f"ScoreLoss needs {name} >= 0, and finite, but got {float(value):g}.")
@@ -279,8 +283,11 @@ def _check_weight(name: str, value: Any) -> None:
 
 def _number(name: str, value: Any) -> float:
     try:
-        if not isinstance(value, str):
+        if isinstance(value, Tensor):
+            _check_constant(name, value)
+        if not isinstance(value, str) and not (name == "sigma" and isinstance(value, bool)):
             return float(value)
-    except (TypeError, ValueError, RuntimeError):
+    except (TypeError, RuntimeError, OverflowError):
         pass  # the error below covers these too
-    raise ValueError(f"ScoreLoss needs {name} as a number, but got a {type(value).__name__}: {value!r}.")
+    cure = f" For one per patch: torch.as_tensor({name})." if name == "sigma" and hasattr(value, "__len__") else ""
+    raise ValueError(f"ScoreLoss needs {name} as a number, but got a {type(value).__name__}: {value!r}.{cure}")

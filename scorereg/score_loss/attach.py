@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from scorereg.score_loss.autograd import AddGradient, CombineGradients
+from scorereg.score_loss.arguments import check_scaler
+from scorereg.score_loss.autograd import AddGradient, CombineGradients, link
 from scorereg.score_loss.gradient import ScoreGradient
 
 __all__ = ["Attached", "Select"]
@@ -39,6 +40,17 @@ class Attached:
                 "ScoreLoss.attach is called by the module, so the loss needs a sigma of its own: "
                 "ScoreLoss(prior, sigma=0.1)."
             )
+        if not isinstance(module, nn.Module):
+            raise ValueError(
+                f"ScoreLoss.attach needs a torch.nn.Module, but got a {type(module).__name__}. For a tensor or the "
+                "output of a function: patch = loss.hook(patch)."
+            )
+        if select is not None and not callable(select):
+            raise ValueError(
+                "ScoreLoss.attach needs `select` as a function from the module's output to the patch, but got "
+                f"{select!r}. For an entry of a dict: select=lambda out: out[{select!r}]."
+            )
+        check_scaler(scaler)
         self.loss = loss
         self.select = select
         self.scaler = scaler
@@ -46,22 +58,31 @@ class Attached:
         self.calls = 0
         self.value = float("nan")
         self.step: int | None = None
-        # torch.compile breaks the graph here, so that the prior is not compiled into the module
-        hook: Any = torch.compiler.disable(self._hook)
-        self._handle = module.register_forward_hook(hook)
+        self._handle = module.register_forward_hook(self)
 
     def remove(self) -> None:
         """Remove the hook from the module."""
         self._handle.remove()
 
-    def _hook(self, module: nn.Module, inputs: Any, output: Any) -> Any:
+    @torch.compiler.disable  # torch.compile breaks the graph here, so that the prior is not compiled into the module
+    def __call__(self, module: nn.Module, inputs: Any, output: Any) -> Any:
+        """Return the module's output; a backward pass through it adds the gradient. The module calls it."""
         leaves, rebuild = _flatten(output)
         moving = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Tensor) and leaf.requires_grad]
         if not torch.is_grad_enabled() or not moving:
             return output
         step = self.calls if self.step is None else self.step
-        combine, gradients = self._backpropagate(leaves, moving, rebuild, step)
-        added = AddGradient.apply(combine, gradients, *(leaves[i] for i in moving))
+        try:
+            combine, gradients = self._backpropagate(leaves, moving, rebuild, step)
+        except RuntimeError as error:
+            if "functorch" not in str(error):
+                raise
+            raise ValueError(
+                "ScoreLoss.attach works in backward passes, not inside torch.func. There, add the scalar to what you "
+                "differentiate: loss(patch)."
+            ) from error
+        tensors = [leaves[i] for i in moving]
+        added = AddGradient.apply(combine, *gradients, *map(link, tensors), *tensors)
         for i, tensor in zip(moving, added, strict=True):
             leaves[i] = tensor
         return rebuild(leaves)

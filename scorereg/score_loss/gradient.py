@@ -7,21 +7,20 @@ gradient     k r; the value is <r, k r> / 2
 """
 
 import math
+import operator
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from scorereg.priors.base import Prior, conditioning_args, without_autocast
 from scorereg.score_loss.arguments import (
     Weight,
     budget_of,
-    check_patch,
-    free_values,
+    check_generator,
     level_of,
-    nonfinite_message,
     weight_of,
 )
 from scorereg.score_loss.autograd import CombineGradients
@@ -34,18 +33,22 @@ from scorereg.score_loss.gradient_scale import (
     scale_tensor_to_data_norm,
     scale_to_data_norm,
 )
+from scorereg.score_loss.holder import DenoiserHolder, first_weight
+from scorereg.score_loss.patch import check_patch, explained, free_values, nonfinite_message
 from scorereg.score_loss.range_check import RangeCheck
 
 __all__ = ["ScoreGradient"]
 
+_changes = operator.attrgetter("_version")  # torch counts the changes of a tensor in place
 
-class ScoreGradient(nn.Module):
+
+class ScoreGradient(DenoiserHolder):
     """Value and gradient of `ScoreLoss`, the subclass that documents and sets the attributes."""
 
     prior: Prior
     sigma: float | int | Callable[[int], Any] | None
     weight: Weight
-    channel_weights: Tensor | None
+    channel_weights: Tensor | None  # these two are no buffers: half() of a model would round them
     normalize: Literal["rms"] | None
     budget: float | int | Callable[[int], Any] | None
     perturb: bool | Callable[[Tensor, Tensor], Tensor]
@@ -58,16 +61,6 @@ class ScoreGradient(nn.Module):
     skipped: int
     last: GradientReport | None
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_state_dict_post_hook(_leave_out_denoisers)
-        self.register_load_state_dict_post_hook(_expect_no_denoisers)
-
-    def train(self, mode: bool = True) -> "ScoreGradient":
-        """Set the loss's own mode; prior and control stay as they were given, as dropout would change the gradient."""
-        self.training = mode
-        return self
-
     @torch.no_grad()
     def evaluate(
         self, patch: Tensor, sigma: Any, step: int | None, known: Tensor | None, generator: torch.Generator | None
@@ -77,6 +70,19 @@ class ScoreGradient(nn.Module):
         The arguments are those of `ScoreLoss`. The gradient is in single precision at least, and has no graph.
         """
         check_patch(patch, self.prior.channels)
+        if self.channel_groups.device != patch.device:
+            self.channel_groups = self.channel_groups.to(patch.device)
+        try:
+            return self._evaluate(patch, sigma, step, known, generator)
+        except RuntimeError as error:
+            told = explained(error, patch, (self.prior, self.control))
+            if told is error:
+                raise
+            raise told from error
+
+    def _evaluate(
+        self, patch: Tensor, sigma: Any, step: int | None, known: Tensor | None, generator: torch.Generator | None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
         x = patch.detach().to(torch.float32 if patch.element_size() < 4 else patch.dtype)
         free = None if known is None else free_values(known, x)
         sigma = level_of(self.sigma if sigma is None else sigma, step, x, self.noise_range)
@@ -144,6 +150,7 @@ class ScoreGradient(nn.Module):
         mask = conditioning_args(self.prior, known)
         query, noise, perturb = x, None, self.perturb
         if perturb:
+            check_generator(generator)
             noise = perturb(x, level) if callable(perturb) else x.new_empty(x.shape).normal_(generator=generator)
             noise = _checked(noise, x, "The function given as `perturb`") * append_spatial_axes(level, x.ndim)
             noise = noise * ~mask[0] if mask else noise  # a conditional prior is given known values without noise
@@ -185,30 +192,32 @@ def _removed(prior: Any, x: Tensor, level: Tensor, *mask: Tensor) -> Tensor:
     """Residual x - D(x), by the prior's `residual` where it has one: the difference with D loses digits."""
     direct = getattr(prior, "residual", None)
     if direct is not None:
-        return _checked(direct(x, level, *mask), x, "The prior's residual(x, sigma)")
-    return x - _checked(prior.denoise(x, level, *mask), x, "The prior's denoise(x, sigma)")
+        return _asked(prior, direct, "residual", x, level, *mask)
+    return x - _asked(prior, prior.denoise, "denoise", x, level, *mask)
 
 
-def _checked(returned: Tensor, x: Tensor, source: str) -> Tensor:
+def _asked(prior: Any, function: Callable[..., Any], name: str, x: Tensor, level: Tensor, *mask: Tensor) -> Tensor:
+    """What a prior returns; one with weights in single precision is asked so where it does not take doubles."""
+    watched = not (torch.compiler.is_compiling() or x.is_inference())
+    before = _changes(x) if watched else None
+    try:
+        returned = function(x, level, *mask)
+    except RuntimeError:
+        weight = first_weight(prior)
+        if x.dtype != torch.float64 or weight is None or weight.dtype != torch.float32:
+            raise
+        returned = function(x.float(), level.float(), *mask)
+    if watched and _changes(x) != before:
+        raise ValueError(f"The prior's {name}(x, sigma) changed x in place. Work on a copy of it.")
+    return _checked(returned, x, f"The prior's {name}(x, sigma)")
+
+
+def _checked(returned: Any, x: Tensor, source: str) -> Tensor:
+    if not isinstance(returned, Tensor) or not returned.is_floating_point():
+        got = returned.dtype if isinstance(returned, Tensor) else f"a {type(returned).__name__}"
+        raise ValueError(f"{source} must return a tensor of floating-point numbers, but it returned {got}.")
     if returned.shape != x.shape:
         raise ValueError(
             f"{source} must return the shape of x, {tuple(x.shape)}, but it returned {tuple(returned.shape)}."
         )
     return returned.to(x.dtype)
-
-
-def _leave_out_denoisers(module: nn.Module, state: dict[str, Any], prefix: str, metadata: Any) -> None:
-    """Remove the weights of prior and control, which are fixed, from a state dict."""
-    for name in [name for name in state if name.startswith((f"{prefix}prior.", f"{prefix}control."))]:
-        del state[name]
-
-
-def _expect_no_denoisers(module: nn.Module, incompatible: Any) -> None:
-    """Accept a state dict without them."""
-    names = tuple(f".{part}.{name}" for part in ("prior", "control") for name in _names(getattr(module, part)))
-    keep = [name for name in incompatible.missing_keys if not f".{name}".endswith(names)]
-    incompatible.missing_keys[:] = keep
-
-
-def _names(denoiser: Any) -> list[str]:
-    return list(denoiser.state_dict()) if isinstance(denoiser, nn.Module) else []

@@ -73,7 +73,8 @@ class GradientReport:
 def channel_groups(channels: Sequence[str]) -> Float[Tensor, "c c"]:
     """Matrix of channel groups: 1 / sqrt(k) where two channels are of one group of k, else 0."""
     group = ["rgb" if name in ("r", "g", "b") else name for name in channels]
-    return torch.tensor([[(one == other) / group.count(one) ** 0.5 for other in group] for one in group])
+    shares = [[(one == other) / group.count(one) ** 0.5 for other in group] for one in group]
+    return torch.tensor(shares, dtype=torch.float32, device="cpu")  # whatever the defaults are where it is made
 
 
 def group_norms(x: Float[Tensor, "b c *space"], groups: Float[Tensor, "c c"]) -> Float[Tensor, "b c"]:

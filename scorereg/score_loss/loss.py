@@ -20,13 +20,14 @@ from scorereg.score_loss.arguments import (
     Level,
     Weight,
     channel_factors,
+    check_scaler,
     check_settings,
     describe,
     noise_range,
     renamed_arguments,
 )
 from scorereg.score_loss.attach import Attached, Select
-from scorereg.score_loss.autograd import AddGradient, PrecomputedGradient
+from scorereg.score_loss.autograd import AddGradient, PrecomputedGradient, link
 from scorereg.score_loss.dlpack import as_kind_of, as_tensor
 from scorereg.score_loss.gate import Gate
 from scorereg.score_loss.gradient import ScoreGradient
@@ -127,9 +128,8 @@ class ScoreLoss(ScoreGradient):
         self._range_check = RangeCheck(prior)
         self.skipped = 0
         self.last = None
-        factors = None if channel_weights is None else channel_factors(channel_weights, prior.channels)
-        self.register_buffer("channel_weights", factors, persistent=False)
-        self.register_buffer("channel_groups", channel_groups(prior.channels), persistent=False)
+        self.channel_weights = None if channel_weights is None else channel_factors(channel_weights, prior.channels)
+        self.channel_groups = channel_groups(prior.channels)
 
     def __repr__(self) -> str:
         """One line: the prior's name and the settings that are not the default."""
@@ -170,7 +170,7 @@ class ScoreLoss(ScoreGradient):
                 "Use loss.hook(patch), loss.attach(module), or loss.gradient(patch, data=...)."
             )
         value, gradient, _ = self.evaluate(patch, sigma, step, known, generator)
-        return PrecomputedGradient.apply(patch, (value, gradient))
+        return PrecomputedGradient.apply(patch, value, gradient, link(patch))
 
     def hook(
         self,
@@ -198,8 +198,9 @@ class ScoreLoss(ScoreGradient):
         Raises:
             ValueError: As the loss itself does.
         """
+        check_scaler(scaler)
         _, gradient, free = self.evaluate(patch, sigma, step, known, generator)
-        return AddGradient.apply(self.combine_at_patch(free, scaler), (gradient,), patch)[0]
+        return AddGradient.apply(self.combine_at_patch(free, scaler), gradient, link(patch), patch)[0]
 
     def attach(
         self,

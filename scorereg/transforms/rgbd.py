@@ -85,12 +85,19 @@ class RGBD:
                     f"{theirs!r}. {remedy[name]}."
                 )
 
-    def __call__(self, rgb: Float[Tensor, "b 3 h w"], depth: Float[Tensor, "b h w"]) -> Float[Tensor, "b 4 h w"]:
+    def __call__(
+        self, rgb: Float[Tensor, "b 3 h w"], depth: Float[Tensor, "b h w"] | Float[Tensor, "b 1 h w"]
+    ) -> Float[Tensor, "b 4 h w"]:
         """Return the patch in prior space.
+
+        Args:
+            rgb: Colours in [0, 1].
+            depth: Planar z in metres; a channel of its own, `b 1 h w`, means the same.
 
         Raises:
             ValueError: If the shapes do not match, or, on a CPU, a depth is NaN or infinite; elsewhere it becomes NaN.
         """
+        depth = depth[:, 0] if depth.ndim == 4 and depth.shape[1] == 1 else depth
         _check_render(rgb, depth)
         clamped = depth.detach().clamp(min=self.d_min)
         passed = clamped + (depth - depth.detach())  # value `clamped`, gradient 1 to depth

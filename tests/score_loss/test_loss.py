@@ -1,6 +1,5 @@
 """ScoreLoss against closed forms, among them every row of the table in its docstring."""
 
-import copy
 from functools import partial
 
 import pytest
@@ -156,7 +155,7 @@ def test_second_derivative_is_refused():
     x = patches().requires_grad_()
     for loss in (ScoreLoss(PRIOR)(x, SIGMA).square(), ScoreLoss(PRIOR).hook(x, SIGMA).square().sum().square()):
         (g,) = torch.autograd.grad(loss, x, create_graph=True)
-        with pytest.raises(RuntimeError, match="once_differentiable"):
+        with pytest.raises(ValueError, match="has no derivative: double backward"):
             g.sum().backward()
 
 
@@ -667,56 +666,3 @@ def test_follows_its_patch_to_the_gpu():
     on_cpu = gradient(ScoreLoss(prior, **settings), x, SIGMA.float())
     on_gpu = gradient(ScoreLoss(prior.cuda(), **settings), x.cuda(), SIGMA.float())
     assert_close(on_gpu.cpu(), on_cpu, rtol=1e-4, atol=1e-5)
-
-
-# as a part of a model
-
-
-class Dropping(torch.nn.Module):
-    """A denoiser with weights, and with dropout where it is in training mode."""
-
-    channels = ("a",)
-
-    def __init__(self):
-        super().__init__()
-        self.layer = torch.nn.Linear(4, 4)
-        self.dropout = torch.nn.Dropout(0.5)
-
-    def denoise(self, x, sigma):
-        return self.dropout(self.layer(x))
-
-
-def model_with_a_loss():
-    torch.manual_seed(0)
-    prior = Dropping().eval()
-    model = torch.nn.Module()
-    model.net = torch.nn.Linear(2, 2)
-    model.loss = ScoreLoss(prior, sigma=0.1, control=Dropping().eval())
-    return model, prior
-
-
-def test_training_mode_of_a_model_leaves_its_prior_alone():
-    model, prior = model_with_a_loss()
-    x = torch.randn(2, 1, 4, 4)
-    before = model.loss.gradient(x)
-    model.train()
-    assert model.loss.training
-    assert not any(module.training for module in prior.modules())
-    torch.testing.assert_close(model.loss.gradient(x), before, rtol=0, atol=0)
-    prior.train()
-    model.eval()
-    assert prior.dropout.training, "the mode is the owner's business"
-
-
-def test_a_models_state_dict_has_no_weights_of_its_prior():
-    model, prior = model_with_a_loss()
-    state = model.state_dict()
-    assert set(state) == {"net.weight", "net.bias"}
-    kept = prior.layer.weight.clone()
-    model.load_state_dict(state)
-    torch.testing.assert_close(prior.layer.weight, kept, rtol=0, atol=0)
-    with pytest.raises(RuntimeError, match="Missing key.*net.bias"):
-        model.load_state_dict({"net.weight": state["net.weight"]})
-    assert model.loss.state_dict() == {}
-    assert set(prior.state_dict()) == {"layer.weight", "layer.bias"}
-    assert copy.deepcopy(model).loss.state_dict() == {}

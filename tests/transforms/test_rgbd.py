@@ -111,7 +111,7 @@ def test_for_card_refuses_other_channels():
     [
         (torch.zeros(2, 8, 8, 3), torch.zeros(2, 8, 8), r"got \(2, 8, 8, 3\) and \(2, 8, 8\). Colours come second"),
         (torch.zeros(2, 3, 8, 8), torch.zeros(1, 8, 8), r"rgb of shape \(b, 3, h, w\) and depth of shape \(b, h, w\)"),
-        (torch.zeros(2, 3, 8, 8), torch.zeros(2, 1, 8, 8), r"got \(2, 3, 8, 8\) and \(2, 1, 8, 8\)"),
+        (torch.zeros(2, 3, 8, 8), torch.zeros(2, 2, 8, 8), r"got \(2, 3, 8, 8\) and \(2, 2, 8, 8\)"),
     ],
 )
 def test_wrong_shapes_are_named(rgb, depth, says):
@@ -141,3 +141,12 @@ def test_inverse_needs_four_channels():
 
 def test_repr_is_one_line():
     assert repr(RGBD(d_min=0.2)) == "RGBD(d_min=0.2)"
+
+
+def test_depth_with_a_channel_of_its_own_is_the_same_depth():
+    rgb, depth = render()
+    assert torch.equal(RGBD()(rgb, depth[:, None]), RGBD()(rgb, depth))
+    rgb, depth = rgb.requires_grad_(), depth[:, None].clone().requires_grad_()
+    RGBD()(rgb, depth).sum().backward()
+    assert depth.grad is not None
+    assert depth.grad.shape == (2, 1, 3, 5)
