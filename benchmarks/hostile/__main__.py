@@ -1,10 +1,13 @@
-"""Damage whole inputs at random and read them: `python -m benchmarks.hostile [--damages 300] [--json FILE]`.
+"""Read what a stranger might send: `python -m benchmarks.hostile [--damages 500] [--json FILE]`.
 
-Each damage is one of a file of a scene, of a folder of frames, or of a prior in three formats. A reader should refuse
-it in one line that names the file, warn of it, or read what the whole input gives. Damages of pixels and points that
-leave a readable file are counted apart, as no reader can tell them from other pixels.
+The first half are inputs that were made to do harm (`cases.py`), each given to the command that reads its kind, in a
+process of its own under a limit of memory and time. A reader should refuse it in one line that names the file, warn of
+it, or read what the whole input gives. The second half are random damages (`damage.py`) of files of a scene, a folder
+of frames, and priors in three formats, read in this process. Damages of pixels and points that leave a readable file
+are counted apart, as no reader can tell them from other pixels.
 """
 
+import dataclasses
 import json
 import resource
 import shutil
@@ -15,41 +18,83 @@ from typing import Annotated, Any
 
 import typer
 
+from benchmarks.hostile.campaign import VERDICTS, campaign
+from benchmarks.hostile.case import Case
+from benchmarks.hostile.cases import ALL, find_cases
 from benchmarks.hostile.damage import damage_folder
 from benchmarks.hostile.probe import Values, probe, read_all
 from benchmarks.hostile.samples import KINDS, make_sample
 
-VERDICTS = ("refused", "warned", "same", "changed pixels", "changed", "unclear", "traceback")
-FAULTS = VERDICTS[4:]
+COLUMNS = (*VERDICTS[:3], "pixels", *VERDICTS[3:])
+FAULTS = COLUMNS[4:]
+_WORDS = {"refused": "one line", "same": "harmless", "changed pixels": "pixels", "changed": "silent"}
 
 
 def main(
-    damages: Annotated[int, typer.Option(min=1, help="Number of damages, spread over the kinds of input.")] = 300,
+    damages: Annotated[int, typer.Option(min=0, help="Number of damages, spread over the kinds of input.")] = 500,
     seed: Annotated[int, typer.Option(help="Number of the first damage.")] = 0,
-    kind: Annotated[list[str] | None, typer.Option(help=f"Kinds of input: {', '.join(KINDS)}.")] = None,
-    memory: Annotated[float, typer.Option(help="Gigabytes of address space that a reading may add.")] = 2.0,
+    only: Annotated[str, typer.Option(help="Hostile cases whose names hold this; none runs none.")] = "",
+    kind: Annotated[list[str] | None, typer.Option(help="Kinds of hostile cases; repeatable.")] = None,
+    memory: Annotated[float, typer.Option(help="GiB of address space that a reading may add.")] = 2.0,
+    seconds: Annotated[float, typer.Option(help="Seconds that a command may compute, or wait.")] = 40.0,
     out: Annotated[
-        Path | None,
-        typer.Option("--json", help="File for the counts, and the damages that were neither refused nor harmless."),
+        Path | None, typer.Option("--json", help="File for the counts, and for what was not refused in one line.")
     ] = None,
 ) -> None:
-    """Damage inputs, read them, and print a table."""
-    rows, kinds = list[dict[str, Any]](), kind or list(KINDS)
+    """Give hostile inputs to the command line, damage whole ones at random, and print a table of what became of all."""
+    rows = [] if only == "none" else run_cases(find_cases(kind, only), memory, seconds)
+    rows += run_damages(damages, seed, memory) if damages else []
+    counts = table_of(rows)
+    for title, cells in [("", COLUMNS), *((which, [count[v] for v in COLUMNS]) for which, count in counts.items())]:
+        print(f"{title:20s}" + "".join(f"{cell:>15}" for cell in cells))
+    if out is not None:
+        told = [row for row in rows if row["verdict"] not in ("one line", "harmless", "pixels")]
+        harmless = [
+            row["name"] for row in rows if row["verdict"] == "harmless" and not row["kind"].startswith("damage")
+        ]
+        table = {
+            "cases": sum(not row["kind"].startswith("damage") for row in rows), "damages": damages, "seed": seed,
+            "memory_gib": memory, "seconds": seconds, "counts": counts, "rows": told, "read as the whole": harmless,
+        }  # fmt: skip
+        out.write_text(json.dumps(table, indent=1) + "\n")
+
+
+def run_cases(cases: list[Case], memory: float, seconds: float) -> list[dict[str, Any]]:
+    """Run hostile cases, and tell of faults as they are found."""
+    rows = list[dict[str, Any]]()
+    with tempfile.TemporaryDirectory() as name, campaign(Path(name), memory=memory, seconds=seconds) as running:
+        for case in cases:
+            rows.append(row := dataclasses.asdict(running.run(case)))
+            _tell(row)
+    return rows
+
+
+def run_damages(damages: int, seed: int, memory: float) -> list[dict[str, Any]]:
+    """Damage whole inputs at random and read them, in this process, whose memory is limited from now on."""
+    rows = list[dict[str, Any]]()
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
-        whole = make_samples(kinds, root)
+        whole = make_samples(list(KINDS), root)
         _limit_memory(memory)
         for number in range(seed, seed + damages):
-            rows.append(row := try_damage(number, kinds[number % len(kinds)], root, whole))
-            if row["verdict"] in FAULTS:
-                print("{number} {kind}: {file}, {damage}: {verdict}: {text:.200s}".format(**row), flush=True)
-    counts = {which: Counter(row["verdict"] for row in rows if row["kind"] == which) for which in kinds}
-    for title, cells in [("", VERDICTS), *((which, [count[v] for v in VERDICTS]) for which, count in counts.items())]:
-        print(f"{title:12s}" + "".join(f"{cell:>16}" for cell in cells))
-    if out is not None:
-        told = [row for row in rows if row["verdict"] not in ("refused", "same")]
-        table = {"damages": damages, "seed": seed, "counts": counts, "rows": told}
-        out.write_text(json.dumps(table, indent=1) + "\n")
+            row = try_damage(number, KINDS[number % len(KINDS)], root, whole)
+            verdict = _WORDS.get(row["verdict"], row["verdict"])
+            title = f"{row['number']} {row['file']}, {row['damage']}"
+            rows.append({"name": title, "kind": f"damaged {row['kind']}", "verdict": verdict, "text": row["text"]})
+            _tell(rows[-1])
+    return rows
+
+
+def table_of(rows: list[dict[str, Any]]) -> dict[str, Counter[str]]:
+    """Count verdicts by kind, and over all hostile cases and all damages."""
+    counts = dict[str, Counter[str]]()
+    kinds = [group.kind for group in ALL]
+    for total in ("all cases", "all damages"):
+        part = [row for row in rows if (row["kind"] in kinds) == (total == "all cases")]
+        for kind in dict.fromkeys(row["kind"] for row in part):
+            counts[kind] = Counter(row["verdict"] for row in part if row["kind"] == kind)
+        counts[total] = Counter(row["verdict"] for row in part)
+    return counts
 
 
 def make_samples(kinds: list[str], root: Path) -> dict[str, Values]:
@@ -73,10 +118,15 @@ def try_damage(number: int, kind: str, root: Path, whole: dict[str, Values]) -> 
     }  # fmt: skip
 
 
+def _tell(row: dict[str, Any]) -> None:
+    if row["verdict"] in FAULTS:
+        print("{kind}: {name}: {verdict}: {text:.200s}".format(**row), flush=True)
+
+
 def _limit_memory(gigabytes: float) -> None:
     """Let allocations beyond a limit fail, so that a file that asks for more is seen."""
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (used + int(gigabytes * 1e9), resource.getrlimit(resource.RLIMIT_AS)[1]))
+    resource.setrlimit(resource.RLIMIT_AS, (used + int(gigabytes * 2**30), resource.getrlimit(resource.RLIMIT_AS)[1]))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ __all__ = ["DEBUG", "one_line_errors", "plain_warnings", "run_app"]
 # The base class of click's errors, which newer versions of typer bundle and older ones import.
 _UsageError: Any = typer.BadParameter.__mro__[2]
 DEBUG = "--debug"
+_LONGEST = 2000  # letters of a line; names in a stranger's file can be longer
 _RENAMED = {
     ("train-prior", "--size"): "--network",
     ("sample", "--size"): "--patch",
@@ -97,7 +98,9 @@ def plain_warnings(name: str = "scorereg") -> Iterator[None]:
 
 def _say(text: str, color: str) -> None:
     """Print a line; control characters, which may come from a stranger's file, are shown as `?`."""
-    typer.secho(printable(" ".join(text.split())), fg=color, err=True)
+    line = printable(" ".join(text.split()))
+    line = line if len(line) <= _LONGEST else f"{line[: _LONGEST // 2]} ... {line[-_LONGEST // 2 :]}"
+    typer.secho(line, fg=color, err=True)
 
 
 def _usage(error: Any) -> str:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from scorereg._io import printable
 from scorereg.cli import options as opt
 from scorereg.cli.options import option
 
@@ -37,12 +38,12 @@ def poses_command(
     try:
         found = find_poses(
             photos, out, camera=camera, matching=match, max_size=max_size, seed=seed,
-            say=lambda line: typer.echo(line, err=True),
+            say=lambda line: typer.echo(printable(line), err=True),
         )  # fmt: skip
     except KeyboardInterrupt:
         typer.echo("interrupted, nothing was written", err=True)
         raise typer.Exit(130) from None
     if found.lost:
-        typer.secho(f"scorereg: {found.advice()}", fg="yellow", err=True)
+        typer.secho(printable(f"scorereg: {found.advice()}"), fg="yellow", err=True)
     total = len(found.posed) + len(found.lost)
     typer.echo(f"scene: {out}, {len(found.posed)} of {total} photos with poses, {found.points} points")

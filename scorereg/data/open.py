@@ -17,6 +17,7 @@ from scorereg.data.patch_spec import PatchSpec
 from scorereg.data.shards.manifest import has_shards
 from scorereg.data.shards.source import open_shards
 from scorereg.data.source import Source
+from scorereg.files.names import real_path
 
 __all__ = ["kind_of", "open_source"]
 
@@ -58,7 +59,7 @@ def open_source(
     folders = [where for where, kind in zip(data, kinds, strict=True) if kind == "frames"]
     if spec.depth_factor != 1 and not folders:
         raise ValueError("--depth-factor is for folders of frames; shards and arrays are in metres. Leave it out.")
-    others = {path.resolve().name: partial(_measured_set, path, spec, reading) for path in evaluate}
+    others = {real_path(path).name: partial(_measured_set, path, spec, reading) for path in evaluate}
     parts, counts = list[Source](), list[int]()
     for where, kind in zip(data, kinds, strict=True):
         if kind == "shards":

@@ -5,7 +5,9 @@ from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 
+from scorereg._io import printable
 from scorereg.evaluation.denoising import groups_of
 from scorereg.priors.card import PriorCard
 
@@ -23,7 +25,7 @@ def card_table(card: PriorCard, parameters: int | None = None) -> RenderableType
     table.columns[0].style = "bold"
     for name, text in _facts(card, parameters).items():
         if text:
-            table.add_row(name, text)
+            table.add_row(name, _cell(text))
     errors = [error_table(rows, title=f"denoising error, {data}") for data, rows in card.denoising.items()]
     residuals = [_quantile_table(card.residual_quantiles)] if card.residual_quantiles else []
     return Group(table, *errors, *residuals)
@@ -36,7 +38,7 @@ def error_table(rows: list[dict[str, Any]], *, title: str) -> Table:
         rows: Rows of `denoising_errors`, or of a card.
         title: Name of the data.
     """
-    table = Table("sigma", "channel", "prior", "linear", "ratio", title=title, title_justify="left")
+    table = Table("sigma", "channel", "prior", "linear", "ratio", title=_cell(title), title_justify="left")
     measured = bool(rows) and any(name.endswith("_residual") for name in rows[0])
     for name in ("residual", "expected") if measured else ():
         table.add_column(name)
@@ -48,7 +50,7 @@ def error_table(rows: list[dict[str, Any]], *, title: str) -> Table:
             numbers = [f"{row[name]:.3e}", f"{row[f'{name}_linear']:.3e}", f"{row[f'{name}_ratio']:.2f}"]
             numbers += [f"{row[f'{name}_{what}']:.4f}" for what in ("residual", "expected") if measured]
             first = f"{row['sigma']:g}" if name == groups[0] else ""
-            table.add_row(first, name, *numbers, end_section=name == groups[-1])
+            table.add_row(first, _cell(name), *numbers, end_section=name == groups[-1])
     return table
 
 
@@ -75,6 +77,11 @@ def _facts(card: PriorCard, parameters: int | None) -> dict[str, str]:
         "held out": ", ".join(card.held_out),
         "quantiles on": card.residual_quantiles.get("data", ""),
     }
+
+
+def _cell(text: str) -> Text:
+    """A text as it is: a stranger's card neither sets styles and links nor sends codes to the terminal."""
+    return Text("\n".join(printable(line) for line in text.split("\n")))
 
 
 def _pairs(values: Mapping[str, Any]) -> str:

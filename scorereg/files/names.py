@@ -8,6 +8,7 @@ from urllib.parse import unquote
 
 __all__ = ["Names", "is_here", "real_path", "shown"]
 
+_LONGEST = 4000  # letters of a path
 _REDUCED = (2, 4, 8)  # nerfstudio's folders of smaller copies: images_2, images_4, images_8
 _PHOTOS = ("images", "image", "rgb", "color", "photos", "input")  # folders that photos are often in
 _DRIVE = re.compile(r"^[A-Za-z]:(?=/)")
@@ -53,7 +54,7 @@ class Names:
             The file, as a path below the folder if it lies there, and how many times smaller it is than the one that is
             named, 1 but for the folders of smaller copies. If there is no such file, the path where it should be.
         """
-        spellings = _spellings(name)
+        spellings = _spellings(_possible(name))
         for spelling in spellings:
             for path in (self._folder / f"{spelling}{suffix}" for suffix in ("", *suffixes)):
                 if is_here(path):
@@ -137,6 +138,17 @@ def real_path(path: Path) -> Path:
         return path.resolve()
     except (OSError, ValueError, RuntimeError):  # with a character that no name has, or links in a circle
         return path
+
+
+def _possible(name: str) -> str:
+    """The name with `?` for letters that no name of a file has, and not too long: it is missing, and no error."""
+    if len(name) > _LONGEST:
+        name = f"{name[:100]}..."
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:
+        name = name.encode("utf-8", "replace").decode()
+    return name.replace("\0", "?")
 
 
 def _spellings(name: str) -> list[str]:

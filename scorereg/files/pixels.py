@@ -2,11 +2,11 @@
 
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, TypeVar
 
 from scorereg.files.png import check_sums, exif_of
 from scorereg.files.said import FileWarning
@@ -30,6 +30,7 @@ PICTURE_STARTS = (
 )  # fmt: skip
 """First bytes of the commoner formats."""
 _lock = threading.Lock()
+T = TypeVar("T")
 
 
 class Refused(ValueError):
@@ -97,8 +98,9 @@ def open_picture(path: Path, *, decode: bool = True) -> "Iterator[tuple[Image, F
     """
     heif = picture_kind(path) == "heif"
     try:
-        with path.open("rb") as file, _open_heif(path) if heif else _open(file) as image:
-            facts = Facts(image.size, 1, 1, "HEIF", image.mode, image.mode) if heif else _facts(path, image)
+        with path.open("rb") as file, _said_of(path, lambda: _open_heif(path) if heif else _open(file)) as image:
+            plain = Facts(image.size, 1, 1, "HEIF", image.mode, image.mode)
+            facts = plain if heif else _said_of(path, lambda: _facts(path, image))
             check_pixels(path, facts.size)
             if decode and facts.format == "PNG":
                 check_sums(path)
@@ -124,6 +126,17 @@ def check_pixels(path: Path, size: tuple[int, int]) -> None:
             f"{path} has {size[0]}x{size[1]} pixels; pictures of up to {MOST_PIXELS // 1_000_000} megapixels are read. "
             "Reduce it, or leave it out."
         )
+
+
+def _said_of(path: Path, read: Callable[[], T]) -> T:
+    """Return what a reader of heads gives; what Pillow warns of names the file."""
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        found = read()
+    for each in heard[:1]:
+        words = f"has damaged data beside its pixels, which is left out ({' '.join(str(each.message).split())[:120]})."
+        warnings.warn(FileWarning(path, words, "damaged data"), stacklevel=6)
+    return found
 
 
 def _open(file: IO[bytes]) -> "Image":

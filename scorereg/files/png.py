@@ -16,19 +16,27 @@ _KEYWORDS = (
     b"XML:com.adobe.xmp",
 )  # EXIF as older programs write it
 _BLOCK = 2**20
+_INDEXED = 3  # type of colour whose pixels are places in a palette
 
 
 def check_sums(path: Path) -> None:
     """Check the checksums of all that pixels are made of: a flipped bit would change them.
 
     Raises:
-        ValueError: If one is wrong, or the file ends too early.
+        ValueError: If one is wrong, the file ends too early, or a palette is missing.
     """
+    seen, palette = set[bytes](), False
     with path.open("rb") as file:
         for name, length in _chunks(file, path.stat().st_size):
+            seen.add(name)
             if name not in _PIXELS:
                 continue
             total = zlib.crc32(name)
+            if name == b"IHDR" and length == 13:
+                palette = file.read(10)[9] == _INDEXED
+                file.seek(-10, 1)
+            if name == b"IDAT" and palette and b"PLTE" not in seen:
+                raise ValueError("its palette is missing")
             for start in range(0, length, _BLOCK):
                 total = zlib.crc32(file.read(min(_BLOCK, length - start)), total)
             if total != int.from_bytes(file.read(4)):

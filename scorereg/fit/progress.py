@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from scorereg._io import printable
 from scorereg.fit.measured_depth import MeasuredDepth
 from scorereg.fit.pixels import training_depth
 from scorereg.fit.term import Term
@@ -44,7 +45,7 @@ def show_progress(scene: Scene, name: str, steps: int, terms: Sequence[Term] = (
 
     console = Console(stderr=True)
     for line in (scene.describe(), *notes(scene, terms)):
-        console.print(line, highlight=False, soft_wrap=True, markup=False)
+        console.print(printable(line), highlight=False, soft_wrap=True, markup=False)
     columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeRemainingColumn()
     with Progress(*columns, console=console) as progress:
         yield ProgressBar(progress, name, steps)

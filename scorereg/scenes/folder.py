@@ -10,6 +10,7 @@ from scorereg.files.layouts.find import layout_of
 from scorereg.files.layouts.folders import MASK_FOLDERS
 from scorereg.files.layouts.parsing import raise_it
 from scorereg.files.layouts.transforms import read_transforms
+from scorereg.files.names import real_path
 from scorereg.files.walk import is_litter, walk
 
 __all__ = ["list_views"]
@@ -73,15 +74,15 @@ def unlisted(listing: Listing) -> tuple[str, ...]:
     Photos have the suffix of listed ones in their folder. Depth maps, masks and maps are none, nor are files that are
     named after a listed photo, as `r_0_depth.png`, `0.mask.png` and `dynamic_mask_0.png`.
     """
-    photos = {view.color.resolve() for view in listing.views if view.color}
+    photos = {real_path(view.color) for view in listing.views if view.color}
     files = (file for view in listing.views for file in (view.depth, view.mask, *dict(view.maps).values()) if file)
-    known, stems = photos | {file.resolve() for file in files}, {photo.stem for photo in photos}
+    known, stems = photos | {real_path(file) for file in files}, {photo.stem for photo in photos}
     found = [
         path
         for folder, suffix in sorted({(photo.parent, photo.suffix) for photo in photos})
         for path in (sorted(folder.iterdir()) if folder.is_dir() else ())
         if path.suffix == suffix and path.is_file() and not is_litter(path.name) and not stems & _ends(path.stem)
-        if path.resolve() not in known
+        if real_path(path) not in known
     ]
     if not 0 < len(found) <= len(photos):
         return ()

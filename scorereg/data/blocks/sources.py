@@ -19,6 +19,7 @@ from scorereg._io import read_json
 from scorereg.data.blocks.fusion import fuse_depth, read_views
 from scorereg.data.blocks.voxels import Grid, grid_of_mesh, read_grid
 from scorereg.files.layouts.transforms import has_transforms
+from scorereg.files.names import real_path
 from scorereg.files.walk import walk
 
 __all__ = ["BlockSource", "find_sources", "load_grid"]
@@ -89,7 +90,7 @@ def load_grid(source: BlockSource, voxel: float, up: str, generator: np.random.G
 
 def _source(path: Path) -> BlockSource | None:
     kind = "mesh" if path.suffix.lower() in _MESHES else "grid" if path.suffix.lower() in _GRIDS else None
-    return kind and BlockSource(f"{path.resolve().parent.name}/{path.name}", path, kind)
+    return kind and BlockSource(f"{real_path(path).parent.name}/{path.name}", path, kind)
 
 
 def _below(root: Path) -> list[BlockSource]:

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
 from scorereg.files.arrays import read_npy
+from scorereg.files.sniff import first_bytes
 
 __all__ = ["Grid", "grid_of_mesh", "read_binvox", "read_grid", "touched"]
 
@@ -163,15 +164,19 @@ def read_binvox(path: Path) -> Bool[np.ndarray, "x y z"]:
     Raises:
         ValueError: If it is not a binvox file.
     """
+    first_bytes(path)
     head, found, body = path.read_bytes().partition(b"\ndata\n")
     sizes = [line.split()[1:] for line in head.splitlines() if line.startswith(b"dim")]
-    if not head.startswith(b"#binvox") or not found or len(sizes) != 1 or len(sizes[0]) != 3:
+    known = len(sizes) == 1 and len(sizes[0]) == 3 and all(word.isdigit() and len(word) < 6 for word in sizes[0])
+    if not head.startswith(b"#binvox") or not found or not known:
         raise ValueError(f"{path} is no binvox file: its header lacks #binvox, dim or data. Make it again.")
     x, z, y = (int(word) for word in sizes[0])
     runs = np.frombuffer(body[: len(body) // 2 * 2], np.uint8).reshape(-1, 2)
+    count = int(runs[:, 1].sum(dtype=np.int64))  # before they are written out, as they can grow 128-fold
+    if count != x * y * z or count > MOST_VOXELS:
+        most = f" (at most {MOST_VOXELS} are read)" if count > MOST_VOXELS else ""
+        raise ValueError(f"{path} has {count} voxels{most}, but its header promises {x * y * z}. Copy it again.")
     values = np.repeat(runs[:, 0], runs[:, 1])
-    if len(values) != x * y * z:
-        raise ValueError(f"{path} has {len(values)} voxels, but its header promises {x * y * z}. Copy it again.")
     return values.reshape(x, z, y).transpose(0, 2, 1) > 0
 
 

@@ -15,15 +15,19 @@ Scenes with a tilted lens, n not along the axis, are left out: the third row of 
 """
 
 import csv
-from collections.abc import Iterable
+import io
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
+from scorereg._io import read_text
 from scorereg.data.bad_frames import BadFrames
 from scorereg.data.channels import COLOR, DEPTH
 from scorereg.data.frames.frame import Frame, Planes
+from scorereg.data.frames.hdf5 import read_dataset
 from scorereg.files.layouts.parsing import scene_name
 
 __all__ = [
@@ -76,7 +80,7 @@ def find_hypersim(folder: Path, bad: BadFrames) -> list[Frame]:
     for color in sorted(folder.glob("scene_cam_*_final_hdf5/frame.*.color.hdf5")):
         camera = color.parent.name.removeprefix("scene_").removesuffix("_final_hdf5")
         number = color.name.split(".")[1]
-        if split is not None and (camera, int(number)) not in split:
+        if not number.isdigit() or (split is not None and (camera, int(number)) not in split):
             continue  # withdrawn by the authors
         geometry = color.parent.with_name(f"scene_{camera}_geometry_hdf5")
         frames.append(
@@ -140,10 +144,10 @@ def read_hypersim_frame(frame: Frame, maps: tuple[str, ...]) -> Planes:
     assert frame.depth is not None
     assert frame.lens is not None
     color = metres = None
-    distance = _dataset(frame.depth, 2)
+    distance = read_dataset(frame.depth, 2)
     if COLOR in maps:
-        radiance = _dataset(frame.color, 3)
-        entity = _dataset(Path(str(frame.depth).replace(".depth_meters.", ".render_entity_id.")), 2)
+        radiance = read_dataset(frame.color, 3)
+        entity = read_dataset(Path(str(frame.depth).replace(".depth_meters.", ".render_entity_id.")), 2)
         if not radiance.shape[:2] == entity.shape == distance.shape:
             raise ValueError(
                 f"{frame.color} has shape {radiance.shape}, render_entity_id {entity.shape}, depth_meters "
@@ -159,24 +163,9 @@ def read_hypersim_frame(frame: Frame, maps: tuple[str, ...]) -> Planes:
         metres = planar_depth(np.where(known, distance.astype(np.float32), np.float32(np.nan)), frame.lens)
     others = {}
     if "normal" in maps:
-        normal = _dataset(dict(frame.maps)["normal"], 3).astype(np.float32)
+        normal = read_dataset(dict(frame.maps)["normal"], 3).astype(np.float32)
         others["normal"] = normal * np.array([1, -1, -1], np.float32)  # to y down and z forwards
     return Planes(color, metres, others)
-
-
-def _dataset(path: Path, dims: int) -> np.ndarray:
-    try:
-        import h5py
-    except ImportError:
-        raise ValueError("Hypersim's files are HDF5, which needs h5py: pip install 'scorereg[hypersim]'") from None
-    try:
-        with h5py.File(path, "r") as file:
-            value = np.asarray(file["dataset"])
-    except (OSError, KeyError) as error:
-        raise OSError(f"{path} cannot be read as HDF5 ({error}). Download it again or leave the frame out.") from None
-    if value.ndim != dims:
-        raise ValueError(f"{path} has shape {value.shape}, but {dims} dimensions were expected.")
-    return value
 
 
 def _focal(lens: tuple[float, ...]) -> tuple[float, float]:
@@ -197,21 +186,28 @@ def _find(scene: Path, name: str) -> Path | None:
 @lru_cache(maxsize=4)
 def _cameras(path: Path) -> dict[str, tuple[float, ...]]:
     names = [f"M_cam_from_uv_{row}{column}" for row in range(3) for column in range(3)]
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    try:
+    with _table(path, "cameras") as rows:
         return {row["scene_name"]: tuple(float(row[name]) for name in names) for row in rows}
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is no table of Hypersim's cameras ({error}). Download it again.") from None
 
 
 @lru_cache(maxsize=4)
 def _split(path: Path) -> dict[str, dict[tuple[str, int], str]]:
     """Read the split of the published frames: scene to (camera, frame) to `train`, `val` or `test`."""
     split: dict[str, dict[tuple[str, int], str]] = {}
-    with path.open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
+    with _table(path, "frames") as rows:
+        for row in rows:
             frames = split.setdefault(row["scene_name"], {})
             if row["included_in_public_release"] == "True":
                 frames[row["camera_name"], int(row["frame_id"])] = row["split_partition_name"]
     return split
+
+
+@contextmanager
+def _table(path: Path, what: str) -> Iterator[csv.DictReader]:
+    """The rows of a table, whose errors inside the block name the file."""
+    text = read_text(path, "Download it again.")
+    try:
+        yield csv.DictReader(io.StringIO(text, newline=""))
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
+        words = f"{error!r:.160}"
+        raise ValueError(f"{path} is no table of Hypersim's {what} ({words}). Download it again.") from None

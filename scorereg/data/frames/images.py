@@ -14,6 +14,7 @@ from scorereg.data.patch_spec import PatchSpec
 from scorereg.data.source import SourceInfo, seeded
 from scorereg.files.foreign import foreign_words
 from scorereg.files.images import IMAGE_SUFFIXES, read_image
+from scorereg.files.names import real_path
 from scorereg.files.sniff import RAW_SUFFIXES
 from scorereg.files.walk import walk
 
@@ -76,7 +77,7 @@ def find_images(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is no folder. Name folders of images or of RGB-D frames.")
     files = [here / name for here, _, names in walk(folder) for name in names]
-    images = {path.resolve(): path for path in reversed(files) if path.suffix.lower() in IMAGE_SUFFIXES}
+    images = {real_path(path): path for path in reversed(files) if path.suffix.lower() in IMAGE_SUFFIXES}
     found, words = photos_among(sorted(images.values()), folder)
     raw = sum(path.suffix.lower() in RAW_SUFFIXES for path in files)
     if raw and len(found) < 2:

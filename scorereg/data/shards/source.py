@@ -171,6 +171,9 @@ def open_shards(
 
 
 def _check(location: Location, manifest: Manifest, spec: PatchSpec) -> None:
+    for split in ("train", "val"):
+        if not sum(shard.frames for shard in manifest.of(split)):
+            raise ValueError(f"{location} has no frames of {split} in its manifest.json. Prepare the data again.")
     missing = [name for name in spec.names if name not in manifest.channels]
     if missing:
         raise ValueError(

@@ -6,12 +6,14 @@
 Of several models that of most photos is taken. Photos that are not registered have no pose and are not listed.
 """
 
+import os
 from pathlib import Path
 
 from scorereg.files.layouts.colmap_files import Picture, read_cameras, read_pictures
 from scorereg.files.layouts.folders import MASK_FOLDERS, find_below, photo_folders
 from scorereg.files.layouts.parsing import Bad, raise_it
 from scorereg.files.layouts.poses import inverse, mask_words, rotation_of
+from scorereg.files.names import real_path
 from scorereg.files.view import Listing, View
 
 __all__ = ["has_model", "read_colmap"]
@@ -51,7 +53,7 @@ def read_colmap(folder: Path, bad: Bad = raise_it) -> Listing:
     if any(view.mask for view in views):
         said += mask_words(folder)
     points = (model / f"points3D{end}" for end in (".bin", ".txt", ".ply"))
-    points = next((path for path in points if path.is_file()), None)
+    points = next((path for path in points if os.path.lexists(path)), None)  # what is no file is refused when read
     return Listing(model, views, points=points, said=said)
 
 
@@ -149,8 +151,8 @@ def _missing(pictures: list[Picture], photos: dict[str, Path], where: Path) -> t
 
 
 def _unregistered(photos: dict[str, Path], where: Path) -> tuple[str, ...]:
-    known = {path.resolve() for path in photos.values()}
-    lost = [path.name for path in find_below(where).values() if path.resolve() not in known]
+    known = {real_path(path) for path in photos.values()}
+    lost = [path.name for path in find_below(where).values() if real_path(path) not in known]
     if not lost:
         return ()
     return (f"{where}: {len(lost)} photos are not registered in the model and have no pose: {_few(lost)}",)

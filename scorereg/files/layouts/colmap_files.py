@@ -20,6 +20,7 @@ from scorereg.files.view import Lens
 __all__ = ["Camera", "Picture", "read_cameras", "read_pictures", "read_points"]
 
 _WORDS = 10  # of a photo's line: number, quaternion, translation, camera, name
+_WIDEST = 10**9  # pixels of a side
 _OBSERVATION = 24  # bytes
 _POINT = 51  # bytes of a point before its track
 _TRACK = 8  # bytes of each photo that sees it
@@ -141,9 +142,14 @@ def _read(path: Path, binary: Callable[[_Bytes], _T], text: Callable[[list[str]]
 def _camera(model: str, size: tuple[int, int], parameters: tuple[float, ...]) -> Camera:
     if len(parameters) != COUNTS[model]:
         raise ValueError(f"{model} has {COUNTS[model]} parameters, not {len(parameters)}")
-    if not np.isfinite(parameters).all() or min(size) < 1:
-        raise ValueError(f"a camera of {size[0]}x{size[1]} pixels has the parameters {parameters}")
+    if not np.isfinite(parameters).all() or min(size) < 1 or max(size) > _WIDEST:
+        raise ValueError(f"a camera of {size[0]}x{size[1]} pixels has the parameters {parameters}"[:300])
     return Camera(model, size, parameters)
+
+
+def _check_new(number: int, cameras: dict[int, Camera]) -> None:
+    if number in cameras:
+        raise ValueError(f"camera {number} is there twice")
 
 
 def _unknown(model: object) -> NoReturn:
@@ -154,6 +160,7 @@ def _cameras_binary(source: _Bytes) -> dict[int, Camera]:
     cameras = {}
     for _ in range(source.count(24)):
         number, model, width, height = source.take("<IiQQ")
+        _check_new(number, cameras)
         name = NAMES[model] if 0 <= model < len(NAMES) else _unknown(f"number {model}")
         cameras[number] = _camera(name, (width, height), source.take(f"<{COUNTS[name]}d"))
     return cameras
@@ -168,6 +175,7 @@ def _cameras_text(lines: list[str]) -> dict[int, Camera]:
         number, model, width, height, *numbers = words
         if model not in COUNTS:
             _unknown(model)
+        _check_new(int(number), cameras)
         cameras[int(number)] = _camera(model, (int(width), int(height)), tuple(float(word) for word in numbers))
     return cameras
 
