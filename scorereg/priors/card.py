@@ -123,9 +123,10 @@ class PriorCard:
             )
         path = folder / CARD_FILE
         if not path.is_file():
+            like = sorted(p.name for p in folder.iterdir() if p.name.lower().startswith("card") and p.is_file())
+            cure = f"If {like[0]} is it, rename it" if like else "Copy the whole folder again"
             raise FileNotFoundError(
-                f"{path} is missing, which names this prior's channels and units. "
-                "Copy the whole folder again, or export the prior again."
+                f"{path} is missing, which names this prior's channels and units. {cure}, or export the prior again."
             )
         return cls._of_entries(read_json(path, _REMEDY), path)
 
@@ -165,6 +166,8 @@ def _current(entries: dict[str, Any], source: str | Path) -> dict[str, Any]:
 
 def _warn_of_missing(card: PriorCard, entries: dict[str, Any], source: str | Path) -> None:
     """Warn if the card of a prior with disparity does not say of which depth, as a card that was written whole does."""
+    if card.weights_sha256:
+        return  # what is missing is found by the record of the weights
     missing = [name for name in ("depth", "d_min", "focal") if name not in entries]
     if missing and len(missing) < 3 and "disparity" in card.channels:
         warnings.warn(f"{source} names no {', '.join(missing)}, so that it is not known.", stacklevel=4)

@@ -27,7 +27,9 @@ def hint_of_folder(folder: Path) -> str | None:
     files = [path for path in inside if path.is_file() and path.suffix in _CHECKPOINTS and not _STATE.match(path.name)]
     if runs:
         return f"{folder} holds {len(runs)} checkpoints of a training run. Give one: load_prior({str(runs[-1])!r})."
-    priors = [path for path in inside if any((path / name).is_file() for name in (CARD_FILE, "model_index.json"))]
+    marks = (CARD_FILE, "model_index.json")
+    priors = [path for path in inside if any((path / name).is_file() for name in marks)]
+    priors = priors or sorted(path.parent for name in marks for path in folder.glob(f"*/*/{name}"))
     if priors and not files:
         return f"{folder} holds {len(priors)} folders with a prior. Give one: load_prior({str(priors[-1])!r})."
     if not files:

@@ -100,12 +100,12 @@ def load_prior(
         "variant": variant, "autocast": autocast or None, "prompt": prompt,
         "guidance": None if guidance == 7.5 else guidance, "negative_prompt": negative_prompt or None,
     }  # fmt: skip
-    if not isinstance(source, str | os.PathLike):
-        prior: Any = prior_of_object(source, device, given)
-        if isinstance(prior, nn.Module):
-            check_finite_module(prior, type(source).__name__)
-    else:
+    if isinstance(source, str | os.PathLike):
         prior = _of_name(os.fspath(source), device, given)
+    else:
+        prior = prior_of_object(source, device, given)
+    if prior is source and isinstance(source, nn.Module):
+        check_finite_module(source, type(source).__name__)
     check_depth(d_min, prior.channels)
     return prior
 

@@ -388,9 +388,14 @@ def test_a_network_that_fails_at_another_size():
 
 
 @pytest.mark.parametrize("layer", [nn.Dropout(0.5), nn.BatchNorm2d(1)])
-def test_a_network_in_training_mode_is_told(layer):
-    network = Timed(nn.Conv2d(1, 1, 1), layer)
-    with pytest.warns(UserWarning, match=f"Timed is in training mode, and its {type(layer).__name__}"):
-        wrap(functools.partial(network), prediction="epsilon", betas=linear_betas(), channels=("gray",))
-    for quiet in (network.eval(), Timed(nn.Conv2d(1, 1, 1), nn.Dropout(0.0)).train()):
-        wrap(quiet, prediction="epsilon", betas=linear_betas(), channels=("gray",))
+def test_a_network_in_training_mode_is_evaluated_all_the_same(layer):
+    """Its owner's modes are as they were afterwards, those of parts among them."""
+    network = Timed(nn.Conv2d(1, 1, 1), layer).train()
+    network.layers[0].eval()
+    prior = wrap(functools.partial(network), prediction="epsilon", betas=linear_betas(), channels=("gray",))
+    x, level = torch.rand(2, 1, 8, 8), torch.ones(2)
+    modes = [part.training for part in network.modules()]
+    in_training = prior.denoise(x, level)
+    assert [part.training for part in network.modules()] == modes
+    network.eval()
+    assert torch.equal(prior.denoise(x, level), in_training)

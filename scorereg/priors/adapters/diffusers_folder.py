@@ -16,7 +16,7 @@ from scorereg.priors.adapters.wrapped import WrappedPrior
 from scorereg.priors.card import CARD_FILE, PriorCard
 from scorereg.priors.networks.agreement import check_card_of_model
 from scorereg.priors.networks.record import check_record
-from scorereg.priors.weights import WeightFiles
+from scorereg.priors.weights import WeightFiles, find_weights
 
 __all__ = ["load_diffusers"]
 
@@ -59,12 +59,12 @@ def load_diffusers(
     layout = layout_of(folder)
     card = PriorCard.load(folder) if (folder / CARD_FILE).is_file() else None
     check_class(layout.model, MODELS)
+    if card is not None and (card.training or card.weights_sha256):  # of a network that was trained here
+        check_record(card, find_weights(layout.model, variant).paths[0])
     settings, notes = _noise(layout, folder, prediction, betas)
     network, files = read_model(layout.model, MODELS, variant)
     if card is not None:
         check_card_of_model(card, folder, settings, network.config.get("sample_size"))
-        if card.training or card.weights_sha256:  # of a network that was trained here
-            check_record(card, files.paths[0])
     name = folder.resolve().name
     if layout.decoder is not None:
         given = {"channels": channels, "d_min": d_min, "data_range": data_range, "size": size}

@@ -2,7 +2,6 @@
 
 import functools
 import math
-import warnings
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -17,14 +16,12 @@ from scorereg.priors.adapters.conversions import Noise, noise_of, residual_coeff
 from scorereg.priors.adapters.keywords import explained
 from scorereg.priors.adapters.noise_tables import warn_of_betas
 from scorereg.priors.adapters.wrap_arguments import Time, assumed_of, check_settings, ranged
-from scorereg.priors.base import check_patch, tiles_hint
+from scorereg.priors.base import check_finite_output, check_patch, evaluating, tiles_hint
 from scorereg.priors.card import PriorCard
 from scorereg.priors.outside import without_graph
+from scorereg.priors.weights import check_finite_module
 
 __all__ = ["WrappedPrior", "wrap"]
-
-_DROPS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
-_BATCH = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
 @explained
@@ -55,10 +52,11 @@ def wrap(
     `time="sigma"`, which says so.
 
     Args:
-        network: Called as `network(z, t)`, with z of shape (b, c, *space) and t of shape (b,). A module should be in
-            evaluation mode. Of an object with `.sample`, that is used; of a tuple or list, the first item; of twice the
-            channels (mean and learned variance), the first half. Bind more arguments by a lambda or
-            `functools.partial`. One that takes a single number as t is called for each sample by a lambda:
+        network: Called as `network(z, t)`, with z of shape (b, c, *space) and t of shape (b,). A module is put into
+            evaluation mode for each call, and back; inside a lambda it is as you leave it. Of an object with `.sample`,
+            that is used; of a tuple or list, the first item; of twice the channels (mean and learned variance), the
+            first half. Bind more arguments by a lambda or `functools.partial`. One that takes a single number as t is
+            called for each sample by a lambda:
             `lambda z, t: torch.cat([network(zi[None], ti) for zi, ti in zip(z, t)])`.
         prediction: Output of the network: `"epsilon"` (the noise n), `"sample"` or `"denoised"` (x_0), `"v_prediction"`
             (a n - b x_0), `"velocity"` (n - x_0 = dz/dt of a flow), `"score"` (gradient of log p at z, -n / b), or
@@ -106,7 +104,9 @@ def wrap(
     noise = noise if sigma_range is None else ranged(noise, sigma_range)
     low, high = (-1.0, 1.0) if data_range is None else _ends(data_range)
     check_callable(network, data_range)
-    _warn_of_training(network)
+    module = network.func if isinstance(network, functools.partial) else network
+    if isinstance(module, nn.Module):
+        check_finite_module(module, type(module).__name__)
     warn_of_betas(betas)
     if card is None:
         unit, assumed = (high - low) / 2, assumed_of(network, prediction, noise, tuple(channels), data_range)
@@ -117,21 +117,6 @@ def wrap(
     prior = WrappedPrior(network, prediction, noise, time, (float(low), float(high)), outside == "clamp", dtype, card)
     prior.multiple = multiple
     return prior
-
-
-def _warn_of_training(network: Any) -> None:
-    """Warn of a module whose dropout or batch statistics are still those of the training."""
-    while isinstance(network, functools.partial):
-        network = network.func
-    for part in network.modules() if isinstance(network, nn.Module) else ():
-        drops = isinstance(part, _DROPS) and part.p > 0
-        if part.training and (drops or isinstance(part, _BATCH)):
-            warnings.warn(
-                f"{type(network).__name__} is in training mode, and its {type(part).__name__} then changes the output "
-                "from call to call. Put it into evaluation mode: network.eval().",
-                stacklevel=3,
-            )
-            return
 
 
 def _ends(data_range: Any) -> tuple[float, float]:
@@ -168,6 +153,7 @@ class WrappedPrior(nn.Module):
         self.dtype = dtype
         self.card = card
         self.multiple = 1
+        self._answered = False  # whether it has denoised once
         self.transform: Any = None  # renders to the prior's space, for a latent model
 
     @property
@@ -240,7 +226,12 @@ class WrappedPrior(nn.Module):
         kind = self._kind() or z.dtype
         if time.is_floating_point():
             time = time.to(torch.promote_types(kind, torch.float32))
-        return network_answer(self.network(z.to(kind), time.to(z.device)), z)
+        with evaluating(self.network):
+            out = network_answer(self.network(z.to(kind), time.to(z.device)), z)
+        if not self._answered:  # each check would wait for a GPU
+            check_finite_output(out, z, self.card.name)
+            self._answered = True
+        return out
 
 
 def _extended(z: Float[Tensor, "b c *space"], multiple: int) -> Float[Tensor, "b c *more"]:

@@ -178,10 +178,10 @@ class NetworkPrior(nn.Module):
         card = PriorCard.load(folder)
         if not card.size:
             raise ValueError(f"{folder / CARD_FILE} has no size of patches. Restore the card that came with the prior.")
+        check_record(card, folder / WEIGHTS_FILE)
         check_scheduler(card, folder, edm_scheduler(card))
         network = read_network(folder)
         check_network(card, folder, network.config, type(network).__name__)
-        check_record(card, folder / WEIGHTS_FILE)
         prior = cls(network, card, autocast=autocast).to(device).eval()
         return prior.requires_grad_(False)
 

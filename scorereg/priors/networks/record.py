@@ -1,7 +1,7 @@
 """What a prior's folder was written with, kept in the header of its weights, so that an edited file is seen.
 
 Recorded are the configuration, the scheduler, and those fields of the card that a program computes with. Name, data,
-licence, credits, steps and measured errors are not: they may be edited.
+licence, credits, steps and denoising errors are not: they may be edited.
 """
 
 import dataclasses
@@ -22,8 +22,8 @@ RECORD = "written"
 """Key of the record in the metadata of the weights."""
 
 _FIELDS = (
-    "channels", "size", "sigma_min", "sigma_max", "range", "depth", "d_min", "focal", "prediction", "network",
-    "residual_quantiles",
+    "channels", "size", "sigma_min", "sigma_max", "range", "depth", "d_min", "focal", "architecture", "prediction",
+    "network", "residual_quantiles",
 )  # fmt: skip
 
 
@@ -105,7 +105,7 @@ def _compare(before: Mapping[str, Any], now: Mapping[str, Any], path: Path, reme
         first = other[0]
         is_now = f"is {_short(now[first])}" if first in now else "is missing"
         was = f"was {_short(before[first])}" if first in before else "was not there"
-        more = f" ({len(other) - 1} more entries differ)" if len(other) > 1 else ""
+        more = f" (and {len(other) - 1} more)" if len(other) > 1 else ""
         raise ValueError(
             f"{path} is not the file that was written with its weights: `{first}` {is_now}, {was}{more}. {remedy}"
         )

@@ -107,6 +107,8 @@ def read_network(folder: Path) -> Any:
             raise FileNotFoundError(f"{path} is missing. Copy the whole prior folder again, or export the prior anew.")
     entries = read_json(config, _REMEDY)
     name = entries.get("_class_name", "UNet2DModel")
+    if name not in ("UNet2DModel", "UNetND"):
+        raise ValueError(f"{config} is of a {name!r:.60}; networks trained here are UNet2DModel and UNetND. {_REMEDY}")
     count = len(header_shapes(weights))
 
     def make() -> Any:
@@ -140,10 +142,10 @@ def read_description(folder: Path) -> tuple[PriorCard, int] | None:
         return None
     card = PriorCard.load(folder)
     read_json(folder / CONFIG_FILE, _REMEDY)
+    check_record(card, weights)
     if card.prediction in ("", "edm") or not (folder / SCHEDULER_FILE).is_file():
         check_scheduler(card, folder, edm_scheduler(card))
     state = float_weights(read_tensors(weights), weights)
-    check_record(card, weights)
     return card, sum(value.numel() for value in state.values())
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.parameter import is_lazy
 
 from scorereg.priors.weights.archive import read_content
 
@@ -129,7 +130,7 @@ def check_finite_module(module: torch.nn.Module, name: str) -> None:
         ValueError: If one is NaN or infinite.
     """
     for key, value in module.named_parameters():
-        if not value.is_floating_point() or value.is_meta or value.layout != torch.strided:
+        if is_lazy(value) or not value.is_floating_point() or value.is_meta or value.layout != torch.strided:
             continue
         if not bool(value.detach().isfinite().all()):
             raise ValueError(
