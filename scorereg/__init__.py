@@ -33,6 +33,7 @@ from scorereg.priors import (
     wrap,
 )
 from scorereg.rendering import Field, HashGrid, Patches, PatchSampler, Render, VoxelGrid, render, surface_depth
+from scorereg.restoration import restore, sample_posterior
 from scorereg.scenes import Scene, load_scene
 from scorereg.score_loss import RenderDenoiser, ScoreLoss
 from scorereg.transforms import RGBD, Density, RayWeights, rebin
@@ -86,7 +87,9 @@ __all__ = [
     "photo_terms",
     "rebin",
     "render",
+    "restore",
     "sample",
+    "sample_posterior",
     "schedules",
     "score",
     "surface_depth",
