@@ -18,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from scorereg.priors.base import Prior
+from scorereg.schedules import diffusionerf as schedule_of_diffusionerf
 from scorereg.score_loss.arguments import Weight, describe, renamed_arguments, weight_of
 from scorereg.score_loss.gradient_scale import append_spatial_axes
 from scorereg.score_loss.loss import ScoreLoss
@@ -27,6 +28,7 @@ __all__ = [
     "ScoreLossOptions",
     "by_name",
     "ddim_noise",
+    "diffusionerf",
     "direct",
     "red",
     "red_diff",
@@ -49,6 +51,7 @@ class ScoreLossOptions(TypedDict, total=False):
     budget: float | int | Callable[[int], Any] | None
     on_nonfinite: Literal["raise", "skip"]
     gate: float | None
+    noise: float | int | None
 
 
 def direct(prior: Prior, *, w: Weight = 1.0, **options: Unpack[ScoreLossOptions]) -> ScoreLoss:
@@ -57,6 +60,26 @@ def direct(prior: Prior, *, w: Weight = 1.0, **options: Unpack[ScoreLossOptions]
     Source: DiffusioNeRF (arXiv 2302.12231), with w = 1.
     """
     return _loss(prior, options, w, power=0)
+
+
+def diffusionerf(
+    prior: Prior, *, start: int = 500, end: int = 2500, w: Weight = 1.0, **options: Unpack[ScoreLossOptions]
+) -> ScoreLoss:
+    r"""The setting of DiffusioNeRF: the negative score at levels that fall from 0.17 to 0.014, without added noise.
+
+    Its small levels ask for a prior that is trained as long as the paper's: those that are trained briefly know least
+    there, and the score divides what they do not know by sigma^2.
+
+    Source: DiffusioNeRF (arXiv 2302.12231), by `schedules.diffusionerf`.
+
+    Args:
+        prior: The denoiser.
+        start: Step up to which sigma has its first value.
+        end: Step from which on it has its last.
+        w: Weight.
+        **options: Passed to `ScoreLoss`; a `sigma` among them takes the place of the schedule.
+    """
+    return _loss(prior, {"sigma": schedule_of_diffusionerf(start, end), **options}, w, power=0)
 
 
 def red(prior: Prior, *, w: Weight = 1.0, **options: Unpack[ScoreLossOptions]) -> ScoreLoss:

@@ -20,8 +20,10 @@ __all__ = [
     "budget_of",
     "channel_factors",
     "check_generator",
+    "check_noise",
     "check_scaler",
     "check_settings",
+    "default_sigma",
     "describe",
     "level_of",
     "noise_range",
@@ -124,6 +126,16 @@ def check_generator(generator: Any) -> None:
         )
 
 
+def check_noise(noise: Any, budget: Any, normalize: Any) -> None:
+    """Validate `noise`, which scales minus log p and so excludes what has a scale of its own."""
+    if noise is None:
+        return
+    if not 0 < _number("noise", noise) < math.inf:
+        raise ValueError(f"ScoreLoss needs noise > 0, the deviation of the data's residual, but got {float(noise):g}.")
+    if budget is not None or normalize is not None:
+        raise ValueError("ScoreLoss takes `noise`, or a strength by `budget` or `normalize`; give one of them.")
+
+
 def check_scaler(scaler: Any) -> None:
     """Refuse a `scaler` that is not a `torch.amp.GradScaler`."""
     if scaler is not None and not hasattr(scaler, "scale"):
@@ -148,6 +160,14 @@ def noise_range(prior: Any) -> tuple[float, float] | None:
     """Smallest and largest sigma on the prior's card; `None` without a card."""
     card = getattr(prior, "card", None)
     return None if card is None else (card.sigma_min, card.sigma_max)
+
+
+def default_sigma(prior: Any) -> float:
+    """The level of a call without one: a tenth of half the prior's range, within the noise range of its card."""
+    card = getattr(prior, "card", None)
+    low, high = getattr(card, "range", None) or (-1.0, 1.0)
+    least, most = noise_range(prior) or (0.0, math.inf)
+    return min(max(0.1 * (high - low) / 2, least), most)
 
 
 def channel_factors(given: Sequence[float | int] | Mapping[str, float | int], channels: Sequence[str]) -> Tensor:
@@ -177,11 +197,6 @@ def channel_factors(given: Sequence[float | int] | Mapping[str, float | int], ch
 
 def level_of(given: Any, step: int | None, x: Tensor, trained: tuple[float, float] | None) -> Tensor | float:
     """Sigma as one number > 0, or one per patch, `(b,)`; `trained` is the range of the prior's card."""
-    if given is None:
-        raise ValueError(
-            "ScoreLoss has no sigma. Give one to the class, ScoreLoss(prior, sigma=0.1), or to the call, "
-            "loss(patch, 0.1)."
-        )
     if callable(given):
         given = given(_need_step(step, "sigma"))
     if not isinstance(given, Tensor):  # a number costs no wait for a GPU

@@ -35,11 +35,6 @@ class Attached:
         scaler: torch.amp.GradScaler | None,
         generator: torch.Generator | None,
     ) -> None:
-        if loss.sigma is None:
-            raise ValueError(
-                "ScoreLoss.attach is called by the module, so the loss needs a sigma of its own: "
-                "ScoreLoss(prior, sigma=0.1)."
-            )
         if not isinstance(module, nn.Module):
             raise ValueError(
                 f"ScoreLoss.attach needs a torch.nn.Module, but got a {type(module).__name__}. For a tensor or the "

@@ -47,7 +47,9 @@ class ScoreGradient(DenoiserHolder):
 
     prior: Prior
     sigma: float | int | Callable[[int], Any] | None
+    default_sigma: float
     weight: Weight
+    noise: float | None
     channel_weights: Tensor | None  # these two are no buffers: half() of a model would round them
     normalize: Literal["rms"] | None
     budget: float | int | Callable[[int], Any] | None
@@ -85,7 +87,8 @@ class ScoreGradient(DenoiserHolder):
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         x = patch.detach().to(torch.float32 if patch.element_size() < 4 else patch.dtype)
         free = None if known is None else free_values(known, x)
-        sigma = level_of(self.sigma if sigma is None else sigma, step, x, self.noise_range)
+        given = self.sigma if sigma is None else sigma
+        sigma = level_of(self.default_sigma if given is None else given, step, x, self.noise_range)
         level = sigma if isinstance(sigma, Tensor) else x.new_full((len(x),), sigma)
         weight = weight_of(self.weight, level, step) if self.budget is None else budget_of(self.budget, step)
         needed = isinstance(weight, Tensor) or weight > 0
@@ -175,6 +178,8 @@ class ScoreGradient(DenoiserHolder):
             factor = append_spatial_axes(weight, 2) / len(residual) * root * inverse
         else:
             factor = weight / len(residual) / (sigma * sigma)
+            if self.noise is not None:  # from minus log p to what a mean squared error is
+                factor = factor * (2 * self.noise**2 / residual[0].numel())
         factor = append_spatial_axes(factor, residual.ndim)
         if self.channel_weights is not None:
             factor = factor * append_spatial_axes(self.channel_weights.to(residual)[None], residual.ndim)

@@ -20,8 +20,10 @@ from scorereg.score_loss.arguments import (
     Level,
     Weight,
     channel_factors,
+    check_noise,
     check_scaler,
     check_settings,
+    default_sigma,
     describe,
     noise_range,
     renamed_arguments,
@@ -52,13 +54,19 @@ class ScoreLoss(ScoreGradient):
     | `weight=torch.square`                           | `x - D(x)`        | RED (arXiv 1611.02862)           |
     | `perturb=True`, `weight=lambda s: s * w(s)`     | `w (eps_hat - n)` | SDS (DreamFusion, eq. 3)         |
 
-    `scorereg.estimators` has these and more by name. DiffusioNeRF in full: `sigma=schedules.diffusionerf()`, and
+    `scorereg.estimators` has these and more by name, DiffusioNeRF with its schedule among them; in full it also has
     `known=RGBD().photo_mask(photo)` for the quarter of the patches whose colours were taken from a photo.
+
+    With the default weight the gradient is that of minus log p, summed over the values of a patch. So it belongs beside
+    minus a log likelihood, `((render - photo) ** 2).sum() / (2 * noise**2)` for each patch: then the fit is one to the
+    most probable patch, and nothing is left to weight. With `noise` it is multiplied by `2 noise^2 / n`, for n values
+    in a patch, which makes the same of a mean of squares over as many values.
 
     Args:
         prior: Denoiser; its parameters are never updated here.
         sigma: Noise level: a number, or a function of the step; a level given to the call takes precedence. It must be
-            within the noise range of the prior's card, if it has one. `None`: every call gives a level.
+            within the noise range of the prior's card, if it has one. `None`: 0.1, for a prior over [-1, 1]; in general
+            a twentieth of the width of the card's range, within its noise range.
         weight: Dimensionless, >= 0: a number, or a function. A function is called with sigma, shape `(b,)`, and returns
             a number or `(b,)`: `torch.square`, `lambda s: s`. A parameter named `step` gets the step, so `lambda step:
             ...` and all of `scorereg.schedules` are functions of the step, `lambda sigma, step: ...` is one of both.
@@ -78,6 +86,9 @@ class ScoreLoss(ScoreGradient):
             sigma n)`; see `estimators.vsd`. `against` is the deprecated name of this argument.
         on_nonfinite: What happens if a patch or the prior's output is NaN or infinite: `"raise"` an error with the
             place, or `"skip"` the patch: no gradient, no part in the value, and `loss.skipped` counts it.
+        noise: Standard deviation of the data's residual, in the units of a mean squared error that the loss is added
+            to, > 0: `F.mse_loss(render, photo) + ScoreLoss(prior, noise=0.04)(patch)`. `None`: the loss goes with minus
+            a log likelihood, a sum of squares divided by `2 noise**2`. See below.
         gate: Quantile of the residual of clean patches, such as 0.99, beyond which the gradient of a patch is reduced;
             the prior's card has to record it. See `scorereg.score_loss.gate`. Needs `perturb=False`.
 
@@ -112,11 +123,15 @@ class ScoreLoss(ScoreGradient):
         control: Prior | None = None,
         on_nonfinite: Literal["raise", "skip"] = "raise",
         gate: float | None = None,
+        noise: float | int | None = None,
     ) -> None:
         super().__init__()
         check_settings(prior, sigma, weight, normalize, budget, perturb, control, on_nonfinite, gate)
+        check_noise(noise, budget, normalize)
         self.prior = prior
         self.sigma = sigma
+        self.default_sigma = default_sigma(prior)
+        self.noise = None if noise is None else float(noise)
         self.weight = weight
         self.normalize = normalize
         self.budget = budget
@@ -134,7 +149,7 @@ class ScoreLoss(ScoreGradient):
     def __repr__(self) -> str:
         """One line: the prior's name and the settings that are not the default."""
         defaults = {"weight": 1.0, "perturb": False, "on_nonfinite": "raise"}
-        names = ("sigma", "weight", "channel_weights", "normalize", "budget", "perturb", "control", "on_nonfinite")
+        names = "sigma weight noise channel_weights normalize budget perturb control on_nonfinite".split()
         settings = {name: getattr(self, name) for name in names} | {"gate": self.gate and self.gate.level}
         given = [f"{name}={describe(v)}" for name, v in settings.items() if v != defaults.get(name)]
         return f"ScoreLoss({', '.join([describe(self.prior), *given])})"

@@ -413,11 +413,6 @@ def test_mistakes_are_named(select, says):
         module()
 
 
-def test_a_missing_sigma_is_named_at_once():
-    with pytest.raises(ValueError, match=r"needs a sigma of its own: ScoreLoss\(prior, sigma="):
-        ScoreLoss(PRIOR).attach(Renderer())
-
-
 class CountingPrior:
     channels = NAMES
     calls = 0
