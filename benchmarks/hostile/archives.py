@@ -1,4 +1,4 @@
-"""Archives: members that lead out of a folder, grow without end, or are links; in shards, .npz files and checkpoints."""
+"""Archives whose members lead out of a folder, grow or are links; in shards, .npz files and checkpoints."""
 
 import gzip
 import hashlib

@@ -26,7 +26,7 @@ Verdict = Literal[
 VERDICTS: tuple[Verdict, ...] = (
     "one line", "warned", "harmless", "silent", "unclear", "traceback", "memory", "hung", "code run", "placed outside",
 )  # fmt: skip
-"""One line: refused so. Warned: read, with a line of warning. Harmless: read as the whole input. The rest are faults."""
+"""One line: refused so. Warned: read, with a line of warning. Harmless: read as the whole. The rest are faults."""
 
 _SAYS = "scorereg: "
 _LONGEST = 1000
@@ -111,7 +111,7 @@ class Campaign:
         new = dict(_tree(sandbox))
         moved = sorted(path for path in before.keys() | new.keys() if before.get(path) != new.get(path))
         moved = [path for path in moved if not f"{path}/".startswith("out/") and not _is_run(case, path)]
-        names = {case.target or "input", "/etc/passwd", *(Path(path).name for path in before)}
+        names = {case.target or "input", "/etc/passwd", "/dev/zero", *(Path(path).name for path in before)}
         plain, said = self._whole(case)
         verdict, text = judge(done, names)
         if verdict in ("warned", "harmless"):

@@ -1,4 +1,5 @@
 """Heads of binary files that promise more than there is: gigabytes of pixels, points, rows and members."""
+# ruff: noqa: E501 (tables with a case a line)
 
 import json
 import struct
@@ -157,9 +158,7 @@ def _hdf5(place: Place, which: str) -> None:
         elif which == "10^10 values in 800 bytes":
             file.create_dataset("dataset", (10**5, 10**5), np.float16, chunks=(1000, 1000))
         elif which == "zeros that grow a thousandfold":
-            file.create_dataset("dataset", (40_000, 40_000), np.float16, chunks=(1000, 1000), compression="gzip")[
-                :1000
-            ] = 0
+            file.create_dataset("dataset", data=np.zeros((8000, 8000), np.float16), compression="gzip")
         elif which == "texts":
             file.create_dataset("dataset", data=np.array([["a"] * 64] * 48, object), dtype=h5py.string_dtype())
         elif which == "a group":

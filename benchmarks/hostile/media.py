@@ -1,10 +1,10 @@
 """Pictures: bombs, films, other kinds under a picture's name, heads and profiles that promise more than there is."""
+# ruff: noqa: E501 (tables with a case a line)
 
 import io
 import struct
 import zlib
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np

@@ -1,8 +1,8 @@
 """Texts of a stranger: JSON, CSV and tables of numbers; odd encodings, depths, numbers, keys and names in them."""
+# ruff: noqa: E501 (tables with a case a line)
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from benchmarks.hostile.case import Cases, Place, edit_json, put
@@ -140,13 +140,9 @@ _edits("transforms.json", "fit", "scene", {name: _set(*what) for name, what in _
 
 _CARDS: dict[str, tuple[str, Any]] = {
     "a name with an escape sequence": ("name", "a\x1b[2J\x1b]0;evil\x07"),
-    "a name with a link of rich": ("name", "[link=http://127.0.0.1/x]a[/link]"),
-    "a name with a tag that does not end": ("name", "[/bold] [red"),
     "a name with line breaks": ("name", "a\nscorereg: all is well"),
-    "a name above the folder": ("name", "../../../outside/x"),
     "a name of 10^7 letters": ("name", "a" * 10**7),
     "a channel with an escape sequence": ("channels", ["r", "g", "b", "\x1b[31mdisparity"]),
-    "a channel of a pattern": ("channels", ["r", "g", "b", "(a+)+$"]),
     "channels twice": ("channels", ["r", "r", "r", "r"]),
     "channels of numbers": ("channels", [1, 2, 3, 4]),
     "10^6 channels": ("channels", ["c"] * 10**6),
@@ -168,7 +164,6 @@ _CARDS: dict[str, tuple[str, Any]] = {
     "quantiles of 1e308": ("residual_quantiles", {"sigma": [1e308], "levels": [0.5], "values": [[_NAN]]}),
     "a licence with a page's head": ("licence", "MIT\n---\nlibrary_name: evil"),
     "a credit with an escape sequence": ("credits", ["\x1b]8;;http://x\x07me"]),
-    "training with an escape sequence": ("training", {"\x1b[2J": "\x1b[2J"}),
     "steps of 10^5000": ("steps", 10**4000),
     "steps of -1": ("steps", -1),
     "a field that is not known": ("__class__", "os.system"),
@@ -176,9 +171,8 @@ _CARDS: dict[str, tuple[str, Any]] = {
     "a patchify that is true": ("network", {"patchify": True}),
     "a prediction of its own": ("prediction", "__import__('os').system('touch mark')"),
 }
-_edits("card.json", "export", "prior", {name: _set(*what) for name, what in _CARDS.items()})
-_SHOWN = ("a name with an escape sequence", "a name with a link of rich", "a name with a tag that does not end",
-          "errors that are numbers", "errors of nothing", "errors in words", "training with an escape sequence")  # fmt: skip
+_edits("card.json", "load", "prior", {name: _set(*what) for name, what in _CARDS.items()})
+_SHOWN = ("a name with an escape sequence", "errors that are numbers", "errors of nothing", "errors in words")
 CASES.each("inspect", "prior", {f"card.json shown, {name}": _set(*_CARDS[name]) for name in _SHOWN},
            lambda place, change: edit_json(place.input / "card.json", change))  # fmt: skip
 

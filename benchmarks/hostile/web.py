@@ -1,8 +1,8 @@
 """Shards behind a URL: a manifest of paths, sizes that lie, redirects, packed and endless answers."""
+# ruff: noqa: E501 (tables with a case a line)
 
 import gzip
 import hashlib
-import json
 from collections.abc import Callable
 from typing import Any
 

@@ -1,4 +1,5 @@
 """Weights and model folders: heads that lie, code beside weights, settings that ask for gigabytes."""
+# ruff: noqa: E501 (tables with a case a line)
 
 import io
 import json

@@ -1,7 +1,7 @@
 """A process that has imported everything, and forks once for each command line that it is sent.
 
 An import of torch and diffusers takes seconds, a refused file some milliseconds. A line of JSON comes in for each run,
-and one goes out: `{"argv", "folder", "out", "env", "memory", "seconds"}`, `{"code", "signal", "hung", "seconds", "peak"}`.
+and one goes out: `{"argv", "folder", "out", "env", "memory", "seconds"}` and `{"code", "hung", "seconds", "peak"}`.
 """
 
 import json
@@ -22,8 +22,9 @@ import scorereg
 __all__ = ["serve"]
 
 _IMPORTS = (
-    "torch", "diffusers", "transformers", "safetensors.torch", "PIL.Image", "h5py", "trimesh", "rich.console", "rich.progress",
-    "diffusers.models.unets.unet_2d", "diffusers.schedulers.scheduling_ddpm", "skimage.metrics", "matplotlib.figure",
+    "torch", "diffusers", "transformers", "safetensors.torch", "PIL.Image", "h5py", "trimesh", "rich.console",
+    "rich.progress", "diffusers.models.unets.unet_2d", "diffusers.schedulers.scheduling_ddpm", "skimage.metrics",
+    "matplotlib.figure",
 )  # fmt: skip
 _WAITS = 0.03  # share of the time that a process computes, below which it waits for something
 

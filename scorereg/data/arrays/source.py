@@ -10,6 +10,7 @@ became prior space, for the card), `data` (in words), `mirror` (spatial axes tha
 (names), `d_min` and `depth`; others are ignored. The files are memory-mapped, so they may be larger than memory.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from scorereg._io import read_json
+from scorereg._io import printable, read_json
 from scorereg.data.source import SourceInfo, seeded
 from scorereg.files.arrays import npy_shape
+from scorereg.files.text import as_number
 
 __all__ = ["ARRAYS_FILE", "ArraySource", "open_arrays"]
 
 ARRAYS_FILE = "arrays.json"
+_MOST = 1e6
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,8 @@ def open_arrays(folder: Path, evaluate: list[Path] | None = None) -> ArraySource
             f"{folder} has patches of shape {shape}, but {ARRAYS_FILE} names {channels} channels "
             f"({', '.join(facts['channels'])}). Patches are [C, *size] with one, two or three axes of space."
         )
+    if max(facts.get("mirror", [0]), default=0) >= len(size):
+        raise ValueError(f"{folder / ARRAYS_FILE}: `mirror` names axes that patches of {shape} have not. Correct it.")
     about = SourceInfo(
         channels=tuple(facts["channels"]),
         size=tuple(int(n) for n in size),
@@ -127,7 +132,47 @@ def _facts(folder: Path) -> dict[str, Any]:
     facts = read_json(path, "Make the arrays again.")
     if not facts.get("channels"):
         raise ValueError(f'{path} names no channels. It needs at least {{"channels": ["NAME", ...]}}.')
-    return {"range": [-1.0, 1.0], **facts}
+    facts = {"range": [-1.0, 1.0], **facts}
+    for name, (check, what) in _FACTS.items():
+        if facts.get(name) is not None and not check(facts[name]):
+            raise ValueError(f"{path}: `{name}` cannot be {facts[name]!r:.60}; it is {what}. Correct the file.")
+    return {name: value for name, value in facts.items() if value is not None}
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and printable(value) == value
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list) and all(_is_text(each) for each in value)
+
+
+def _is_range(value: Any) -> bool:
+    ends = [as_number(each) for each in value] if isinstance(value, list) else []
+    return len(ends) == 2 and ends[0] is not None and ends[1] is not None and -_MOST < ends[0] < ends[1] < _MOST
+
+
+def _is_factor(value: Any) -> bool:
+    number = as_number(value)
+    return number is not None and abs(number) < _MOST
+
+
+_FACTS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "channels": (lambda v: _is_list(v) and len(set(v)) == len(v), "a list of names, each once"),
+    "range": (_is_range, f"the smallest and largest value, within {_MOST:g}"),
+    "scale": (lambda v: _is_factor(v) and v != 0, f"a number, not 0, within {_MOST:g}"),
+    "offset": (_is_factor, f"a number within {_MOST:g}"),
+    "d_min": (lambda v: _is_factor(v) and v > 0, "a number of metres above 0"),
+    "mirror": (
+        lambda v: isinstance(v, list) and all(type(n) is int and 0 <= n < 3 for n in v),
+        "a list of axes from 0",
+    ),
+    "held_out": (_is_list, "a list of names"),
+    "credits": (_is_list, "a list of names"),
+    "transform": (lambda v: isinstance(v, dict), "an object"),
+    **dict.fromkeys(("data", "licence"), (_is_text, "a text")),
+    "depth": (lambda v: v == "planar", '"planar"'),
+}
 
 
 def _read(folder: Path, kind: str, facts: dict[str, Any]) -> Arrays:

@@ -56,12 +56,14 @@ class Shard:
     skipped: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, facts: dict[str, Any]) -> "Shard":
+    def of(cls, facts: Any) -> "Shard":
         """Return the shard that a JSON object describes.
 
         Raises:
             ValueError: If its name is a path, its size is beyond `MOST_SHARD`, or a value is of another type.
         """
+        if not isinstance(facts, dict):
+            raise ValueError(f"a shard is {facts!r:.40}")
         name, sha256, size, frames = bare_name(facts["name"]), facts["sha256"], facts["bytes"], facts["frames"]
         if type(size) is not int or not 0 <= size <= MOST_SHARD:
             raise ValueError(f"{name} has {size!r:.40} bytes, but a shard has up to {MOST_SHARD}")
