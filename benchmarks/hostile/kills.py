@@ -188,14 +188,14 @@ def _prepared(root: Path) -> dict[str, Job]:
     frames = str(root / "frames")
     write_frames(root / "frames", scenes=4, views=10)
     train = (
-        *("train-prior", frames, "--out", "OUT", "--network", "tiny", "--steps", "60", "--save-every", "8"),
+        *("train-prior", frames, "--out", "OUT", "--network", "tiny", "--steps", "30", "--save-every", "4"),
         *("--batch", "4", "--patch", "16", "--focal", "20", "40", "--workers", "0", "--precision", "fp32"),
     )
     jobs = {
         "prepare": Job(("prepare", frames, "--out", "OUT", "--shard-frames", "3", "--focal", "40")),
         "train-prior": Job(train, ("--resume",)),
         "fit": Job(
-            ("fit", str(ROOM), "--out", "OUT", "--max-size", "32", "--steps", "24", "--rays", "64", "--video", "4"),
+            ("fit", str(ROOM), "--out", "OUT", "--max-size", "32", "--steps", "16", "--rays", "32", "--video", "4"),
             ("--resume",),
         ),
     }

@@ -31,6 +31,7 @@ from scorereg.training.contents import card_of, check_average, read_checkpoint, 
 from scorereg.training.losses import EdmLoss, EpsLoss
 from scorereg.training.optimizer import make_optimizer
 from scorereg.training.settings import Settings, differences
+from scorereg.training.start import keep_spectrum
 
 __all__ = [
     "CHECKPOINT_FOLDER", "State", "checkpoint_bytes", "checkpoints", "ema_prior", "init_from_prior", "new_state",
@@ -194,7 +195,7 @@ def resume_state(
         try:
             content = read_checkpoint(path)
             _compare(content, card, settings, path)
-            state = new_state(card, settings, device=device, precision=precision)
+            state = new_state(keep_spectrum(card, card_of(content, path)), settings, device=device, precision=precision)
             return _fill(state, content)
         except Damaged as error:
             line = f"{path} is no readable checkpoint ({error})."
@@ -258,6 +259,7 @@ def ema_prior(run: Path, *, best: bool = False) -> NetworkPrior | WrappedPrior:
             path = path.with_name(f"{content['best'][0]:08d}.pt")
             content = read_checkpoint(path)
         card = card_of(content, path)
+        settings_of(content)  # which say whether it is whole
         with torch.device("meta"):  # no random weights: they are loaded
             network = network_for(card)
         check_average(content, network)

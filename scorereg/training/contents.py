@@ -62,6 +62,8 @@ def card_of(content: dict[str, Any], path: Path) -> PriorCard:
     Raises:
         Damaged: If it is none.
     """
+    if not isinstance(content["card"], str):
+        raise Damaged("its card is none")
     try:
         return PriorCard.from_json(content["card"], source=path)
     except (TypeError, AttributeError, ValueError) as error:
