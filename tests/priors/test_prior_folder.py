@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+import warnings
 
 import pytest
 import torch
@@ -224,7 +225,8 @@ def test_without_a_record_what_contradicts_is_refused_and_the_rest_warned_of(cop
     strip(folder)
     edit(folder / CARD, **old, network=FACTS["network"] | {"foo": 1}, channels=["r", "g", "b", "depth"])
     edit(folder / SCHEDULER, clip_sample=True)
-    with pytest.warns(UserWarning, match="means nothing") as heard:
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
         load_prior(folder)
     said = [str(warning.message) for warning in heard]
     for text in ("foo means nothing in `network`", "`d_min` means nothing", "clip_sample means nothing"):
@@ -383,3 +385,14 @@ def test_a_network_of_another_size_is_named_by_its_class(copy):
     assert isinstance(load_prior(folder).network, UNetND)
     edit(folder / CONFIG, foo=1)
     refused(folder, "`foo` is 1, was not there")
+
+
+def test_a_size_that_contradicts_a_models_file(copy):
+    folder = copy("e")
+    (folder / CARD).unlink()
+    names = FACTS["channels"]
+    assert load_prior(folder, channels=names, size=(8, 8)).card.size == (8, 8)
+    with pytest.raises(ValueError, match=r"size=\(16, 16\) contradicts .*config.json, which says sample_size 8"):
+        load_prior(folder, channels=names, size=(16, 16))
+    edit(folder / CONFIG, sample_size=None)
+    assert load_prior(folder, channels=names, size=(16, 16)).card.size == (16, 16)

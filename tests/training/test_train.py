@@ -306,7 +306,7 @@ def test_progress_without_a_terminal_is_lines(tmp_path, capsys):
     assert "step 2 of 2, loss " in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("device", "says"), [("cuda", "finds no such GPU here"), ("gpu", "must be cpu or cuda")])
+@pytest.mark.parametrize(("device", "says"), [("cuda", "needs an NVIDIA GPU"), ("gpu", "must be cpu or cuda")])
 def test_a_device_that_is_not_there(tmp_path, monkeypatch, device, says):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ValueError, match=says):

@@ -14,7 +14,7 @@ from scorereg.priors.adapters.latents import AUTOENCODERS, prior_of_latents
 from scorereg.priors.adapters.schedulers import scheduler_settings
 from scorereg.priors.adapters.wrapped import WrappedPrior
 from scorereg.priors.card import CARD_FILE, PriorCard
-from scorereg.priors.networks.agreement import check_card_of_model
+from scorereg.priors.networks.agreement import check_card_of_model, check_size
 from scorereg.priors.networks.record import check_record
 from scorereg.priors.weights import WeightFiles, find_weights
 
@@ -63,8 +63,11 @@ def load_diffusers(
         check_record(card, find_weights(layout.model, variant).paths[0])
     settings, notes = _noise(layout, folder, prediction, betas)
     network, files = read_model(layout.model, MODELS, variant)
+    sample = network.config.get("sample_size")
     if card is not None:
-        check_card_of_model(card, folder, settings, network.config.get("sample_size"))
+        check_card_of_model(card, folder, settings, sample)
+    elif size is not None and layout.decoder is None:
+        check_size(size, sample, layout.model)
     name = folder.resolve().name
     if layout.decoder is not None:
         given = {"channels": channels, "d_min": d_min, "data_range": data_range, "size": size}

@@ -8,7 +8,15 @@ from typing import Any
 from scorereg._io import read_json
 from scorereg.priors.card import CARD_FILE, PriorCard
 
-__all__ = ["CONFIG_FILE", "SCHEDULER_FILE", "SIGMA_DATA", "check_card_of_model", "check_network", "check_scheduler"]
+__all__ = [
+    "CONFIG_FILE",
+    "SCHEDULER_FILE",
+    "SIGMA_DATA",
+    "check_card_of_model",
+    "check_network",
+    "check_scheduler",
+    "check_size",
+]
 
 CONFIG_FILE = "config.json"
 SCHEDULER_FILE = "scheduler_config.json"
@@ -135,6 +143,25 @@ def check_card_of_model(card: PriorCard, folder: Path, settings: Mapping[str, An
         raise ValueError(
             f"{folder / CARD_FILE} has patches of {_size(card.size)}, but {CONFIG_FILE} of {_size(sides)}. Mend the "
             "one that is wrong, or copy the whole folder again."
+        )
+
+
+def check_size(size: tuple[int, ...], sample: Any, folder: Path) -> None:
+    """Check that a patch size which a caller gives is that of a model's configuration, where it says one.
+
+    Args:
+        size: The size given.
+        sample: The configuration's `sample_size`.
+        folder: The model's folder, for the error.
+
+    Raises:
+        ValueError: If they differ.
+    """
+    sides = (sample,) * len(size) if isinstance(sample, int) else sample
+    if sides is not None and tuple(sides) != tuple(size):
+        raise ValueError(
+            f"size={tuple(size)} contradicts {folder / CONFIG_FILE}, which says sample_size {sample}. Leave size "
+            "out, or mend the file if its network was trained on other patches."
         )
 
 
