@@ -90,6 +90,8 @@ def check_patch(prior: Prior, x: Tensor, sigma: Tensor) -> tuple[float, float]:
     Raises:
         ValueError: If `x` has other channels than the prior, or `sigma` is not one positive level per sample.
     """
+    if not isinstance(x, Tensor):
+        raise ValueError(f"a prior needs a tensor, but got a {type(x).__name__}. Make one: torch.as_tensor(patch).")
     if x.ndim < 3 or x.shape[1] != len(prior.channels):
         raise ValueError(
             f"a prior of {len(prior.channels)} channels ({', '.join(prior.channels)}) got a patch of shape "

@@ -33,12 +33,25 @@ def hint_of_folder(folder: Path) -> str | None:
     if priors and not files:
         return f"{folder} holds {len(priors)} folders with a prior. Give one: load_prior({str(priors[-1])!r})."
     if not files:
-        return None
+        below = (foreign_folder(path) for path in inside if path.is_dir())
+        return next(filter(None, below), None) or _nothing(folder, inside)
     if (text := _foreign(files[-1])) is not None:
         state = any(_STATE.match(path.name) for path in inside)
         kind = "a state of training, as accelerate's save_state writes it" if state else "no prior"
         return f"{folder} holds {kind}: {text}"
     return f"{folder} holds no prior, but {len(files)} checkpoints. Give one: load_prior({str(files[-1])!r})."
+
+
+def _nothing(folder: Path, inside: list[Path]) -> str | None:
+    """The error for a folder of which nothing belongs to a prior; None if something may."""
+    names = [path.name for path in inside if not path.name.startswith(".")]
+    if any(name.endswith("config.json") for name in names) or not names:
+        return None
+    shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+    return (
+        f"{folder} holds no prior, but {shown}. A prior's folder has {CARD_FILE}, a pipeline's model_index.json, a "
+        "model's config.json; photos with poses are a scene, for scorereg fit."
+    )
 
 
 def _foreign(path: Path) -> str | None:

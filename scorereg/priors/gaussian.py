@@ -55,8 +55,8 @@ class GaussianFieldPrior(nn.Module):
         Raises:
             ValueError: If the patch has another size or other channels than the field, or sigma is not one level each.
         """
-        self._check(x)
         check_patch(self, x, sigma)
+        self._check(x)
         power = self.power.to(x.dtype)
         noise = rearrange(sigma, "b -> b 1 1 1").to(x.dtype).square()
         return torch.fft.ifft2(power / (power + noise) * torch.fft.fft2(x)).real

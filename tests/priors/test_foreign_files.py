@@ -66,7 +66,7 @@ def test_folders_of_training_runs(tmp_path):
     (tmp_path / "checkpoint-1500").mkdir()
     says(r"holds 2 checkpoints of a training run. Give one: load_prior\('.*checkpoint-1500'\)")
     (tmp_path / "__0_0.distcp").write_bytes(b"x")
-    says("distributed checkpoint of torch. Make one file of it: python -m torch.distributed")
+    says(r"distributed checkpoint of torch \(FSDP\). Make one file of it: python -m torch.distributed")
 
 
 def test_a_folder_above_a_prior(tmp_path):

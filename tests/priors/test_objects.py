@@ -44,7 +44,9 @@ def test_a_wrapped_network_alone_does_not_say_its_noise():
 
 
 def test_layers_and_classes_are_no_denoisers():
-    for source in (nn.Conv2d(3, 3, 1), nn.Sequential(nn.Identity()), nn.Linear):
+    with pytest.raises(ValueError, match="got the class Linear. Give an object of it"):
+        load_prior(nn.Linear, channels=("r", "g", "b"))
+    for source in (nn.Conv2d(3, 3, 1), nn.Sequential(nn.Identity())):
         with pytest.raises(ValueError, match="which does not say how its noise is made"):
             load_prior(source, channels=("r", "g", "b"))
 

@@ -131,6 +131,13 @@ def test_flow_matching(shift):
     check(unet, scheduler, [0.005, 0.1, 1.0, 20.0])
 
 
+@pytest.mark.parametrize("kind", ["DPMSolverMultistepScheduler", "UniPCMultistepScheduler"])
+def test_flow_matching_with_solvers(kind):
+    scheduler = getattr(diffusers, kind)(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0)
+    unet = UNet2DModel(lambda time: (1 - time / 1000, time / 1000), lambda a, b, clean, n: n - clean)
+    check(unet, scheduler, [0.005, 0.1, 1.0, 20.0])
+
+
 def test_euler_with_continuous_time():
     unet = UNet2DModel(
         lambda time: (1 / (1 + (8 * time).exp()).sqrt(), (4 * time).exp() / (1 + (8 * time).exp()).sqrt()),
@@ -317,11 +324,19 @@ def test_channels_are_named_by_count_by_card_or_by_hand(tmp_path):
         (lambda: diffusers.KarrasVeScheduler(), "KarrasVeScheduler is not supported; supported are DDPMScheduler"),
         (lambda: diffusers.LCMScheduler(), "LCMScheduler is one for distilled models"),
         (lambda: diffusers.CMStochasticIterativeScheduler(), "a sample and not the posterior mean"),
-        (lambda: "DDPM", "the scheduler str is not supported"),
+        (lambda: "DDPM", "a scheduler is needed, .* got the name 'DDPM'. Give DDPMScheduler.from_pretrained"),
+        (lambda: None, "got None. Give the one of the training"),
+        (lambda: diffusers.DDPMScheduler, r"got the class DDPMScheduler. Give an object of it: DDPMScheduler\(...\)"),
+        (lambda: dict(diffusers.DDPMScheduler().config), "got a dict of settings. Give DDPMScheduler.from_config"),
+        (lambda: nn.Linear(1, 1), "got a Linear, a network. The network comes first"),
+        (
+            lambda: torch.optim.lr_scheduler.ConstantLR(torch.optim.SGD(nn.Linear(1, 1).parameters(), 1.0)),
+            "got a ConstantLR, which is of the learning rate",
+        ),
         (lambda: diffusers.FlowMatchEulerDiscreteScheduler(invert_sigmas=True), "counts time backwards"),
         (
-            lambda: diffusers.DPMSolverMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True),
-            "flow_",
+            lambda: diffusers.DPMSolverMultistepScheduler(prediction_type="flow_prediction"),
+            "needs use_flow_sigmas=True. For a network of flow matching give FlowMatchEulerDiscreteScheduler",
         ),
         (
             lambda: diffusers.EDMEulerScheduler(prediction_type="sample"),
@@ -343,7 +358,7 @@ def test_networks_that_are_not_supported():
         load_prior(pipeline)
     with pytest.raises(ValueError, match="does not say how its noise is made"):
         load_prior(tiny())
-    with pytest.raises(ValueError, match="does not say how its noise is made"):
+    with pytest.raises(ValueError, match="load_prior got a int, which cannot be called"):
         load_prior(3)
 
 
@@ -386,7 +401,7 @@ def test_missing_files(model, caplog):
     (model / "config.json").write_text("{")
     one_line(model, r"config\.json is no valid JSON")
     (model / "config.json").unlink()
-    one_line(model, r"config\.json is missing", FileNotFoundError)
+    one_line(model, "m holds a scheduler alone, without a network", FileNotFoundError)
     (model / "scheduler_config.json").unlink()
     one_line(model, "is an empty folder", FileNotFoundError)
     (model / "model_index.json").write_text("{}")

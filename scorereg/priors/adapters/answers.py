@@ -1,7 +1,6 @@
 """What a wrapped network answers, and what it raises: one tensor like its input, or an error that says what to do."""
 
 import re
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -80,7 +79,7 @@ def network_answer(out: Any, z: Float[Tensor, "b c *space"]) -> Float[Tensor, "b
         z: The network's input.
 
     Raises:
-        ValueError: If it is anything else, has another shape, or is of no floats. Warns of values that are not finite.
+        ValueError: If it is anything else, has another shape, or is of no floats.
     """
     got = _tensor(out)
     if not got.is_floating_point():
@@ -91,13 +90,6 @@ def network_answer(out: Any, z: Float[Tensor, "b c *space"]) -> Float[Tensor, "b
         raise ValueError(
             f"the network returned shape {tuple(got.shape)} for an input of shape {tuple(z.shape)}; a prediction "
             "has the shape of the input, or twice its channels with a learned variance."
-        )
-    if not bool(got.isfinite().all()):
-        bad = int((~got.isfinite()).sum())
-        warnings.warn(
-            f"the network returned {bad} of {got.numel()} values that are NaN or infinite. In half precision numbers "
-            "beyond 65504 are; else its weights or this level are at fault.",
-            stacklevel=2,
         )
     return got.to(z.dtype)
 

@@ -15,6 +15,7 @@ __all__ = ["check_callable"]
 
 _TIMES = ("t", "time", "times", "timestep", "timesteps", "sigma", "sigmas", "noise_labels", "time_cond", "c_noise")
 _TEXTS = ("encoder_hidden_states", "context", "text_embeds")
+_CLASSES = ("class_embed_type", "num_class_embeds", "num_embeds_ada_norm")  # settings of diffusers
 _PLACES = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
@@ -34,6 +35,8 @@ def check_callable(network: Any, data_range: Any = None) -> None:
     if (text := mistaken(network)) is not None:
         raise ValueError(f"wrap takes a network, but got {text}.")
     network = inner_module(network)
+    if isinstance(network, nn.Module) and getattr(network.forward, "__name__", "") == "_forward_unimplemented":
+        raise ValueError(f"wrap got a {type(network).__name__} without a method forward. Give one that can be called.")
     _check_library(network, data_range)
     if (label := _label(network)) is not None:
         raise ValueError(
@@ -74,7 +77,7 @@ def _check_library(network: Any, data_range: Any) -> None:
 def _label(network: Any) -> str | None:
     """The argument of a network's class; None if it has none."""
     config = getattr(network, "config", None)
-    if isinstance(config, Mapping) and (config.get("class_embed_type") or config.get("num_class_embeds")):
+    if isinstance(config, Mapping) and any(config.get(name) for name in _CLASSES):
         return "class_labels"
     if isinstance(network, functools.partial) or not isinstance(network, nn.Module):
         return None
@@ -93,6 +96,11 @@ def _check_parameters(kind: str, parameters: Sequence[inspect.Parameter]) -> Non
     needed = [p.name for p in by_place[2:] if p.default is p.empty]
     needed += [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
     time = next((p.name for p in parameters if p.name.lower() in _TIMES), None)
+    if names[:1] and names[0].lower() in _TIMES and len(names) > 1 and names[1].lower() not in _TIMES:
+        raise ValueError(
+            f"wrap calls network(z, t), but the first argument of {kind} is {names[0]}. Turn them round: "
+            "wrap(lambda z, t: network(t, z), ...)."
+        )
     called = "network(z)" if time is None else f"network(z, {time}=t)"
     if len(by_place) < 2 and time is None:
         raise ValueError(

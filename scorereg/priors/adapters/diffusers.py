@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from scorereg._device import check_device
 from scorereg.priors.adapters.diffusers_layout import DECODERS, MODEL_INDEX
 from scorereg.priors.adapters.foreign_models import cure_of_model
 from scorereg.priors.adapters.keywords import explained
@@ -16,6 +17,7 @@ from scorereg.priors.adapters.mistaken import mistaken
 from scorereg.priors.adapters.schedulers import scheduler_settings
 from scorereg.priors.adapters.unwrapped import check_loaded, inner_module
 from scorereg.priors.adapters.wrapped import WrappedPrior, wrap
+from scorereg.priors.arguments import check_values
 from scorereg.priors.card import PriorCard
 
 __all__ = ["MODELS", "NAMED", "channel_names", "check_network", "from_diffusers", "prior_of_network"]
@@ -56,6 +58,10 @@ def from_diffusers(
     Raises:
         ValueError: If network or scheduler are not supported, or the channels have no names.
     """
+    check_values(channels, size, d_min)
+    check_device(device)
+    if card is not None and not isinstance(card, PriorCard):
+        raise ValueError(f"card must be a PriorCard, but is a {type(card).__name__}: PriorCard.load(folder) reads one.")
     name = name or type(inner_module(network)).__name__
     if (text := mistaken(network)) is not None:
         raise ValueError(f"from_diffusers takes a network and its scheduler, but got {text}.")

@@ -87,6 +87,8 @@ def load_diffusers(
 
 def _noise(layout: Layout, folder: Path, prediction: str | None, betas: Any) -> tuple[dict[str, Any], tuple[str, ...]]:
     """The arguments of `wrap` for noise and prediction, from the scheduler or the caller; and what was assumed."""
+    if betas is not None:
+        noise_of(betas=betas)  # a table that is wrong is told before what else is missing
     if layout.scheduler is None:
         if betas is None or prediction is None:
             raise FileNotFoundError(

@@ -7,7 +7,7 @@ __all__ = ["cure_of_model"]
 _WHOLE = "Give the folder of the whole pipeline"
 _BIND = "scorereg.wrap(lambda z, t: network(z, timestep=t, ...).sample, ...), for latents that you encode"
 _KINDS = (  # a pattern of the class, and what to do with a network of it
-    (r"^UNet(2D|1D)Model$", "Give its scheduler with it: from_diffusers(unet, scheduler)."),
+    (r"^UNet(2D|1D)Model$", "Give its scheduler with it: scorereg.priors.from_diffusers(unet, scheduler)."),
     (
         r"^(Flax|TF)",
         "It is a network of Flax (JAX) or TensorFlow. Take the weights for torch, or convert it by diffusers: "

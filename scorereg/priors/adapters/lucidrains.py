@@ -28,6 +28,7 @@ from scorereg.priors.adapters.lucidrains_facts import (
 from scorereg.priors.adapters.lucidrains_layout import HEAD_WIDTH, is_grouped, network_of
 from scorereg.priors.adapters.lucidrains_state import FoundState, find_unet
 from scorereg.priors.adapters.lucidrains_unet import GROUPS
+from scorereg.priors.adapters.noise_tables import noise_table_of
 from scorereg.priors.adapters.wrapped import WrappedPrior, wrap
 from scorereg.priors.weights import float_weights, is_safetensors, read_content, read_tensors
 
@@ -83,6 +84,7 @@ def load_lucidrains(
             does not say something that is needed, or contradicts an argument.
     """
     path = Path(path)
+    betas = None if betas is None else noise_table_of("betas", betas)
     content = _read(path)
     found = find_unet(content, path)
     if found is None:

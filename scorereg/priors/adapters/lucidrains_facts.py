@@ -11,6 +11,7 @@ from torch import Tensor
 from scorereg.priors.adapters.lucidrains_layout import is_grouped, needs_version, version_numbers, widths_of
 from scorereg.priors.adapters.lucidrains_state import FoundState
 from scorereg.priors.adapters.lucidrains_unet import GROUPS
+from scorereg.priors.adapters.prediction_names import PREDICTIONS, check_prediction
 
 __all__ = [
     "Prediction",
@@ -82,6 +83,7 @@ def agreed_prediction(given: str | None, told: Prediction | None, path: Path) ->
         if given == theirs:
             raise ValueError(f"no prediction is called {given!r} here; objective={theirs!r} is prediction={ours!r}.")
     if given is not None and given not in OBJECTIVES:
+        check_prediction(given, PREDICTIONS)
         raise ValueError(
             f"prediction={given!r} is not one of {', '.join(OBJECTIVES)}, which the Unet of {path} can have."
         )

@@ -11,7 +11,7 @@ from scorereg.priors.base import Prior
 __all__ = ["is_averages", "is_scheduler", "mistaken"]
 
 _NETWORKS = ("unet", "transformer", "model", "prior", "denoiser")
-_ORDER = "the network comes first: from_diffusers(unet, scheduler)"
+_ORDER = "the network comes first: scorereg.priors.from_diffusers(unet, scheduler)"
 
 
 def is_scheduler(value: Any) -> bool:
@@ -55,7 +55,9 @@ def _container(value: Any, kind: str) -> str | None:
         return f"a {kind} with {', '.join(map(str, list(value)[:4])) or 'nothing'}. Give the network itself"
     if isinstance(value, list | tuple):
         if len(value) == 2 and is_scheduler(value[1]):
-            return f"a {kind} of a network and a scheduler. Give them to from_diffusers(unet, scheduler)"
+            return (
+                f"a {kind} of a network and a scheduler. Give them to scorereg.priors.from_diffusers(unet, scheduler)"
+            )
         if value and all(isinstance(part, Prior) for part in value):
             return f"a {kind} of priors. Multiply them: ProductPrior(priors)"
         return f"a {kind}. Give one network"

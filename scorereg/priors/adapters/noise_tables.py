@@ -74,7 +74,10 @@ def _numbers(name: str, value: Any) -> Tensor:
         cure = f" Give betas=scorereg.priors.linear_betas({value})." if name == "betas" and value > 2 else ""
         raise ValueError(f"`{name}` must be a list of numbers, but got one, {value}.{cure}")
     try:
-        return torch.as_tensor(value, dtype=torch.float64, device="cpu").detach()
+        table = torch.as_tensor(value)
+        if table.is_complex() or table.dtype == torch.bool:
+            raise TypeError
+        return table.detach().to("cpu", torch.float64)
     except (TypeError, ValueError, RuntimeError):
         raise ValueError(f"`{name}` must be a list of numbers, but got a {type(value).__name__}.") from None
 
@@ -115,4 +118,4 @@ def _uncumulated(table: Tensor) -> bool:
     """
     if len(table) < _LONG or table.median() < 0.9:
         return False
-    return bool(1 - table[0] > 2 * (1 - table[1] / table[0])) or bool((table == table[0]).all())
+    return bool(1 - table[0] > 2 * (1 - table[1] / table[0])) or bool((table == table[0]).all() and table[0] < 1)

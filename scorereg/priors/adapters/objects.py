@@ -32,7 +32,8 @@ def check_pair(source: Any, device: Any) -> None:
     if device is not None and not isinstance(device, str | int | torch.device):
         kinds = f"a {type(source).__name__} and a {type(device).__name__}"
         raise ValueError(
-            f"load_prior(source, device) got {kinds}. For a network and its scheduler: from_diffusers(unet, scheduler)."
+            f"load_prior(source, device) got {kinds}. For a network and its scheduler: "
+            "scorereg.priors.from_diffusers(unet, scheduler)."
         )
 
 

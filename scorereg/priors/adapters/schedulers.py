@@ -85,11 +85,12 @@ def _no_scheduler(value: Any) -> str | None:
     """What an object is that is no scheduler, and what is meant; None if it may be one."""
     kind = type(value).__name__
     if value is None:
-        return "None. Give the one of the training, from_diffusers(unet, scheduler); a pipeline is read by load_prior"
+        call = "scorereg.priors.from_diffusers(unet, scheduler)"
+        return f"None. Give the one of the training, {call}; a pipeline is read by load_prior"
     if isinstance(value, type):
         return f"the class {value.__name__}. Give an object of it: {value.__name__}(...)"
     if isinstance(value, nn.Module):
-        return f"a {kind}, a network. The network comes first: from_diffusers(unet, scheduler)"
+        return f"a {kind}, a network. The network comes first: scorereg.priors.from_diffusers(unet, scheduler)"
     if isinstance(value, str | os.PathLike):
         return f"the name {os.fspath(value)!r}. Give DDPMScheduler.from_pretrained(folder)"
     if isinstance(value, Mapping):

@@ -12,12 +12,12 @@ from scorereg.priors.adapters.unwrapped import inner_module
 from scorereg.priors.arguments import check_values
 from scorereg.priors.card import PriorCard
 
-__all__ = ["ASSUMED_VARIANCE", "Time", "assumed_of", "check_settings", "ranged"]
+__all__ = ["Time", "assumed_of", "check_count", "check_settings", "checked_time", "ranged"]
 
 Time = Literal["index", "fraction", "sigma"] | Callable[[Tensor], Any]
 
 _RANGE = "data in [-1, 1] in training: data_range= says otherwise"
-ASSUMED_VARIANCE = "of twice as many channels out, the second half is a learned variance and left out"
+_VARIANCE = "of twice as many channels out, the second half is a learned variance and left out"
 _SIGNAL = 0.2  # share of the signal's variance that the last level of a whole table stays below
 
 
@@ -87,7 +87,36 @@ def assumed_of(
     module = inner_module(network)
     config = getattr(module, "config", None)
     said = config.get("out_channels") if isinstance(config, Mapping) else getattr(module, "out_channels", None)
-    return (*lines, *([ASSUMED_VARIANCE] if said == 2 * len(channels) else []))
+    return (*lines, *([_VARIANCE] if said == 2 * len(channels) else []))
+
+
+def check_count(network: Any, channels: tuple[str, ...]) -> None:
+    """Check that as many channels are named as a network of diffusers takes.
+
+    Raises:
+        ValueError: If not.
+    """
+    config = getattr(inner_module(network), "config", None)
+    count = config.get("in_channels") if isinstance(config, Mapping) else None
+    if isinstance(count, int) and count != len(channels):
+        kind, more = type(inner_module(network)).__name__, ""
+        if count > len(channels):
+            more = (
+                " If it is conditioned on an image, bind that: wrap(lambda z, t: network(torch.cat([z, image], 1), t))."
+            )
+        raise ValueError(f"the {kind} takes {count} channels, but channels={channels} names {len(channels)}.{more}")
+
+
+def checked_time(time: Any, count: int) -> Tensor:
+    """Return what a function for the time returned, after a check that it is a value for each sample.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    if isinstance(time, Tensor) and time.shape[:1] == (count,):
+        return time
+    got = f"shape {tuple(time.shape)}" if isinstance(time, Tensor) else f"a {type(time).__name__}"
+    raise ValueError(f"the function given as time must return a tensor with a value per sample, ({count},); got {got}.")
 
 
 def _check_noise(prediction: str, noise: Noise, *, told: bool) -> None:
@@ -112,6 +141,8 @@ def _check_names(channels: Any, size: Any, card: Any) -> None:
     if isinstance(channels, str) or (isinstance(channels, tuple | list) and not channels):
         raise ValueError("wrap needs the names of the network's channels, like channels=('r', 'g', 'b').")
     check_values(channels, size or None, None)
+    if not all(name.strip() for name in channels):
+        raise ValueError(f"channels must have names, but one of {tuple(channels)} is empty.")
     if card is not None and not isinstance(card, PriorCard):
         raise ValueError(
             f"card must be a PriorCard, but is a {type(card).__name__}. Read one from a prior's folder, "

@@ -15,7 +15,7 @@ from scorereg.priors.adapters.callables import check_callable
 from scorereg.priors.adapters.conversions import Noise, noise_of, residual_coefficients
 from scorereg.priors.adapters.keywords import explained
 from scorereg.priors.adapters.noise_tables import warn_of_betas
-from scorereg.priors.adapters.wrap_arguments import Time, assumed_of, check_settings, ranged
+from scorereg.priors.adapters.wrap_arguments import Time, assumed_of, check_count, check_settings, checked_time, ranged
 from scorereg.priors.base import check_finite_output, check_patch, evaluating, tiles_hint
 from scorereg.priors.card import PriorCard
 from scorereg.priors.outside import without_graph
@@ -104,6 +104,7 @@ def wrap(
     noise = noise if sigma_range is None else ranged(noise, sigma_range)
     low, high = (-1.0, 1.0) if data_range is None else _ends(data_range)
     check_callable(network, data_range)
+    check_count(network, tuple(channels))
     module = network.func if isinstance(network, functools.partial) else network
     if isinstance(module, nn.Module):
         check_finite_module(module, type(module).__name__)
@@ -191,7 +192,7 @@ class WrappedPrior(nn.Module):
     def _time(self, level: Tensor) -> Any:
         at = self.noise.position(level)
         if callable(self.time):
-            return self.time(at)
+            return checked_time(self.time(at), len(level))
         if self.time == "sigma":
             return level
         if self.time == "fraction" and self.noise.sigmas is not None:
@@ -204,7 +205,7 @@ class WrappedPrior(nn.Module):
             return self._predict(z, time)
         except (RuntimeError, AssertionError, IndexError, TypeError, ValueError) as error:
             line = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
-            cure = cure_of(line, z.dtype if self.dtype is None else self.dtype, len(z), known=self._kind() is not None)
+            cure = cure_of(line, self._kind() or z.dtype, len(z), known=self._kind() is not None)
             size, given = self.card.size, tuple(z.shape[2:])
             if cure is None:
                 ours = type(error) in (RuntimeError, AssertionError) and given != size  # not memory that ran out
