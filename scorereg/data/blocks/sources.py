@@ -20,6 +20,7 @@ from scorereg.data.blocks.fusion import fuse_depth, read_views
 from scorereg.data.blocks.voxels import Grid, grid_of_mesh, read_grid
 from scorereg.files.layouts.transforms import has_transforms
 from scorereg.files.names import real_path
+from scorereg.files.sniff import first_bytes
 from scorereg.files.walk import walk
 
 __all__ = ["BlockSource", "find_sources", "load_grid"]
@@ -110,6 +111,7 @@ def _read_mesh(path: Path) -> tuple[np.ndarray, np.ndarray]:
         raise ValueError(
             f"{path} is read by trimesh, which is not installed: pip install 'scorereg[voxels]'."
         ) from None
+    first_bytes(path)
     try:
         mesh = trimesh.load_mesh(path, process=False)
     except Exception as error:  # the readers of a dozen formats raise anything
@@ -117,7 +119,17 @@ def _read_mesh(path: Path) -> tuple[np.ndarray, np.ndarray]:
     vertices, faces = np.asarray(mesh.vertices, np.float64), np.asarray(mesh.faces, np.int64)
     if not len(faces) or not np.isfinite(vertices).all():
         raise ValueError(f"{path} has no triangles, or vertices that are not finite. Leave it out.")
+    if path.suffix.lower() == ".off" and len(faces) < (promised := _faces_of_off(path)):
+        raise ValueError(f"{path} has {len(faces)} triangles, but its head promises {promised} faces. Copy it again.")
     return vertices, faces
+
+
+def _faces_of_off(path: Path) -> int:
+    """The number of faces in the head of an .off file, which trimesh does not compare with what follows."""
+    lines = first_bytes(path, 4096).splitlines()
+    words = [word for line in lines for word in line.partition(b"#")[0].split()]
+    start = 1 if words and words[0].upper() == b"OFF" else 0
+    return int(words[start + 1]) if len(words) > start + 1 and words[start + 1].isdigit() else 0
 
 
 def _cameras(path: Path) -> np.ndarray:

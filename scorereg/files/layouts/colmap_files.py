@@ -14,6 +14,7 @@ from typing import NoReturn, TypeVar
 import numpy as np
 from jaxtyping import Float
 
+from scorereg._io import check_plain
 from scorereg.files.layouts.colmap_models import COUNTS, NAMES, lens_of
 from scorereg.files.view import Lens
 
@@ -123,6 +124,7 @@ def read_points(path: Path) -> Float[np.ndarray, "p 3"]:
 
 
 def _read(path: Path, binary: Callable[[_Bytes], _T], text: Callable[[list[str]], _T]) -> _T:
+    check_plain(path)
     try:
         if path.suffix == ".txt":
             return text(path.read_text(encoding="utf-8-sig").splitlines())
