@@ -283,9 +283,9 @@ def test_arguments_that_contradict_the_folder(pipe):
     refused(pipe, "groups=4 means nothing for the unconditional prior", groups=4)
     refused(pipe, "version='1.0' means nothing", version="1.0")
     prior = load_prior(
-        pipe, prediction="epsilon", data_range=(0, 1), d_min=0.5, size=(16, 16), channels=("a", "b", "disparity")
+        pipe, prediction="epsilon", data_range=(0, 1), d_min=0.5, size=(8, 8), channels=("a", "b", "disparity")
     )
-    assert (prior.card.d_min, prior.card.size, prior.card.assumed) == (0.5, (16, 16), ())
+    assert (prior.card.d_min, prior.card.size, prior.card.assumed) == (0.5, (8, 8), ())
     half = from_diffusers(tiny(), diffusers.DDPMScheduler(), name="x", data_range=(0, 1))
     assert_close(prior.denoise(X, SIGMA), half.denoise(X, SIGMA))
 
