@@ -57,6 +57,10 @@ def _text(value: Any) -> str:
     return "" if value is None else value if isinstance(value, str) else _refuse()
 
 
+def _line(value: Any) -> str:
+    return text if (text := _text(value)).isprintable() else _refuse()
+
+
 def _name(value: Any) -> str:
     good = isinstance(value, str) and value.strip() == value != "" and value.isprintable() and len(value) <= 200
     return value if good else _refuse()
@@ -64,6 +68,10 @@ def _name(value: Any) -> str:
 
 def _texts(value: Any) -> tuple[str, ...]:
     return tuple(value) if isinstance(value, list) and all(isinstance(v, str) for v in value) else _refuse()
+
+
+def _lines(value: Any) -> tuple[str, ...]:
+    return tuple(_line(text) for text in _texts(value))
 
 
 def _channels(value: Any) -> tuple[str, ...]:
@@ -150,8 +158,8 @@ _CHECKS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "prediction": (_one_of(*_PREDICTIONS), f"one of {', '.join(filter(None, _PREDICTIONS))}, or empty"),
     "network": (_network, "an object, in which `patchify` is a whole number and `conditional` true or false"),
     "data": (_text, "a text"),
-    "licence": (_text, "a text"),
-    "credits": (_texts, "a list of texts"),
+    "licence": (_line, "a text of one line"),
+    "credits": (_lines, "a list of texts of one line each"),
     "steps": (lambda value: _whole(value, 0, 10**12), "a whole number, 0 or more"),
     "training": (_settings, "an object of finite numbers and texts"),
     "held_out": (_texts, "a list of texts"),

@@ -374,3 +374,13 @@ def test_a_palette_that_is_missing(tmp_path):
     path.write_bytes(data[:start] + data[start + size :])
     with pytest.raises(ValueError, match="its palette is missing"):
         read_image(path)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"licence": "MIT\n---\nlibrary_name: x"}, {"credits": ["\x1b[2J"]}, {"licence": "\x1b"}]
+)
+def test_a_card_has_plain_lines(changes, tmp_path):
+    card = json.loads(PriorCard("x", ("r",), (4,), 0.1, 1.0).to_json())
+    PriorCard.from_json(json.dumps({**card, "licence": "CC BY 3.0", "credits": ["Zoë"]}))
+    with pytest.raises(ValueError, match=f"`{next(iter(changes))}` cannot be"):
+        PriorCard.from_json(json.dumps({**card, **changes}))

@@ -125,6 +125,8 @@ def load_text_pipeline(
         sources = {index[part][0] for part in PARTS}
     except (KeyError, TypeError, IndexError) as error:
         raise ValueError(f"{path} lists no text-to-image pipeline ({error}). Copy it again.") from None
+    if _leads_out(index):
+        raise ValueError(f"{path} names a part that is no folder beside it. Copy it again.")
     if not sources <= {"diffusers", "transformers"}:
         raise ValueError(f"{path} takes parts from {', '.join(sorted(map(str, sources)))}, which may hold code.")
     for part in (folder, *(folder / name for name in index if not name.startswith("_"))):

@@ -18,6 +18,8 @@ from scorereg.priors.weights import CHECKSUM, checksum, is_safetensors, metadata
 
 __all__ = ["RECORD", "check_record", "make_record"]
 
+_MOST = 1e300
+
 RECORD = "written"
 """Key of the record in the metadata of the weights."""
 
@@ -118,7 +120,8 @@ def _same(one: Any, other: Any) -> bool:
     if isinstance(one, list) and isinstance(other, list):
         return len(one) == len(other) and all(_same(a, b) for a, b in zip(one, other, strict=True))
     if isinstance(one, float) and isinstance(other, int | float):
-        return math.isclose(one, other, rel_tol=1e-12) and not isinstance(other, bool)
+        known = not isinstance(other, bool) and abs(other) < _MOST  # a whole number may be too long for a float
+        return known and math.isclose(one, other, rel_tol=1e-12)
     return one == other and isinstance(one, bool) == isinstance(other, bool)
 
 
