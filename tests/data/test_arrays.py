@@ -125,7 +125,7 @@ def test_missing_and_damaged_files(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"a has no held-\*.npy"):
         open_arrays(folder, [])
     (folder / "held-00000.npy").write_bytes(b"no")
-    with pytest.raises(ValueError, match="held-00000.npy is no array that can be read"):
+    with pytest.raises(ValueError, match="held-00000.npy is no array of numbers that NumPy can read"):
         open_arrays(folder, [])
     (folder / "arrays.json").write_text("{")
     with pytest.raises(ValueError, match="arrays.json is no valid JSON"):
