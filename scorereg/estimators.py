@@ -19,9 +19,10 @@ from torch import Tensor
 
 from scorereg.priors.base import Prior
 from scorereg.schedules import diffusionerf as schedule_of_diffusionerf
-from scorereg.score_loss.arguments import Weight, describe, renamed_arguments, weight_of
+from scorereg.score_loss.arguments import Weight, renamed_arguments, weight_of
 from scorereg.score_loss.gradient_scale import append_spatial_axes
 from scorereg.score_loss.loss import ScoreLoss
+from scorereg.score_loss.settings import describe
 
 __all__ = [
     "EstimatorName",

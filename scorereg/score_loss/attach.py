@@ -53,7 +53,8 @@ class Attached:
         self.calls = 0
         self.value = float("nan")
         self.step: int | None = None
-        self._handle = module.register_forward_hook(self)
+        hook: Any = self  # an object and no closure, so that the module can be pickled
+        self._handle = module.register_forward_hook(hook)
 
     def remove(self) -> None:
         """Remove the hook from the module."""

@@ -29,7 +29,7 @@ class DenoiserHolder(nn.Module):
         """Apply a change of a model's tensors; denoisers follow to another device, and keep dtype and values."""
         super()._apply(fn, recurse)
         for name in _HELD:
-            denoiser = getattr(self, name, None)
+            denoiser: Any = getattr(self, name, None)
             weight = first_weight(denoiser)
             if weight is None or weight.is_meta:
                 continue

@@ -16,18 +16,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from scorereg.priors.base import Prior
-from scorereg.score_loss.arguments import (
-    Level,
-    Weight,
-    channel_factors,
-    check_noise,
-    check_scaler,
-    check_settings,
-    default_sigma,
-    describe,
-    noise_range,
-    renamed_arguments,
-)
+from scorereg.score_loss.arguments import Level, Weight, check_scaler, renamed_arguments
 from scorereg.score_loss.attach import Attached, Select
 from scorereg.score_loss.autograd import AddGradient, PrecomputedGradient, link
 from scorereg.score_loss.dlpack import as_kind_of, as_tensor
@@ -35,6 +24,14 @@ from scorereg.score_loss.gate import Gate
 from scorereg.score_loss.gradient import ScoreGradient
 from scorereg.score_loss.gradient_scale import channel_groups
 from scorereg.score_loss.range_check import RangeCheck
+from scorereg.score_loss.settings import (
+    channel_factors,
+    check_noise,
+    check_settings,
+    default_sigma,
+    describe,
+    noise_range,
+)
 
 __all__ = ["ScoreLoss"]
 
