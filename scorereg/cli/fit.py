@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import wraps
 from importlib.util import find_spec
+from inspect import signature
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -27,6 +28,7 @@ from scorereg.cli.options import (
 )
 from scorereg.cli.options import Device as DeviceName
 from scorereg.cli.options import option as opt
+from scorereg.cli.prior_facts import with_facts
 
 __all__ = ["app_of", "command_of", "fit_command", "run_fit", "run_fit_views"]
 
@@ -65,12 +67,21 @@ def run_fit_views(
     device: DeviceName = None,
     video: Video = 30,
     resume: Resume = False,
+    d_min: Annotated[
+        float | None, opt("Prior", "Depth at which the prior's disparity is 1.", "the card's", "METRES")
+    ] = None,
+    focal: Annotated[
+        tuple[float, float] | None,
+        opt("Prior", "Focal lengths of the prior's patches.", "the card's", "PIXELS PIXELS"),
+    ] = None,
+    facts: dict[str, Any] | None = None,
 ) -> tuple[dict, list]:
     """Fit, evaluate, and write `metrics.json`, `views/`, `field.pt`, `history.jsonl` and `path.mp4` into `out`.
 
     With `regularize="prior"` there are two priors: `prior` over RGB-D patches, and `ray_prior` over the weights along
     photo rays, unless that is `"none"`. With `depth`, the weight of `MeasuredDepth`, the measured depth of the training
-    photos is fitted, and shown to the first prior. The arguments are the options of `scorereg fit`.
+    photos is fitted, and shown to the first prior. The arguments are the options of `scorereg fit`; what the files of
+    the first prior do not say is `d_min`, `focal`, and `facts`, arguments of `load_prior`.
 
     Returns:
         What `metrics.json` holds, and the rendered test views.
@@ -84,7 +95,13 @@ def run_fit_views(
     from scorereg.fit.recipe import PRESETS
     from scorereg.scenes import load_scene
 
+    about = {"focal": focal, "facts": (facts or {}) | ({} if d_min is None else {"d_min": d_min})}
     _check(regularize, estimator, gate, rays, seed, backend)
+    if regularize != "prior" and any(about.values()):
+        raise ValueError(
+            f"--focal, --d-min and what else is said of a prior mean nothing with --regularize {regularize}. "
+            "Leave them out."
+        )
     weight = _weight(depth)
     device, chosen = choose_device(device), choose_preset(preset, PRESETS)
     recipe = with_steps(chosen.recipe, steps)
@@ -92,16 +109,16 @@ def run_fit_views(
     make_run_folder(out, video=video)
     loaded = load_scene(scene, views, scale=scale, max_size=max_size, alpha=alpha)  # pyright: ignore[reportArgumentType]
     settings = {"patches": chosen.patches, "estimator": estimator, "gate": gate}
-    terms = _terms(regularize, prior, ray_prior, device, weight, **settings)
+    terms = _terms(regularize, prior, ray_prior, device, weight, **about, **settings)
     names = {term.name for term in terms}
-    facts = {
+    told = {
         "regularize": regularize, "prior": prior if "prior" in names else None,
         "ray_prior": ray_prior if "ray_prior" in names else None, "estimator": estimator if "prior" in names else None,
         "gate": gate, "preset": preset, "rays": recipe.rays,
     }  # fmt: skip
     field = default_field(loaded, chosen.grid, backend=backend, seed=seed)  # pyright: ignore[reportArgumentType]
     return fit_to_folder(
-        loaded, out, field=field, terms=terms, recipe=recipe, seed=seed, device=device, facts=facts, video=video,
+        loaded, out, field=field, terms=terms, recipe=recipe, seed=seed, device=device, facts=told, video=video,
         resume=resume,
     )  # fmt: skip
 
@@ -128,7 +145,7 @@ def command_of(run: Callable[..., dict], *metrics: str) -> Callable[..., None]:
         typer.echo(f"{in_words(result, *metrics)}: {settings['out']}")
 
     command.__doc__ = (run.__doc__ or "").partition("\n")[0]
-    return command
+    return with_facts(command) if "facts" in signature(run).parameters else command
 
 
 def app_of(run: Callable[..., dict], *metrics: str) -> typer.Typer:
@@ -173,15 +190,17 @@ def _weight(depth: str) -> float | None:
     return weight
 
 
-def _terms(regularize: str, prior: str, ray_prior: str, device: str, depth: float | None, **settings: Any) -> list:
+def _terms(
+    regularize: str, prior: str, ray_prior: str, device: str, depth: float | None, *, facts: dict, **settings: Any
+) -> list:
     """The terms of the fit; an unusable prior is named by its option, before the fit."""
     from scorereg.fit import PatchPrior, RayPrior, default_terms
     from scorereg.priors.load import load_prior
 
     terms = default_terms(regularize="none" if regularize == "none" else "geometric", depth=depth)
     if regularize == "prior":
-        loaded = load_prior(prior, device=device)
         with named_option(f"--prior {prior}"):
+            loaded = load_prior(prior, device=device, **facts)
             terms.append(PatchPrior(loaded, depth=depth is not None, **settings))
         if ray_prior != "none":
             loaded = load_prior(ray_prior, device=device)

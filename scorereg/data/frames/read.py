@@ -20,6 +20,7 @@ from scorereg.files.sniff import first_bytes
 __all__ = ["read_frame", "read_reduced"]
 
 _LARGE = 24_000_000  # pixels of photos that are reduced as they are read
+_AT_ONCE = 4_000_000  # pixels of them that are floats at a time
 
 
 def read_frame(frame: Frame, maps: tuple[str, ...] = (COLOR, DEPTH)) -> Planes:
@@ -91,7 +92,8 @@ def _reduced(frame: Frame, factors: Callable[[int, int], tuple[float, float]]) -
         down, across = factors(height, width)
         if max(down, across) > 1 or not alike((width, height), (across * width, down * height)):
             return None
-        return reduce_rows(height, lambda rows: read(rows) * np.float32(255), down, across)
+        most = max(_AT_ONCE // width, 1)
+        return reduce_rows(height, lambda rows: read(rows) * np.float32(255), down, across, most=most)
 
 
 def _metres(path: Path, unit: float) -> Float[np.ndarray, "h w"]:

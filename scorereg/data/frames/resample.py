@@ -22,9 +22,25 @@ def reduce_plane(value: np.ndarray, down: float, across: float) -> np.ndarray:
     return flat.reshape(*flat.shape[:2], *value.shape[2:])
 
 
-def reduce_rows(height: int, read: Callable[[slice], np.ndarray], down: float, across: float) -> np.ndarray:
-    """Reduce `[h, w, k]` as `reduce_plane` does, to the bit, by a function that reads some of its rows."""
-    parts = [reduce_plane(np.tensordot(weights, read(old), 1), 1, across) for weights, old in _weights(height, down)]
+def reduce_rows(
+    height: int, read: Callable[[slice], np.ndarray], down: float, across: float, *, most: int
+) -> np.ndarray:
+    """Reduce `[h, w, k]` as `reduce_plane` does, but for rounding, by a function that reads some of its rows.
+
+    Args:
+        height: Number of its rows.
+        read: Returns the rows of a slice.
+        down: Factor of rows.
+        across: Factor of columns.
+        most: Most rows that are read at once.
+    """
+    parts = []
+    for weights, old in _weights(height, down):
+        total: np.ndarray | float = 0.0
+        for start in range(old.start, old.stop, most):
+            stop = min(start + most, old.stop)
+            total = total + np.tensordot(weights[:, start - old.start : stop - old.start], read(slice(start, stop)), 1)
+        parts.append(reduce_plane(np.asarray(total, np.float32), 1, across))
     return np.concatenate(parts)
 
 

@@ -17,6 +17,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from scorereg._io import check_folder, check_names, free_bytes, hold_folder, write_beside
@@ -167,6 +168,11 @@ def _run(jobs: list[Job], known: dict[str, Shard], workers: int) -> Iterator[tup
         futures = {pool.submit(write_shard, job): job for job in missing}
         for future in as_completed(futures):
             yield futures[future], future.result()
+    except BrokenProcessPool:
+        raise ValueError(
+            "a worker was ended from outside, perhaps for lack of memory. The same command goes on; give fewer "
+            "--workers."
+        ) from None
     finally:
         pool.shutdown(cancel_futures=True)
 
