@@ -74,8 +74,10 @@ class Campaign:
     def close(self) -> None:
         """End the process that forks."""
         assert self._server.stdin is not None
+        assert self._server.stdout is not None
         self._server.stdin.close()
         self._server.wait()
+        self._server.stdout.close()
 
     def command(self, words: list[str], folder: Path, out: Path, *, limited: bool = True) -> dict[str, Any]:
         """Run a command line in a folder, and return its code, its texts and what it took."""

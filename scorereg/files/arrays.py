@@ -12,7 +12,7 @@ from scorereg.files.sniff import first_bytes
 
 __all__ = ["npy_shape", "read_npy", "read_npz"]
 
-_MOST = 1 << 34  # bytes of an array in an archive
+_MOST = 1 << 31  # bytes of an array in an archive: 256 megapixels of 64 bits
 
 
 def read_npy(path: Path) -> np.ndarray:
