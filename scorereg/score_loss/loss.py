@@ -8,6 +8,7 @@ r"""`ScoreLoss`: a denoiser as a loss for anything that is optimised by gradient
 Source: the method is that of DiffusioNeRF (Wynn and Turmukhambetov 2023, arXiv 2302.12231).
 """
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -212,6 +213,12 @@ class ScoreLoss(ScoreGradient):
         """
         check_scaler(scaler)
         _, gradient, free = self.evaluate(patch, sigma, step, known, generator)
+        if torch.is_grad_enabled() and not patch.requires_grad:
+            warnings.warn(
+                "ScoreLoss.hook got a patch that does not require grad, so nothing can be added to its gradient. Was "
+                "it detached, or made of numbers? Without need of a gradient call it under torch.no_grad().",
+                stacklevel=2,
+            )
         return AddGradient.apply(self.combine_at_patch(free, scaler), gradient, link(patch), patch)[0]
 
     def attach(

@@ -18,6 +18,8 @@ _VMAP = (
 
 def check_patch(patch: Any, channels: Sequence[str]) -> None:
     """Refuse a patch whose kind, type or shape does not fit the prior's channels."""
+    if torch.compiler.is_exporting():
+        raise ValueError("ScoreLoss looks at a patch's numbers and cannot be exported; export the model without it.")
     if not isinstance(patch, Tensor):
         raise ValueError(
             f"ScoreLoss needs a patch as a torch tensor of shape (b, c, h, w), but got a {type(patch).__name__}. For "

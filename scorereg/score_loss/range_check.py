@@ -54,7 +54,7 @@ class RangeCheck:
             f"ScoreLoss got a patch whose channel {self.channels[index]} goes from {channel.min().item():.4g} to "
             f"{channel.max().item():.4g}, but prior {self.name!r} knows values from {self.low:g} to {self.high:g}. "
             "Convert the patch first: RGBD() does it for colours in [0, 1] and depth in metres.",
-            stacklevel=5,
+            stacklevel=6,
         )
 
     def _squares(self, x: Tensor) -> Tensor:

@@ -122,7 +122,7 @@ def test_vmap_is_refused_in_one_line(use):
 @forward_mode
 def test_forward_mode_through_a_hook_would_leave_the_prior_out():
     with forward_ad.dual_level(), pytest.raises(ValueError, match="exists in backward passes only"):
-        LOSS.hook(forward_ad.make_dual(X, X))
+        LOSS.hook(forward_ad.make_dual(X.clone().requires_grad_(), X))
 
 
 def test_attached_modules_inside_torch_func_are_refused():
@@ -164,6 +164,19 @@ def test_saved_tensors_may_be_moved_away_and_back():
     with torch.autograd.graph.saved_tensors_hooks(lambda t: t.numpy().copy(), torch.from_numpy):
         LOSS(x).backward()
     near(x.grad)
+
+
+def test_an_export_is_refused_in_one_line():
+    with pytest.raises(ValueError, match="cannot be exported; export the model without it"):
+        torch.export.export(ScoreLoss(PRIOR, sigma=0.1), (X,))
+
+
+def test_a_hook_that_cannot_add_anything_says_so():
+    with pytest.warns(UserWarning, match="does not require grad, so nothing can be added"):
+        LOSS.hook(X)
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        LOSS.hook(X)
 
 
 # patches
