@@ -40,7 +40,7 @@ def reduce_rows(
         for start in range(old.start, old.stop, most):
             stop = min(start + most, old.stop)
             total = total + np.tensordot(weights[:, start - old.start : stop - old.start], read(slice(start, stop)), 1)
-        parts.append(reduce_plane(np.asarray(total, np.float32), 1, across))
+        parts.append(reduce_plane(np.asarray(total, np.float32), 1.0, across))
     return np.concatenate(parts)
 
 
