@@ -27,7 +27,7 @@ from benchmarks.hostile.samples import write_frames
 ROOM = Path(__file__).resolve().parents[2] / "examples" / "nerf_fewshot" / "room"
 COMMANDS = ("prepare", "export", "train-prior", "fit")
 SIGNALS = (signal.SIGINT, signal.SIGTERM, *[signal.SIGKILL] * 8)
-_PATIENCE = 120.0  # seconds that a signal other than SIGKILL may take
+_PATIENCE = 1800.0  # seconds after which a command is taken to hang
 
 
 @dataclass
