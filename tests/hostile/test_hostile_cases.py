@@ -29,7 +29,7 @@ FAST = (  # a case of each kind that is refused within some tenths of a second
 
 def test_hostile_files(tmp_path):
     cases = [case for case in find_cases() if case.name in FAST]
-    with campaign(tmp_path, seconds=30) as running:
+    with campaign(tmp_path, seconds=30, check=False) as running:
         rows = [running.run(case) for case in cases]
     assert [(row.name, row.verdict, row.text) for row in rows if row.verdict != "one line"] == []
     assert len(rows) >= len(FAST) - 4
