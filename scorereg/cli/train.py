@@ -48,6 +48,10 @@ def train_prior_command(
         str | None, option("Network", "tiny, small or base.", "edm: small, diffusionerf: base", "SIZE")
     ] = None,
     known: Annotated[str, option("Network", "Channels that can be given clean: rgb.", "none", "NAMES")] = "",
+    linear: Annotated[
+        bool,
+        option("Network", "Start from the data's best linear denoiser; edm only.", "on", name="--linear/--no-linear"),
+    ] = True,
     init: Annotated[str, option("Network", "Prior whose weights to start from.", "random weights", "PRIOR")] = "",
     recipe: Annotated[
         str, option("Optimisation", "edm, or diffusionerf: the settings of that paper.", unit="NAME")
@@ -91,11 +95,11 @@ def train_prior_command(
     if threads > 0:
         torch.set_num_threads(threads)
     given: dict[str, Any] = {
-        "steps": steps, "patch_size": patch, "channels": channels, "known": known, "init": init, "batch": batch,
-        "accumulate": accumulate, "network_size": network, "seed": seed, "save_every": save_every, "keep": keep,
-        "lr": lr, "focal": focal, "d_min": d_min, "depth_range": depth_range, "grain": grain, "sharpen": sharpen,
-        "depth_factor": depth_factor, "precision": precision, "compile": compiled, "checkpointing": checkpointing,
-        "workers": workers,
+        "steps": steps, "patch_size": patch, "channels": channels, "known": known, "linear": linear, "init": init,
+        "batch": batch, "accumulate": accumulate, "network_size": network, "seed": seed, "save_every": save_every,
+        "keep": keep, "lr": lr, "focal": focal, "d_min": d_min, "depth_range": depth_range, "grain": grain,
+        "sharpen": sharpen, "depth_factor": depth_factor, "precision": precision, "compile": compiled,
+        "checkpointing": checkpointing, "workers": workers,
     }  # fmt: skip
     settings = dataclasses.replace(RECIPES[recipe], **{k: v for k, v in given.items() if v is not None})
     data = data if sha256 is None else pinned(data, sha256)

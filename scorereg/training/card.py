@@ -11,6 +11,7 @@ from scorereg.priors.adapters.wrapped import WrappedPrior
 from scorereg.priors.card import PriorCard
 from scorereg.priors.networks.build import build_network
 from scorereg.priors.networks.edm import NetworkPrior
+from scorereg.priors.networks.spectrum import inputs_of
 from scorereg.training.losses import EdmLoss, EpsLoss
 from scorereg.training.parametrization import PARAMETRIZATIONS
 from scorereg.training.settings import FRAME_SETTINGS, Settings
@@ -69,7 +70,7 @@ def network_for(card: PriorCard) -> nn.Module:
     about = card.network
     return build_network(
         about["size"], patch_size=card.size, channels=len(card.channels), patchify=about["patchify"],
-        conditional=about.get("conditional", False),
+        inputs=inputs_of(card),
     )  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 r"""Losses of a batch, as modules that hold the network.
 
-    edm       D = c_skip x + c_out F(c_in x, ln(sigma) / 4)
-              L = mean of (sigma^2 + s^2) / (sigma s)^2 (D(x + sigma n, sigma) - x)^2
+    edm       D = c_skip x + c_out F(c_in x, ln(sigma) / 4), or with a linear denoiser in place of c_skip x
+              L = mean of (D(x + sigma n, sigma) - x)^2 / c_out^2
               Karras et al. 2022 (arXiv 2206.00364), table 1 and section 5
     epsilon   L = mean of |eps(sqrt(abar_t) x + sqrt(1 - abar_t) n, t) - n|
               Ho et al. 2020, cosine betas of Nichol and Dhariwal 2021; as DiffusioNeRF (arXiv 2302.12231)
@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from scorereg.priors.adapters.conversions import cosine_betas
 from scorereg.priors.card import PriorCard
 from scorereg.priors.networks.edm import NetworkPrior
-from scorereg.priors.networks.storage import SIGMA_DATA
 
 __all__ = ["TABLE", "EdmLoss", "EpsLoss", "draw_known", "loss_weights"]
 
@@ -56,8 +55,7 @@ class EdmLoss(nn.Module):
         if known is not None:
             noise = noise * ~known
         error = (self.prior(x + sigma * noise, level, known) - x).square()
-        error = (sigma.square() + SIGMA_DATA**2) / (sigma * SIGMA_DATA).square() * error
-        return _mean(error, weight)
+        return _mean(error / self.prior.error_scale(x, level).square(), weight)
 
 
 class EpsLoss(nn.Module):

@@ -28,6 +28,8 @@ class Settings:
         channels: Channels of frames: `"rgbd"`, `"rgb"`, `"d"`, or names like `"rgb,nx,ny,nz"`; arrays name theirs.
         known: Channels that are given without noise in three of four patches, by name (`"rgb"`), so that the prior can
             be conditioned on them. None, if empty.
+        linear: Start from the best linear denoiser of the data, whose spectrum is measured before the first step, and
+            not from that of single pixels; `"edm"` only. A run with `init` has that prior's start.
         init: The prior that the weights are initialised from, as `load_prior` takes it; random weights, if empty.
         seed: Seed of weights, patches and noise.
         lr: Peak learning rate.
@@ -59,6 +61,7 @@ class Settings:
     patch_size: int = 24
     channels: str = "rgbd"
     known: str = ""
+    linear: bool = True
     init: str = ""
     seed: int = 0
     lr: float = 4e-4
@@ -110,12 +113,13 @@ class Settings:
         """Read settings from what `to_json` returned, or from a card's `training`; other entries are ignored."""
         names = {_ON_DISK.get(field.name, field.name): field.name for field in dataclasses.fields(cls)}
         values: dict[str, Any] = {
-            names[k]: tuple(v) if isinstance(v, list) else v for k, v in entries.items() if k in names
+            names[k]: tuple(v) if isinstance(v, list) else v for k, v in (_BEFORE | entries).items() if k in names
         }
         return cls(**values)
 
 
 _ON_DISK = {"network_size": "size", "patch_size": "patch"}  # names in cards and checkpoints, where they differ
+_BEFORE = {"linear": False}  # of runs that were written before the setting
 _PREDICTIONS = {"edm": "edm", "diffusionerf": "epsilon"}  # by recipe
 _OF_PATCHES = tuple(f.name for f in dataclasses.fields(PatchSpec) if f.name in Settings.__dataclass_fields__)
 FRAME_SETTINGS = frozenset(_ON_DISK.get(name, name) for name in (*_OF_PATCHES, "known"))  # names on disk
@@ -133,10 +137,10 @@ def differences(saved: dict[str, Any], given: dict[str, Any]) -> list[str]:
     """Return what makes `given` another run than `saved`: a line of text for each setting, in order of name.
 
     Args:
-        saved: `Settings.to_json` of a checkpoint; settings that it lacks had their defaults.
+        saved: `Settings.to_json` of a checkpoint; settings that it lacks had their defaults, or none.
         given: `Settings.to_json` of the run that is to resume it.
     """
-    saved = Settings().to_json() | saved
+    saved = Settings().to_json() | _BEFORE | saved
     names = sorted((set(saved) | set(given)) - set(_FREE))
     return [f"{n} was {saved.get(n)!r}, now {given.get(n)!r}" for n in names if saved.get(n) != given.get(n)]
 

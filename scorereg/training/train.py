@@ -24,6 +24,7 @@ from scorereg.training.log import METRICS_FILE, Log, interrupts
 from scorereg.training.report import write_report
 from scorereg.training.settings import Settings, has_bf16
 from scorereg.training.space import check_space
+from scorereg.training.start import with_spectrum
 from scorereg.training.step import NotFiniteError, is_out_of_memory, largest_part, micro_batch_size, train_step
 from scorereg.training.validation import Validation
 
@@ -86,7 +87,7 @@ def train_prior(
         with accelerator.main_process_first():  # which renames damaged checkpoints
             state = resume_state(card, settings, out, **options) if resume else None
             if state is None:
-                state = new_state(card, settings, **options)
+                state = new_state(with_spectrum(card, settings, source), settings, **options)
                 state = init_from_prior(state, settings.init) if settings.init else state
         if state.step > settings.steps:
             raise ValueError(f"{out} is at step {state.step}, beyond --steps {settings.steps}. Give as many or more.")

@@ -167,7 +167,7 @@ def test_a_network_in_a_composition_gets_the_mask():
 
 
 def test_what_is_known_has_no_part_in_the_training_loss():
-    loss = EdmLoss(build_network("tiny", patch_size=8, channels=4, conditional=True), conditional_card(), None)
+    loss = EdmLoss(build_network("tiny", patch_size=8, channels=4, inputs=2), conditional_card(), None)
     x, noise, level = torch.randn(2, 4, 8, 8), torch.randn(2, 4, 8, 8), torch.tensor([0.1, 1.0])
     known, weight = known_colors(2), torch.ones(2, 4, 8, 8)
     other = torch.where(known, torch.randn_like(noise), noise)

@@ -56,7 +56,7 @@ def test_settings_have_their_old_names_on_disk():
     assert (entries["size"], entries["patch"], entries["focal"]) == ("tiny", 16, [90.0, 100.0])
     assert not {"network_size", "patch_size"} & set(entries)
     assert Settings.from_json(entries) == settings
-    assert Settings.from_json({"size": "base", "transform": {}}) == Settings(network_size="base")
+    assert Settings.from_json({"size": "base", "transform": {}}) == Settings(network_size="base", linear=False)
 
 
 def test_a_run_with_a_card_of_the_old_form_is_resumed(tmp_path, monkeypatch):

@@ -14,6 +14,7 @@ from scorereg.data.patch_spec import PatchSpec
 from scorereg.training import train_prior
 from scorereg.training.card import make_card
 from scorereg.training.checkpoint import checkpoints, ema_prior, init_from_prior, new_state
+from scorereg.training.start import with_spectrum
 
 pytest.importorskip("accelerate")
 
@@ -30,8 +31,9 @@ def first(tmp_path):
 
 
 def test_a_run_starts_from_the_given_weights(first, tmp_path):
-    settings = small(seed=3)
-    state = init_from_prior(new_state(make_card("p", settings, Waves().about), settings), str(first))
+    settings = small(seed=3, init=str(first))
+    card = with_spectrum(make_card("p", settings, Waves().about), settings, Waves())
+    state = init_from_prior(new_state(card, settings), str(first))
     prior = load_prior(first)
     assert isinstance(prior, NetworkPrior)
     weights = prior.network.state_dict()

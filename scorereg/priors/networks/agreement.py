@@ -7,6 +7,7 @@ from typing import Any
 
 from scorereg._io import read_json
 from scorereg.priors.card import CARD_FILE, PriorCard
+from scorereg.priors.networks.spectrum import SPECTRUM, inputs_of
 
 __all__ = [
     "CONFIG_FILE",
@@ -23,7 +24,7 @@ SCHEDULER_FILE = "scheduler_config.json"
 SIGMA_DATA = 0.5  # standard deviation of the data, in prior-space units
 
 _TOGETHER = "They do not belong together; copy both again."
-_ENTRIES = ("size", "patchify", "sigma_data", "conditional")  # of a card's `network`
+_ENTRIES = ("size", "patchify", "sigma_data", "conditional", SPECTRUM)  # of a card's `network`
 _IDLE = ("final_sigmas_type",)  # what diffusers writes and no network computes with
 
 
@@ -47,7 +48,7 @@ def check_network(card: PriorCard, folder: Path, config: Mapping[str, Any], kind
         )
     folded = len(card.channels) * fold**dimensions
     inside, outside = config["in_channels"], config.get("out_channels", folded)
-    if (inside, outside) != (folded * (1 + card.network.get("conditional", False)), folded):
+    if (inside, outside) != (folded * inputs_of(card), folded):
         takes = f"takes {inside}" if outside == folded else f"takes {inside} and returns {outside}"
         raise ValueError(
             f"{at} names {len(card.channels)} channels ({', '.join(card.channels)}), but the network in {other} "

@@ -8,7 +8,7 @@ from torch import nn
 __all__ = ["NETWORK_SIZES", "build_network", "network_settings"]
 
 NETWORK_SIZES: dict[str, dict[str, Any]] = {
-    "tiny": {"patchify": 2, "block_out_channels": (32, 64), "layers_per_block": 1, "add_attention": False},
+    "tiny": {"patchify": 1, "block_out_channels": (16, 32, 64), "layers_per_block": 1, "add_attention": True},
     "small": {"patchify": 2, "block_out_channels": (64, 128, 160), "layers_per_block": 1, "add_attention": False},
     "base": {"patchify": 1, "block_out_channels": (64, 128, 256, 512), "layers_per_block": 1, "add_attention": True},
 }
@@ -50,7 +50,7 @@ def build_network(
     patch_size: int | tuple[int, ...],
     channels: int,
     patchify: int | None = None,
-    conditional: bool = False,
+    inputs: int = 1,
 ) -> nn.Module:
     """Return an untrained network of a named size: `UNet2DModel` in two dimensions, else `UNetND`.
 
@@ -63,7 +63,8 @@ def build_network(
             for each level but the first.
         channels: Number of channels in and out.
         patchify: Side of the folded blocks; by default that of the named size.
-        conditional: Take the mask of known values in as many further input channels; in two dimensions only.
+        inputs: Tensors with the patch's channels that go in: the patch, what a linear denoiser takes for noise, and
+            the mask of known values.
 
     Raises:
         ValueError: If the size is unknown, or the patch has another shape.
@@ -83,13 +84,13 @@ def build_network(
     if len(shape) != 2:
         from scorereg.priors.networks.unet_nd import UNetND
 
-        return UNetND(dimensions=len(shape), in_channels=folded, **settings)
+        return UNetND(dimensions=len(shape), in_channels=folded * inputs, out_channels=folded, **settings)
     from diffusers import UNet2DModel
 
     sides: Any = tuple(side // fold for side in shape)
     network: nn.Module = UNet2DModel(
         sample_size=sides[0] if len(set(sides)) == 1 else sides,
-        in_channels=folded * (1 + conditional),
+        in_channels=folded * inputs,
         out_channels=folded,
         down_block_types=("DownBlock2D",) * levels,
         up_block_types=("UpBlock2D",) * levels,

@@ -3,6 +3,11 @@ r"""`NetworkPrior`: a U-Net with the preconditioning of EDM, for patches of one,
     D(x, sigma) = c_skip x + c_out F(c_in x, ln(sigma) / 4),     with s = sigma_data:
     c_skip = s^2 / (sigma^2 + s^2),   c_out = sigma s / sqrt(sigma^2 + s^2),   c_in = 1 / sqrt(sigma^2 + s^2)
 
+c_skip x is the best linear denoiser of single pixels. A card with the spectrum of the data puts that of whole patches
+in its place, L, with c_out the size of its error, and shows the network what L takes for noise:
+
+    D(x, sigma) = L(x) + c_out F(c_in x, (x - L(x)) / sigma, ln(sigma) / 4)
+
 Source: Karras et al. 2022, "Elucidating the Design Space of Diffusion-Based Generative Models", eq. 7 and table 1.
 On disk a prior is a folder with weights and `card.json`. diffusers' `UNet2DModel.from_pretrained` reads it for two
 dimensions; for one and three, where diffusers has no unconditional U-Net, the network is a `UNetND`.
@@ -26,6 +31,7 @@ from scorereg.priors.base import (
 from scorereg.priors.card import CARD_FILE, PriorCard
 from scorereg.priors.networks.agreement import check_network, check_scheduler
 from scorereg.priors.networks.record import check_record
+from scorereg.priors.networks.spectrum import LinearDenoiser, linear_denoiser
 from scorereg.priors.networks.storage import SIGMA_DATA, WEIGHTS_FILE, edm_scheduler, read_network, write_folder
 from scorereg.priors.outside import without_graph
 
@@ -47,6 +53,7 @@ class NetworkPrior(nn.Module):
         self.network = network
         self.card = card
         self.autocast = autocast
+        self.linear = linear_denoiser(card)
         self.patchify: int = card.network.get("patchify", 1)
         self.conditional: bool = card.network.get("conditional", False)
         self._answered = False  # whether it has denoised once
@@ -62,19 +69,41 @@ class NetworkPrior(nn.Module):
         """Denoise without checks, differentiable to `x` and to the weights."""
         x, level = x.to(torch.float32), _each(sigma, x)
         scale = (level.square() + SIGMA_DATA**2).rsqrt()
+        if self.linear is not None:
+            denoised = x - self._removed(self.linear, x, sigma, known)
+            return denoised if known is None else torch.where(known, x, denoised)
         out = self._predict(x, scale, sigma, known)
         denoised = (SIGMA_DATA * scale).square() * x + level * SIGMA_DATA * scale * out
         return denoised if known is None else torch.where(known, x, denoised)
 
-    def _predict(self, x: Tensor, scale: Tensor | float, sigma: Tensor, known: Tensor | None) -> Tensor:
+    def error_scale(self, x: Float[Tensor, "b c *space"], sigma: Float[Tensor, " b"]) -> Tensor:
+        """Return c_out, the size of the error that the network corrects."""
+        if self.linear is not None:
+            return self.linear.error(sigma)
+        level = _each(sigma, x)
+        return level * SIGMA_DATA * (level.square() + SIGMA_DATA**2).rsqrt()
+
+    def _removed(self, linear: LinearDenoiser, x: Tensor, sigma: Tensor, known: Tensor | None) -> Tensor:
+        """`x - D`, from what the linear denoiser removes; of noise only, which known values do not have."""
+        level = _each(sigma, x)
+        removed = linear(x, sigma)
+        noise = removed / level if known is None else removed / level * ~known
+        out = self._predict(x, (level.square() + SIGMA_DATA**2).rsqrt(), sigma, known, noise)
+        return removed - linear.error(sigma) * out
+
+    def _predict(
+        self, x: Tensor, scale: Tensor | float, sigma: Tensor, known: Tensor | None, noise: Tensor | None = None
+    ) -> Tensor:
         """F(c_in x, ln(sigma) / 4), with c_in = `scale`.
 
-        Known values have no noise, so their c_in is that of sigma = 0; their mask is passed in further channels.
+        Known values have no noise, so their c_in is that of sigma = 0. Further channels are what a linear denoiser
+        takes for noise, and the mask of known values.
         """
-        z = x * scale
+        z, more = x * scale, [] if noise is None else [noise]
         if self.conditional:
             mask = torch.zeros_like(x) if known is None else known.to(x).expand_as(x)
-            z = torch.cat([torch.lerp(z, x / SIGMA_DATA, mask), mask], 1)
+            z, more = torch.lerp(z, x / SIGMA_DATA, mask), [*more, mask]
+        z = torch.cat([z, *more], 1) if more else z
         time = sigma.to(torch.float32).log() / 4
         kind = self.autocast if isinstance(self.autocast, torch.dtype) else torch.bfloat16
         with torch.autocast(z.device.type, kind) if self.autocast else without_autocast(z.device):
@@ -113,6 +142,10 @@ class NetworkPrior(nn.Module):
             ValueError: As for `denoise`.
         """
         low, high = self._check(x, sigma, known)
+        if self.linear is not None:
+            with evaluating(self.network):
+                removed = self._first(self._removed(self.linear, x.to(torch.float32), sigma, known), x)
+            return (removed if known is None else removed * ~known).to(x.dtype)
         # A level shared by all patches stays a number: with a small network every tensor operation takes visible time.
         level = low if low == high else _each(sigma, x)
         scale = (level * level + SIGMA_DATA**2) ** -0.5

@@ -13,6 +13,7 @@ from scorereg._io import read_json
 from scorereg.priors.card import CARD_FILE, PriorCard
 from scorereg.priors.networks.agreement import CONFIG_FILE, SCHEDULER_FILE, SIGMA_DATA, check_scheduler
 from scorereg.priors.networks.record import RECORD, check_record, make_record
+from scorereg.priors.networks.spectrum import SPECTRUM
 from scorereg.priors.weights import (
     CHECKSUM,
     checksum,
@@ -39,7 +40,7 @@ def write_folder(folder: Path, network: Any, card: PriorCard, scheduler: dict[st
         folder: Created if it does not exist.
         network: Network with a method `save_config(folder)`.
         card: Card of the network.
-        scheduler: Scheduler configuration in diffusers' format.
+        scheduler: Scheduler configuration in diffusers' format; empty where diffusers has none for the network.
         half: Store the weights in half precision.
 
     Raises:
@@ -57,14 +58,18 @@ def write_folder(folder: Path, network: Any, card: PriorCard, scheduler: dict[st
         new = Path(made)
         network.save_config(new)
         card = dataclasses.replace(card, weights_sha256=checksum(weights))
-        record = make_record(card, {CONFIG_FILE: read_json(new / CONFIG_FILE, _REMEDY), SCHEDULER_FILE: scheduler})
+        files = {CONFIG_FILE: read_json(new / CONFIG_FILE, _REMEDY)}
+        record = make_record(card, files | ({SCHEDULER_FILE: scheduler} if scheduler else {}))
         facts = {"format": "pt", CHECKSUM: card.weights_sha256, RECORD: record}
         data = _in_order(save(weights, metadata=facts))
         (new / WEIGHTS_FILE).write_bytes(data)  # unlike save_file, with the permissions of the umask
-        (new / SCHEDULER_FILE).write_text(json.dumps(scheduler, indent=2) + "\n", encoding="utf-8")
+        if scheduler:
+            (new / SCHEDULER_FILE).write_text(json.dumps(scheduler, indent=2) + "\n", encoding="utf-8")
         (new / CARD_FILE).write_text(card.to_json(), encoding="utf-8")
         for path in sorted(new.iterdir()):
             path.replace(folder / path.name)
+    if not scheduler:
+        (folder / SCHEDULER_FILE).unlink(missing_ok=True)  # of a prior that was there before
 
 
 def _in_order(data: bytes) -> bytes:
@@ -81,7 +86,12 @@ def _in_order(data: bytes) -> bytes:
 
 
 def edm_scheduler(card: PriorCard) -> dict[str, Any]:
-    """Return diffusers' scheduler configuration for the EDM noise of a card."""
+    """Return diffusers' scheduler configuration for the EDM noise of a card.
+
+    It is empty for a network that starts from a linear denoiser, whose output diffusers would take for another's.
+    """
+    if SPECTRUM in card.network:
+        return {}
     return {
         "_class_name": "EDMEulerScheduler",
         "sigma_min": card.sigma_min,

@@ -29,7 +29,8 @@ class UNetND(nn.Module):
 
     Args:
         dimensions: Spatial dimensions: 1, 2 or 3.
-        in_channels: Channels in and out.
+        in_channels: Channels in.
+        out_channels: Channels out; as many as in, if not given.
         block_out_channels: Channels of each level; each level halves the sides of the one before.
         layers_per_block: Residual blocks per level on the way down; one more on the way up.
         add_attention: Self-attention at the lowest level.
@@ -45,8 +46,10 @@ class UNetND(nn.Module):
         layers_per_block: int = 1,
         add_attention: bool = False,
         norm_num_groups: int = 8,
+        out_channels: int | None = None,
     ) -> None:
         super().__init__()
+        out_channels = in_channels if out_channels is None else out_channels
         self.config: dict[str, Any] = {
             "dimensions": dimensions,
             "in_channels": in_channels,
@@ -54,6 +57,7 @@ class UNetND(nn.Module):
             "layers_per_block": layers_per_block,
             "add_attention": add_attention,
             "norm_num_groups": norm_num_groups,
+            **({} if out_channels == in_channels else {"out_channels": out_channels}),
         }
         self.checkpointing = False
         first, last = block_out_channels[0], block_out_channels[-1]
@@ -87,13 +91,13 @@ class UNetND(nn.Module):
             double = conv(width, width, 3, padding=1) if level else nn.Identity()
             self.up.append(nn.ModuleDict({"blocks": blocks, "resize": double}))
         self.norm_out = nn.GroupNorm(norm_num_groups, first)
-        self.conv_out = conv(first, in_channels, 3, padding=1)
+        self.conv_out = conv(first, out_channels, 3, padding=1)
         nn.init.zeros_(self.conv_out.weight)
         nn.init.zeros_(self.conv_out.bias)  # pyright: ignore[reportArgumentType]  # it has one
 
     def forward(
         self, x: Float[Tensor, "b c *space"], noise: Float[Tensor, " b"], return_dict: bool = False
-    ) -> tuple[Float[Tensor, "b c *space"]]:
+    ) -> tuple[Float[Tensor, "b o *space"]]:
         """Return a tuple with the prediction; `return_dict` exists for diffusers' signature and must be False."""
         embedding = self.time(_features(noise, self.config["block_out_channels"][0]).to(x.dtype))
         x = self.conv_in(x)
