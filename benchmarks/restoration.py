@@ -101,7 +101,7 @@ def ours(prior: Prior, **settings: Any) -> Method:
 def theirs(deepinv: Any, prior: Prior, develop: bool) -> Iterator[tuple[str, Method]]:
     """DeepInverse's samplers and plug-and-play methods with the same denoiser."""
     denoiser, fidelity = as_deepinv(prior), deepinv.optim.L2()
-    for weight in (1.0, 3.0, 10.0, 30.0) if develop else (10.0,):
+    for weight in (1.0, 3.0, 10.0, 30.0) if develop else (3.0, 10.0, 30.0):
 
         def dps(_: Any, y: Tensor, problem: str, weight: float = weight) -> Tensor:
             model = deepinv.sampling.DPS(
@@ -117,7 +117,7 @@ def theirs(deepinv: Any, prior: Prior, develop: bool) -> Iterator[tuple[str, Met
             return model(y, physics_of(deepinv, problem, y), seed=1)
 
         yield f"DeepInverse DiffPIR, lambda {lam}, zeta {zeta:g}", diffpir
-    for level in (0.03, 0.06, 0.12) if develop else (0.06,):
+    for level in (0.03, 0.06, 0.12) if develop else (0.06, 0.12):
 
         def pnp(_: Any, y: Tensor, problem: str, level: float = level) -> Tensor:
             settings = {"stepsize": 1.0, "g_param": level}
