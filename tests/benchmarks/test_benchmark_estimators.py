@@ -22,7 +22,7 @@ def prior():
     torch.manual_seed(0)
     card = PriorCard(
         name="untrained", channels=("r", "g", "b", "disparity"), size=(8, 8), sigma_min=0.005, sigma_max=2.0,
-        d_min=0.5, focal=(20.0, 40.0), network={"patchify": 2},
+        d_min=0.5, focal=(20.0, 40.0), network={"patchify": 1},
     )  # fmt: skip
     return NetworkPrior(build_network("tiny", patch_size=8, channels=4), card).eval().requires_grad_(False)
 

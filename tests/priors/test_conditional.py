@@ -177,7 +177,7 @@ def test_what_is_known_has_no_part_in_the_training_loss():
 
 
 def conditional_card():
-    return make_card(network={"size": "tiny", "patchify": 2, "conditional": True})
+    return make_card(network={"size": "tiny", "patchify": 1, "conditional": True})
 
 
 def test_three_of_four_patches_have_known_colors():

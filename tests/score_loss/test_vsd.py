@@ -17,7 +17,7 @@ SIGMA = 0.3
 def prior():
     network = build_network("tiny", patch_size=8, channels=1)
     nn.init.normal_(network.get_parameter("conv_out.weight"), std=0.02)
-    card = PriorCard("tiny", ("gray",), (8, 8), 0.005, 5.0, network={"patchify": 2})
+    card = PriorCard("tiny", ("gray",), (8, 8), 0.005, 5.0, network={"patchify": 1})
     return NetworkPrior(network, card).eval().requires_grad_(False)
 
 
