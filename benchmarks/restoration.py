@@ -101,7 +101,7 @@ def ours(prior: Prior, **settings: Any) -> Method:
 def theirs(deepinv: Any, prior: Prior, develop: bool) -> Iterator[tuple[str, Method]]:
     """DeepInverse's samplers and plug-and-play methods with the same denoiser."""
     denoiser, fidelity = as_deepinv(prior), deepinv.optim.L2()
-    for weight in (1.0, 3.0, 10.0, 30.0) if develop else (3.0, 10.0, 30.0):
+    for weight in (10.0, 30.0, 100.0, 300.0, 1000.0) if develop else (100.0, 300.0):
 
         def dps(_: Any, y: Tensor, problem: str, weight: float = weight) -> Tensor:
             model = deepinv.sampling.DPS(

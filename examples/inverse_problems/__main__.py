@@ -23,7 +23,7 @@ from scorereg.cli.errors import run_app
 from scorereg.priors import Prior
 
 app = typer.Typer(add_completion=False)
-VARIATIONS = (0.3, 1.0, 3.0)  # weights of total variation, of which the best counts
+VARIATIONS = (0.1, 0.3, 0.6, 1.0)  # weights of total variation, of which the best counts
 
 
 @app.command()
