@@ -17,8 +17,8 @@ U = torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
 
 def network(channels=("gray",), side=8):
     torch.manual_seed(0)
-    card = PriorCard("net", channels, (side, side), 0.01, 5.0, depth=None, network={"patchify": 2})
-    prior = NetworkPrior(build_network("tiny", patch_size=side, channels=len(channels)), card).eval()
+    card = PriorCard("net", channels, (side, side), 0.01, 5.0, depth=None)
+    prior = NetworkPrior(build_network("tiny", patch_size=side, channels=len(channels), patchify=1), card).eval()
     for values in prior.parameters():  # the last layer of an untrained network is 0
         nn.init.normal_(values, std=0.1)
     return prior.requires_grad_(False)

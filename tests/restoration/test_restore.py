@@ -241,8 +241,8 @@ def test_progress_is_said_when_it_takes_long(monkeypatch, capsys):
 
 def test_a_network_in_tiles_restores_and_is_differentiated():
     torch.manual_seed(0)
-    card = PriorCard("net", ("gray",), (8, 8), 0.01, 5.0, depth=None, network={"patchify": 2})
-    network = build_network("tiny", patch_size=8, channels=1)
+    card = PriorCard("net", ("gray",), (8, 8), 0.01, 5.0, depth=None)
+    network = build_network("tiny", patch_size=8, channels=1, patchify=1)
     prior = NetworkPrior(network, card).eval().requires_grad_(False)
     y = torch.randn(1, 1, 8, 12)
     for method in ("dps", "pigdm", "moment"):
