@@ -113,7 +113,7 @@ def image_shape(prior: Prior, y: Tensor, size: Any, start: Any) -> tuple[int, ..
         return tuple(y.shape)
     raise ValueError(
         f"y of shape {tuple(y.shape)} is no image of {channels} channels, so the image's size is not known. "
-        "Give size=(height, width)."
+        f"Give size=(height, width){', or y[None] if it is one image' if y.shape[0] == channels else ''}."
     )
 
 

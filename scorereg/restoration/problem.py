@@ -47,6 +47,8 @@ class Problem:
         units: tuple[float, float] = (0.0, 1.0),
         linear: bool | None = None,
     ) -> None:
+        if not callable(measure):
+            raise ValueError(f"measure must be a function of images, but is a {type(measure).__name__}.")
         self.measure, self.shape = measure, shape
         self.offset, self.unit = units
         self.y = torch.view_as_real(y) if y.is_complex() else y
@@ -108,6 +110,8 @@ class Problem:
 
     def _noise(self, noise: Any, y: Tensor) -> Any:
         """The noise as a number, or as a tensor of the measurement's shape."""
+        if isinstance(noise, bool) or not isinstance(noise, int | float | Tensor):
+            raise ValueError(f"noise must be a number or a tensor, but is {noise!r}.")
         value = torch.as_tensor(noise, dtype=self.dtype, device=y.device)
         if not bool(((value > 0) & (value < math.inf)).all()):
             raise ValueError(

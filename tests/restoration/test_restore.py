@@ -182,6 +182,9 @@ def test_measurement_and_prior_of_another_kind_are_refused():
 
     says("the text 'rooms-rgbd-24'. Give load_prior", prior="rooms-rgbd-24")
     says("noise is the standard deviation .* must be > 0, but is 0", noise=0)
+    says("noise must be a number or a tensor, but is '0.1'", noise="0.1")
+    says("measure must be a function of images, but is a NoneType", measure=None)
+    says(r"or y\[None\] if it is one image", y=y[0])
     says("noise has the shape", noise=torch.ones(3, 5))
     says("y must be a tensor of floats", y=y.long())
     says("y has values that are NaN", y=y / 0)
