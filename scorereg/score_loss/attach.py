@@ -16,6 +16,8 @@ __all__ = ["Attached", "Select"]
 
 Select = Callable[[Any], Any]
 
+_PREPARED: list[Any] = []  # `Attached.__call__` behind torch.compiler.disable, once it is needed
+
 
 class Attached:
     """A `ScoreLoss` on a module's output; made by `ScoreLoss.attach`.
@@ -53,6 +55,7 @@ class Attached:
         self.calls = 0
         self.value = float("nan")
         self.step: int | None = None
+        _prepare()
         hook: Any = self  # an object and no closure, so that the module can be pickled
         self._handle = module.register_forward_hook(hook)
 
@@ -60,7 +63,10 @@ class Attached:
         """Remove the hook from the module."""
         self._handle.remove()
 
-    @torch.compiler.disable  # torch.compile breaks the graph here, so that the prior is not compiled into the module
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        _prepare()
+
     def __call__(self, module: nn.Module, inputs: Any, output: Any) -> Any:
         """Return the module's output; a backward pass through it adds the gradient. The module calls it."""
         leaves, rebuild = _flatten(output)
@@ -117,6 +123,16 @@ class Attached:
                 "through something that autograd does not follow, such as .detach() or .item()."
             )
         return patch, known
+
+
+def _prepare() -> None:
+    """Put the hook behind `torch.compiler.disable`, so that the prior is not compiled into the module.
+
+    Not on import, as `torch.compiler.disable` loads the compiler, which takes seconds.
+    """
+    if not _PREPARED:
+        _PREPARED.append(torch.compiler.disable(Attached.__call__))
+        Attached.__call__ = _PREPARED[0]
 
 
 def _flatten(output: Any) -> tuple[list[Any], Callable[[list[Any]], Any]]:
