@@ -85,7 +85,7 @@ def quick(monkeypatch) -> None:
     from scorereg.training import log, report
 
     full = report.measure
-    monkeypatch.setattr(report, "measure", lambda prior, source: full(prior, source, count=8, fit=32))
+    monkeypatch.setattr(report, "measure", lambda prior, source, **how: full(prior, source, count=8, fit=32, **how))
     monkeypatch.setattr(report, "sample", lambda prior, count: sample(prior, 4, steps=2))
     monkeypatch.setattr(log, "_board", lambda out, step: None)
 

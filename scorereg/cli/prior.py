@@ -82,13 +82,14 @@ def evaluate_command(
 
     from scorereg._device import choose_device
     from scorereg.data import ReadOptions
-    from scorereg.evaluation import error_table, evaluate_prior
+    from scorereg.evaluation import error_lines, error_table, evaluate_prior
     from scorereg.training.export import open_prior
 
     loaded = open_prior(prior, choose_device(device), best=best, **facts)
     errors = evaluate_prior(loaded, data, out, count=count, seed=seed, size=patch, reading=ReadOptions(skip_bad))
     for name, rows in errors.items():
         Console().print(error_table(rows, title=name))
+        typer.echo(error_lines(rows, name)[-1].strip())
     typer.echo(f"errors: {out / 'denoising.json'}")
 
 

@@ -88,6 +88,8 @@ def train_prior_command(
     import torch
 
     from scorereg.data import ReadOptions, pinned
+    from scorereg.evaluation import error_lines
+    from scorereg.priors import PriorCard
     from scorereg.training import RECIPES, train_prior
 
     if recipe not in RECIPES:
@@ -110,6 +112,8 @@ def train_prior_command(
     if prior is None:
         typer.echo(f"interrupted, saved in {out}; the same command with --resume goes on", err=True)
         raise typer.Exit(130)
+    for data_name, rows in PriorCard.load(prior).denoising.items():
+        typer.echo("\n".join(error_lines(rows, data_name)))
     typer.echo(f"prior: {prior}\nsamples: {out / 'samples.png'}\nerrors: {out / 'denoising.json'}")
 
 

@@ -13,7 +13,7 @@ On data where a prior's residual is larger it removes too much, where it is smal
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,7 @@ def denoising_errors(
     separate: bool = False,
     seed: int = 0,
     chunk: int = 64,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> list[dict[str, Any]]:
     """Measure a prior's mean squared denoising error, the linear filter's on the same noise, and the prior's residual.
 
@@ -80,6 +81,7 @@ def denoising_errors(
         separate: Measure each channel by itself, in place of r, g and b together.
         seed: Seed of the noise.
         chunk: Patches at a time.
+        tell: Called with a line of text before each noise level.
 
     Returns:
         A row per noise level: `sigma`, then for each channel (r, g and b together are `rgb`) `NAME`, the prior's error;
@@ -91,6 +93,7 @@ def denoising_errors(
     weight = torch.ones_like(x) if weight is None else weight
     rows = []
     for sigma in _within(sigmas, prior):
+        tell(f"  sigma {sigma:g}")
         noisy = x + sigma * torch.randn(x.shape, generator=generator)
         learned, filtered = _denoise(prior, noisy, sigma, chunk), linear.denoise(noisy, torch.full((len(x),), sigma))
         row: dict[str, Any] = {"sigma": sigma}

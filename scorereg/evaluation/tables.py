@@ -65,7 +65,7 @@ def _facts(card: PriorCard, parameters: int | None) -> dict[str, str]:
         "range": f"{card.range[0]:g} to {card.range[1]:g}",
         "depth": f"{card.depth or ''}{f', disparity = {card.d_min:g} m / depth' if card.d_min else ''}",
         "focal length": focal or "",
-        "network": ", ".join(filter(None, (card.architecture, _pairs(card.network)))),
+        "network": ", ".join(filter(None, (card.architecture, _pairs(_plain(card.network))))),
         "prediction": card.prediction,
         "parameters": f"{parameters:,}" if parameters else "",
         "assumed": "\n".join(card.assumed),
@@ -86,6 +86,11 @@ def _cell(text: str) -> Text:
 
 def _pairs(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {value}" for name, value in values.items())
+
+
+def _plain(network: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a network but for long lists of numbers, of which it says that they are there."""
+    return {name: "measured" if isinstance(value, dict) else value for name, value in network.items()}
 
 
 def _quantile_table(quantiles: Mapping[str, Any]) -> Table:

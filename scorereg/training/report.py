@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,9 @@ RESIDUAL_SIGMAS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 _VALUES = 2**25  # most values of the patches in memory
 
 
-def measure(prior: Any, source: Source, *, count: int = 512, fit: int = 8192) -> PriorCard:
+def measure(
+    prior: Any, source: Source, *, count: int = 512, fit: int = 8192, tell: Callable[[str], None] = lambda line: None
+) -> PriorCard:
     """Measure a prior; returns its card with the results.
 
     Denoising errors are measured on each set of `source.measured`, residuals of clean patches on `"held-out"`.
@@ -35,15 +38,19 @@ def measure(prior: Any, source: Source, *, count: int = 512, fit: int = 8192) ->
         source: The data of its training.
         count: Patches to measure on; fewer where they are large.
         fit: Patches to fit the linear filter to.
+        tell: Called with a line of text before each part that takes time.
     """
     card: PriorCard = prior.card
     most = max(_VALUES // (len(card.channels) * math.prod(card.size)), 16)
     count, fit = min(count, max(most // 16, 16)), min(fit, most)
+    tell(f"fitting the linear filter to {fit} patches")
     linear = LinearFilter(source.plain("train", fit, seed=1)[0])
     errors = {}
     for name in source.measured:
         x, weight = source.plain(name, count, seed=2)
-        errors[name] = denoising_errors(prior, linear, x, weight)
+        tell(f"measuring the denoising error on {len(x)} patches, {name}")
+        errors[name] = denoising_errors(prior, linear, x, weight, tell=tell)
+    tell("measuring residuals of clean patches")
     return dataclasses.replace(card, denoising=errors, residual_quantiles=clean_residuals(prior, source, 4 * count))
 
 
@@ -81,20 +88,24 @@ def clean_residuals(prior: Prior, source: Source, count: int) -> dict[str, Any]:
     return {**measured, "data": f"{len(x)} held-out patches, as they are, no noise added"}
 
 
-def write_report(out: Path, source: Source, *, best: bool = False) -> Path:
+def write_report(
+    out: Path, source: Source, *, best: bool = False, tell: Callable[[str], None] = lambda line: None
+) -> Path:
     """Measure a run's averaged prior, write it to `out/prior`, and its samples and errors to `out`.
 
     Args:
         out: Folder of the run.
         source: Data of the run.
         best: Take the checkpoint with the smallest error on held-out data in place of the newest.
+        tell: Called with a line of text before each part that takes time.
 
     Returns:
         The prior's folder.
     """
     prior = ema_prior(out, best=best)
-    prior.card = measure(prior, source)
+    prior.card = measure(prior, source, tell=tell)
     save_prior(prior, out / "prior")
+    tell("drawing samples")
     grid = sample(prior, 64 if len(prior.card.size) < 3 else 16)
     save_grid(out / "samples.png", grid, prior.channels, span=prior.card.range)
     save_errors(out, json.loads(json.dumps(prior.card.denoising)))

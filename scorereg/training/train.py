@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import os
+import sys
 import time
 import warnings
 from contextlib import nullcontext
@@ -97,7 +98,9 @@ def train_prior(
         if not _loop(state, BatchDataset(source, settings, share), accelerator, out, show):
             return None
         accelerator.end_training()
-        return write_report(out, source) if accelerator.is_main_process else out / "prior"
+        if not accelerator.is_main_process:
+            return out / "prior"
+        return write_report(out, source, tell=_tell if show else lambda line: None)
 
 
 def _loop(state: State, draws: BatchDataset, accelerator: Any, out: Path, show: bool) -> bool:
@@ -195,6 +198,11 @@ def _accelerator(device: str | None) -> Any:
     if device is not None:
         check_device(device, only=("cpu", "cuda"))
     return Accelerator(cpu=device == "cpu", mixed_precision="no")
+
+
+def _tell(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
 
 
 def _precision(settings: Settings, device: torch.device) -> str:

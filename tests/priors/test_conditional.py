@@ -198,7 +198,7 @@ class Twins(Waves):
 def test_training_learns_to_use_what_is_known(tmp_path, monkeypatch):
     quick(monkeypatch)
     source = Twins(channels=("r", "disparity"))
-    settings = small(known="r", channels="r,disparity", steps=300, batch=16, save_every=300, lr=3e-3)
+    settings = small(known="r", channels="r,disparity", steps=400, batch=16, save_every=400, lr=3e-3)
     prior = load_prior(str(train_prior(source, tmp_path / "run", settings)))
     assert prior.conditional
     assert prior.card.training["known"] == "r"

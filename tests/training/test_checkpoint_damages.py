@@ -199,14 +199,17 @@ def test_two_exports_do_not_share_a_folder(part, tmp_path):
 def test_a_copy_of_a_process_does_not_hold_the_folder(tmp_path):
     """As the workers of a run that was killed, which may live for a while."""
     read, write = os.pipe()
+    ready, started = os.pipe()
     with _io.hold_folder(tmp_path):
         pid = os.fork()
         if pid == 0:
+            os.write(started, b"x")
             os.read(read, 1)
             os._exit(0)
+        os.read(ready, 1)
     with _io.hold_folder(tmp_path):
         pass
     os.write(write, b"x")
     os.waitpid(pid, 0)
-    os.close(read)
-    os.close(write)
+    for end in (read, write, ready, started):
+        os.close(end)

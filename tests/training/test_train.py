@@ -173,8 +173,8 @@ def test_other_channels(scenes, tmp_path, channels, count):
 
 
 def test_training_lowers_the_loss(tmp_path):
-    """In 75 steps, by a third: the gradient reaches the weights."""
-    train_prior(Waves(), tmp_path / "run", small(steps=75, batch=16, lr=4e-3, save_every=75))
+    """In 75 steps, by a quarter: the gradient reaches the weights."""
+    train_prior(Waves(), tmp_path / "run", small(steps=75, batch=16, lr=4e-3, save_every=75, linear=False))
     losses = [line["loss"] for line in lines(tmp_path / "run") if "loss" in line]
     assert losses[-1] < 0.75 * losses[0]
 
