@@ -25,7 +25,8 @@ def error_lines(rows: list[dict[str, Any]], data: str) -> list[str]:
     worse = {n: [f"{row['sigma']:g}" for row in rows if row[f"{n}_ratio"] > _EQUAL] for n in names}
     where = [f"{printable(n)} at sigma {', '.join(levels)}" for n, levels in worse.items() if levels]
     if where:
-        lines.append(f"  The prior is worse than a linear filter: {'; '.join(where)}. Train it longer, or on more data.")
+        found = "; ".join(where)
+        lines.append(f"  The prior is worse than a linear filter: {found}. Train it longer, or on more data.")
     else:
         lines.append("  The prior is nowhere worse than a linear filter.")
     return lines
