@@ -99,6 +99,6 @@ def run_apart(out: Path, settings: dict, environment: dict) -> None:
     torch.set_num_threads(1)
     full = report.measure
     log._board = lambda out, step: None
-    report.measure = lambda prior, source: full(prior, source, count=8, fit=32)
+    report.measure = lambda prior, source, **how: full(prior, source, count=8, fit=32, **how)
     report.sample = lambda prior, count: sample(prior, 4, steps=2)
     train_prior(Waves(), out, small(**settings), resume=True, device="cpu")

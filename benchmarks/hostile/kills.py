@@ -183,7 +183,7 @@ def _prepared(root: Path) -> dict[str, Job]:
     full = report.measure
     checkpoint.SECONDS = 0.2
     log._board = lambda out, step: None
-    report.measure = lambda prior, source: full(prior, source, count=8, fit=32)
+    report.measure = lambda prior, source, **how: full(prior, source, count=8, fit=32, **how)
     report.sample = lambda prior, count: sample(prior, 4, steps=2)
     frames = str(root / "frames")
     write_frames(root / "frames", scenes=4, views=10)

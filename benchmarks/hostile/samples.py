@@ -119,7 +119,7 @@ def _prior(folder: Path) -> None:
     for value in network.parameters():
         torch.nn.init.normal_(value, std=0.05)
     names = ("r", "g", "b", "disparity")
-    card = PriorCard("small", names, (16, 16), 0.002, 2.0, d_min=0.5, focal=(40.0, 80.0), network={"patchify": 2})
+    card = PriorCard("small", names, (16, 16), 0.002, 2.0, d_min=0.5, focal=(40.0, 80.0), network={"patchify": 1})
     NetworkPrior(network, card).save_pretrained(folder)
 
 

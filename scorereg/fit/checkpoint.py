@@ -10,7 +10,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from scorereg._saved import Damaged, check_number, digest, has_nan, read_saved, write_saved
+from scorereg._io.saved import Damaged, check_number, digest, has_nan, read_saved, write_saved
 from scorereg.fit.loop import FitState
 
 __all__ = ["SavedFit"]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from scorereg._ema import make_average
-from scorereg._saved import Damaged, check_adam, check_generator, check_number, check_tensors, fill_adam, has_nan
+from scorereg._io.saved import Damaged, check_adam, check_generator, check_number, check_tensors, fill_adam, has_nan
 from scorereg.cameras import Rays
 from scorereg.fit.pixels import PhotoPixels, training_depth, training_masks
 from scorereg.fit.recipe import Recipe

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from scorereg._io import write_beside
-from scorereg._saved import write_saved
+from scorereg._io.saved import write_saved
 from scorereg.cameras import Rays
 from scorereg.fit.fit import Fit
 from scorereg.fit.pictures import hatch, paint_depth, paint_error, save, save_video

@@ -21,7 +21,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from scorereg._ema import make_average
 from scorereg._io import is_full, write_beside
-from scorereg._saved import Damaged, check_adam, check_tensors, fill_adam, saved_bytes, write_saved
+from scorereg._io.saved import Damaged, check_adam, check_tensors, fill_adam, saved_bytes, write_saved
 from scorereg.priors.adapters.wrapped import WrappedPrior
 from scorereg.priors.card import PriorCard
 from scorereg.priors.load import load_prior

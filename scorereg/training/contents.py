@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from scorereg._saved import Damaged, check_number, check_tensors, digest, read_saved
+from scorereg._io.saved import Damaged, check_number, check_tensors, digest, read_saved
 from scorereg.priors.card import PriorCard
 
 __all__ = ["card_of", "check_average", "read_checkpoint", "settings_of", "sum_of"]

@@ -9,7 +9,7 @@ import torch
 
 from scorereg._io import hold_folder, write_beside, writing
 from scorereg.priors.adapters.wrapped import WrappedPrior
-from scorereg.priors.arguments import only
+from scorereg.priors.arguments import named_path, only
 from scorereg.priors.card import PriorCard
 from scorereg.priors.load import load_prior
 from scorereg.priors.networks.edm import NetworkPrior
@@ -35,6 +35,7 @@ def open_prior(
         FileNotFoundError: If the run has no checkpoint yet.
         ValueError: If there is no such prior, an argument means nothing for it, or `best` is set and it is no run.
     """
+    source = named_path(source)
     if (Path(source) / CHECKPOINT_FOLDER).is_dir():
         only(f"the run {source}, whose card says it", facts)
         return ema_prior(Path(source), best=best).to(device)

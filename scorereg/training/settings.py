@@ -11,7 +11,7 @@ from scorereg.data.channels import channel_names
 from scorereg.data.patch_spec import PatchSpec
 from scorereg.priors.networks.build import NETWORK_SIZES
 
-__all__ = ["FRAME_SETTINGS", "RECIPES", "Settings", "differences", "has_bf16"]
+__all__ = ["FRAME_SETTINGS", "RECIPES", "Settings", "differences", "has_bf16", "recipe_settings"]
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Settings:
     Args:
         recipe: `"edm"` (Karras et al. 2022), or `"diffusionerf"`: noise predicted under cosine betas, with an L1 loss.
         steps: Optimizer steps in all, those before a resumption included.
-        network_size: `"tiny"`, `"small"` or `"base"`.
+        network_size: `"tiny"`, `"small"` or `"base"`; for images also `"folded"`, the network of `rooms-rgbd-24`.
         batch: Patches per step, over all processes.
         accumulate: Number of parts that each process divides its share of a batch into, to save memory.
         patch_size: Side of a patch that is cut out of frames, in pixels; arrays have a size of their own.
@@ -64,7 +64,7 @@ class Settings:
     linear: bool = True
     init: str = ""
     seed: int = 0
-    lr: float = 4e-4
+    lr: float = 1e-3
     schedule: str = "cosine"
     weight_decay: float = 1e-3
     clip: float | None = 1.0
@@ -186,3 +186,21 @@ _PAPER = Settings(  # Wynn and Turmukhambetov 2023 (arXiv 2302.12231): 48-pixel 
     weight_decay=0.0, clip=None, ema=0.995, focal=(175.0, 175.0), d_min=0.2, depth_range=(1.0, 1.0), save_every=5000,
 )  # fmt: skip
 RECIPES: dict[str, Settings] = {"edm": Settings(), "diffusionerf": _PAPER}
+_RATES = {"tiny": 2e-3, "base": 1e-4}  # of "edm" by network; at more than twice of it a run can stay at its start
+
+
+def recipe_settings(recipe: str, **given: Any) -> Settings:
+    """Return the settings of a recipe, with others in place of its own.
+
+    Args:
+        recipe: A name of `RECIPES`.
+        **given: Settings by name; without `lr` the one that suits the network.
+
+    Raises:
+        ValueError: If there is no such recipe, or a setting is out of range.
+    """
+    if recipe not in RECIPES:
+        raise ValueError(f"no recipe is called {recipe!r}; choose one of {', '.join(RECIPES)}.")
+    own = RECIPES[recipe]
+    lr = _RATES.get(given.get("network_size", own.network_size), own.lr) if recipe == "edm" else own.lr
+    return dataclasses.replace(own, **{"lr": lr, **given})

@@ -14,7 +14,7 @@ import torch
 
 from scorereg._device import check_device
 from scorereg._io import check_folder, check_names, hold_folder
-from scorereg._saved import write_saved
+from scorereg._io.saved import write_saved
 from scorereg.data.bad_frames import ReadOptions
 from scorereg.data.open import open_source
 from scorereg.data.source import Source

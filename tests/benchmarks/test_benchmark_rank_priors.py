@@ -23,7 +23,7 @@ def untrained(**change) -> NetworkPrior:
     """Its denoiser is x / (1 + 4 sigma^2), pixel by pixel."""
     facts = {
         "name": "untrained", "channels": ("r", "g", "b", "disparity"), "size": (16, 16), "sigma_min": 0.005,
-        "sigma_max": 2.0, "d_min": 0.5, "focal": (100.0, 140.0), "network": {"patchify": 2},
+        "sigma_max": 2.0, "d_min": 0.5, "focal": (100.0, 140.0), "network": {"patchify": 1},
         "denoising": {"held-out": ROWS, "elsewhere": ROWS},
     }  # fmt: skip
     card = PriorCard(**(facts | change))

@@ -12,7 +12,7 @@ from rgbd_folders import rooms, transforms
 from training_runs import quick, small
 
 import scorereg
-from scorereg import load_prior
+from scorereg import PriorCard, load_prior
 from scorereg.cli import main, one_line_errors, run_app
 from scorereg.data import BlockMix, ReadOptions
 from scorereg.training import RECIPES, Settings, train_prior
@@ -155,6 +155,7 @@ def test_every_option_reaches_the_settings(call, tmp_path, monkeypatch):
     """Those that are given replace the recipe's, and no others."""
     given = []
     monkeypatch.setattr("scorereg.training.train_prior", lambda *a, **k: given.append((a, k)) or tmp_path)
+    (tmp_path / "card.json").write_text(PriorCard("x", ("r",), (8, 8), 0.01, 1.0).to_json())
     settings = {
         "steps": 7, "batch": 8, "accumulate": 2, "channels": "rgb", "known": "r", "init": "other", "seed": 3, "lr": 0.5,
         "save_every": 4, "keep": 5, "d_min": 0.3, "grain": 0.1, "sharpen": 1.5, "depth_factor": 2.0, "workers": 1,
@@ -162,10 +163,12 @@ def test_every_option_reaches_the_settings(call, tmp_path, monkeypatch):
     }  # fmt: skip
     words = [word for name, value in settings.items() for word in (f"--{name.replace('_', '-')}", value)]
     words += ["--network", "tiny", "--patch", 16, "--focal", 20, 40, "--depth-range", 0.5, 1.5]
-    words += ["--compile", "--checkpointing"]
+    words += ["--compile", "--checkpointing", "--no-linear"]
     assert call("train-prior", "DATA", "--out", tmp_path, *words)[0] == 0
     pairs = {"focal": (20.0, 40.0), "depth_range": (0.5, 1.5)}
-    expected = Settings(network_size="tiny", patch_size=16, compile=True, checkpointing=True, **settings, **pairs)
+    expected = Settings(
+        network_size="tiny", patch_size=16, compile=True, checkpointing=True, linear=False, **settings, **pairs
+    )
     assert given[0][0] == ([Path("DATA")], tmp_path, expected)
     left = {
         field.name for field in fields(Settings) if getattr(expected, field.name) == getattr(Settings(), field.name)

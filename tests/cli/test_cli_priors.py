@@ -25,7 +25,7 @@ from scorereg.training.export import open_prior
 
 def tiny(channels, **facts):
     card = PriorCard(
-        name="tiny", channels=channels, size=(8, 8), sigma_min=0.01, sigma_max=5.0, network={"patchify": 2}, **facts
+        name="tiny", channels=channels, size=(8, 8), sigma_min=0.01, sigma_max=5.0, network={"patchify": 1}, **facts
     )
     return NetworkPrior(build_network("tiny", patch_size=8, channels=len(channels)), card)
 

@@ -206,7 +206,7 @@ def priors(tmp_path_factory):
     NetworkPrior(build_network("tiny", patch_size=(8, 8, 8), channels=1), blocks).save_pretrained(folder / "blocks")
     patches = PriorCard(
         name="patches", channels=("r", "g", "b", "disparity"), size=(24, 24), sigma_min=0.002, sigma_max=2.0,
-        d_min=0.5, focal=(30.0, 60.0), network={"patchify": 2},
+        d_min=0.5, focal=(30.0, 60.0), network={"patchify": 1},
     )  # fmt: skip
     NetworkPrior(build_network("tiny", patch_size=24, channels=4), patches).save_pretrained(folder / "patches")
     return folder

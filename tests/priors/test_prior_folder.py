@@ -23,7 +23,7 @@ WEIGHTS = "diffusion_pytorch_model.safetensors"
 FACTS = {
     "name": "mine", "channels": ("r", "g", "b", "disparity"), "size": (8, 8), "sigma_min": 0.005, "sigma_max": 5.0,
     "d_min": 0.5, "focal": (80.0, 180.0), "architecture": "diffusers UNet2DModel", "prediction": "edm",
-    "network": {"size": "tiny", "patchify": 2, "sigma_data": 0.5}, "training": {"transform": {"far": 10.0}},
+    "network": {"size": "tiny", "patchify": 1, "sigma_data": 0.5}, "training": {"transform": {"far": 10.0}},
 }  # fmt: skip
 
 
@@ -199,7 +199,7 @@ def test_without_a_record_what_contradicts_is_refused_and_the_rest_warned_of(cop
         ("a", CARD, {"size": [16, 16]}, "made for 8x8"),
         ("a", CARD, {"size": [8]}, "2 dimensions"),
         ("a", CARD, {"architecture": "scorereg UNetND"}, "is of a UNet2DModel"),
-        ("a", CARD, {"network": {"patchify": 2, "sigma_data": 1.0}}, "says sigma_data 1.0"),
+        ("a", CARD, {"network": {"patchify": 1, "sigma_data": 1.0}}, "says sigma_data 1.0"),
         ("a", CARD, {"channels": ["r", "g", "b"]}, "names 3 channels (r, g, b)"),
         ("a", CONFIG, {"_class_name": "UNet2DConditionModel"}, "is of a 'UNet2DConditionModel'"),
         ("n", CARD, {"size": [48, 48]}, "1 dimensions"),

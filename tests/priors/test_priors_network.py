@@ -277,8 +277,8 @@ def test_card_of_another_prior(folder):
 @pytest.mark.parametrize(
     ("size", "patch", "says"),
     [
-        ("huge", 24, "no network is called 'huge'; choose one of tiny, small, base"),
-        ("small", 20, "must be a multiple of that"),
+        ("huge", 24, "no network is called 'huge'; choose one of tiny, small, folded, base"),
+        ("small", 22, "must be a multiple of that"),
     ],
 )
 def test_network_that_cannot_be_built(size, patch, says):

@@ -17,7 +17,7 @@ from scorereg.training.card import make_card
 from scorereg.training.checkpoint import new_state
 from scorereg.training.optimizer import learning_rate
 from scorereg.training.parametrization import PARAMETRIZATIONS
-from scorereg.training.settings import RECIPES, Settings, differences
+from scorereg.training.settings import RECIPES, Settings, differences, recipe_settings
 
 
 def state_of(settings: Settings):
@@ -128,8 +128,17 @@ def test_differences_are_listed_in_order_and_some_are_free():
     saved = Settings().to_json()
     free = dataclasses.replace(Settings(), steps=1, keep=9, accumulate=2, workers=3, compile=True, precision="fp32")
     assert differences(saved, free.to_json()) == []
-    other = dataclasses.replace(Settings(), seed=1, lr=1e-3).to_json()
-    assert differences(saved, other) == ["lr was 0.0004, now 0.001", "seed was 0, now 1"]
+    other = dataclasses.replace(Settings(), seed=1, lr=2e-3).to_json()
+    assert differences(saved, other) == ["lr was 0.001, now 0.002", "seed was 0, now 1"]
+
+
+def test_the_learning_rate_suits_the_network():
+    rates = {name: recipe_settings("edm", network_size=name).lr for name in ("tiny", "small", "base")}
+    assert rates == {"tiny": 2e-3, "small": 1e-3, "base": 1e-4}
+    assert recipe_settings("edm", network_size="tiny", lr=0.5).lr == 0.5
+    assert recipe_settings("diffusionerf", network_size="tiny").lr == 1e-4
+    with pytest.raises(ValueError, match="no recipe is called 'x'; choose one of edm, diffusionerf"):
+        recipe_settings("x")
 
 
 @pytest.mark.parametrize(
@@ -146,7 +155,7 @@ def test_differences_are_listed_in_order_and_some_are_free():
         ({"d_min": 0.0}, "d_min must be > 0"),
         ({"lr": math.nan}, "lr must be > 0, but is nan"),
         ({"ema": 1.0}, "ema must be at least 0 and below 1"),
-        ({"network_size": "large"}, "network_size must be one of tiny, small, base, but is 'large'"),
+        ({"network_size": "large"}, "network_size must be one of tiny, small, folded, base, but is 'large'"),
         ({"precision": "fp8"}, "precision must be one of auto, fp32, bf16, fp16, but is 'fp8'"),
         ({"recipe": "magic"}, "recipe must be one of edm, diffusionerf"),
         ({"accumulate": 5}, "a batch of 4 is not divided evenly into 5 parts"),

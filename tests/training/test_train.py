@@ -196,9 +196,9 @@ def test_out_must_be_free_or_resumed(tmp_path):
     with pytest.raises(ValueError, match=r"run holds a run already\. Go on with it by --resume"):
         train_prior(Waves(), out, small(steps=1))
     with pytest.raises(
-        ValueError, match=r"with other settings: batch was 4, now 2; lr was 0.0004, now 0.001\. Resume with the old"
+        ValueError, match=r"with other settings: batch was 4, now 2; lr was 0.001, now 0.002\. Resume with the old"
     ):
-        train_prior(Waves(), out, small(lr=1e-3, batch=2, steps=9), resume=True)
+        train_prior(Waves(), out, small(lr=2e-3, batch=2, steps=9), resume=True)
     with pytest.raises(ValueError, match=r"size of a patch was \[8, 8\], now \[16, 16\]"):
         train_prior(Waves(size=(16, 16)), out, small(steps=9), resume=True)
     assert (out / "checkpoints" / "00000001.pt").read_bytes() == before

@@ -9,7 +9,8 @@ __all__ = ["NETWORK_SIZES", "build_network", "network_settings"]
 
 NETWORK_SIZES: dict[str, dict[str, Any]] = {
     "tiny": {"patchify": 1, "block_out_channels": (16, 32, 64), "layers_per_block": 1, "add_attention": True},
-    "small": {"patchify": 2, "block_out_channels": (64, 128, 160), "layers_per_block": 1, "add_attention": False},
+    "small": {"patchify": 1, "block_out_channels": (32, 64, 96), "layers_per_block": 1, "add_attention": True},
+    "folded": {"patchify": 2, "block_out_channels": (64, 128, 160), "layers_per_block": 1, "add_attention": False},
     "base": {"patchify": 1, "block_out_channels": (64, 128, 256, 512), "layers_per_block": 1, "add_attention": True},
 }
 
@@ -32,7 +33,7 @@ def network_settings(network_size: str, dimensions: int = 2) -> dict[str, Any]:
     """Return the sizes of a named network, with `patchify`: side in pixels of the blocks that are folded into channels.
 
     Args:
-        network_size: tiny, small or base.
+        network_size: tiny, small or base; for images also folded, the network of `rooms-rgbd-24`.
         dimensions: Spatial dimensions: 1, 2 or 3.
 
     Raises:
@@ -58,7 +59,7 @@ def build_network(
     of the time of an equally large network on single pixels.
 
     Args:
-        network_size: tiny, small or base.
+        network_size: A name of `network_settings`.
         patch_size: Spatial shape of a patch, or the side of a square one, in pixels: multiples of `patchify` times 2
             for each level but the first.
         channels: Number of channels in and out.

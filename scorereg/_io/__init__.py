@@ -286,10 +286,22 @@ def parse_json(text: str, path: str | Path, remedy: str) -> dict[str, Any]:
     except MemoryError:
         raise ValueError(f"{path} needs more memory than there is. {remedy}") from None
     except ValueError as error:
-        raise ValueError(f"{path} is no valid JSON ({error}). {remedy}") from None
+        raise ValueError(_other_text(text, path) or f"{path} is no valid JSON ({error}). {remedy}") from None
     if not isinstance(entries, dict):
         raise ValueError(f"{path} must hold one JSON object, not a {type(entries).__name__}. {remedy}")
     return entries
+
+
+def _other_text(text: str, path: str | Path) -> str | None:
+    """What stands where a download put it in place of a JSON file, with the cure; None for anything else."""
+    start = text[:4096].lstrip().lower()
+    if not start:
+        return f"{path} is empty. Copy or download it again."
+    if start.startswith("version https://git-lfs"):
+        return f"{path} is a pointer of Git LFS, not the file itself. Fetch it: git lfs pull."
+    if start.startswith("<") and ("<html" in start or "<!doctype" in start):
+        return f"{path} is a web page: the download got one in place of the file. Download it again."
+    return None
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
