@@ -95,11 +95,13 @@ def evaluate_command(
 
 def _card(source: str, best: bool, facts: dict[str, Any]) -> tuple[PriorCard, int]:
     """Return a prior's card and its number of weights, after all checks; without making the network, if possible."""
+    from scorereg.priors.arguments import named_path
     from scorereg.priors.load import ZOO, shipped_priors
     from scorereg.priors.networks.storage import WEIGHTS_FILE, read_description
     from scorereg.training.checkpoint import checkpoints
     from scorereg.training.export import open_prior
 
+    source = named_path(source)
     folder = ZOO / source if source in shipped_priors() else Path(source)
     saved = checkpoints(folder)
     finished = folder / "prior"  # of a run: the newest checkpoint, measured, unless the run went on since

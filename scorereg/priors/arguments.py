@@ -1,10 +1,20 @@
 """Arguments of `load_prior` that a kind of source takes, and an error for the others and for values that cannot be."""
 
 import math
+import os
+import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
-__all__ = ["check_depth", "check_values", "only"]
+__all__ = ["at_home", "check_depth", "check_values", "named_path", "only"]
+
+_HUB = re.compile(
+    r"(?:(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/|hf://)(?:models/)?(?!datasets/|spaces/)([\w.-]+/[\w.-]+?)(?:\.git)?(?:[/?#@].*)?$",
+    re.I,
+)
+_ADDRESS = re.compile(r"(file|https?|ftp|s3|gs|hf|git\+https|ssh)://?(.*)", re.IGNORECASE | re.DOTALL)
 
 
 def only(what: str, given: Mapping[str, Any], *names: str) -> dict[str, Any]:
@@ -55,6 +65,36 @@ def check_depth(d_min: float | int | None, channels: tuple[str, ...]) -> None:
             f"d_min={d_min!r} is the depth at which disparity is 1, but the channels are {', '.join(channels)}. Leave "
             "it out, or name the channel `disparity` by channels=(...)."
         )
+
+
+def named_path(source: str | os.PathLike[str]) -> str:
+    """Return a path or name as text, with the home folder in place of `~`, after a check that it is no address.
+
+    Args:
+        source: What a user gave.
+
+    Raises:
+        ValueError: If it is the address of a page or file, with what to give in its place; or a path of bytes.
+    """
+    name = os.fspath(source)
+    if isinstance(name, bytes):
+        raise ValueError(f"a path is given as text, but this one is of bytes, {name!r:.100}. Give os.fsdecode(path).")
+    if (found := _HUB.match(name)) is not None and not Path(name).exists():  # or a copy of the hub's folders
+        raise ValueError(f"{name} is an address of the hub. Give the model's name: load_prior({found[1]!r}).")
+    if (found := _ADDRESS.match(name)) is not None:
+        if found[1].lower() == "file":
+            path = unquote(found[2].removeprefix("localhost"))
+            raise ValueError(f"{name} is an address. Give the path: load_prior({path!r}).")
+        raise ValueError(f"{name} is an address, which is not fetched. Download it and give the file or folder.")
+    return str(at_home(name)) if name.startswith("~") else name
+
+
+def at_home(path: str | os.PathLike[str]) -> Path:
+    """Return a path with the home folder in place of a `~` at its start, if there is one of that user."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
 
 
 def _all(values: Any, good: Callable[[Any], bool]) -> bool:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from scorereg._io import parse_json, read_json
+from scorereg.priors.arguments import at_home
 from scorereg.priors.card_fields import checked_fields
 
 __all__ = ["CARD_FILE", "PriorCard"]
@@ -116,7 +117,7 @@ class PriorCard:
             OSError: If the card cannot be read.
             ValueError: As for `from_json`.
         """
-        folder = Path(folder)
+        folder = at_home(folder)
         if not folder.is_dir():
             raise FileNotFoundError(
                 f"{folder} is no folder. Name a prior's folder, with {CARD_FILE} and weights in it."
@@ -138,7 +139,8 @@ class PriorCard:
         _warn_of_missing(card, entries, source)
         if card.sigma_min > card.sigma_max:
             raise ValueError(
-                f"{source}: `sigma_min` is {card.sigma_min:g}, above `sigma_max`, {card.sigma_max:g}. Exchange them."
+                f"{source}: `sigma_min` is {card.sigma_min:g}, above `sigma_max`, {card.sigma_max:g}. "
+                "Correct the one that is wrong, or restore the card that came with the prior."
             )
         return card
 

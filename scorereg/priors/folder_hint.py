@@ -33,12 +33,24 @@ def hint_of_folder(folder: Path) -> str | None:
     if priors and not files:
         return f"{folder} holds {len(priors)} folders with a prior. Give one: load_prior({str(priors[-1])!r})."
     if not files:
-        below = (foreign_folder(path) for path in inside if path.is_dir())
+        folders = [path for path in inside if path.is_dir()]
+        below = (text for path in folders for text in (foreign_folder(path), _checkpoints_below(folder, path)))
         return next(filter(None, below), None) or _nothing(folder, inside)
     if (text := _foreign(files[-1])) is not None:
         state = any(_STATE.match(path.name) for path in inside)
         kind = "a state of training, as accelerate's save_state writes it" if state else "no prior"
         return f"{folder} holds {kind}: {text}"
+    return f"{folder} holds no prior, but {len(files)} checkpoints. Give one: load_prior({str(files[-1])!r})."
+
+
+def _checkpoints_below(folder: Path, below: Path) -> str | None:
+    """The error for a run whose checkpoints lie in a folder of their own; None if there are none."""
+    found = [path for path in below.glob("*") if path.suffix in _CHECKPOINTS and path.is_file()]
+    files = sorted((p for p in found if not _STATE.match(p.name)), key=lambda path: (_number(path), path.name))
+    if not files or below.name.startswith("."):
+        return None
+    if (text := _foreign(files[-1])) is not None:
+        return f"{folder} holds no prior: {text}"
     return f"{folder} holds no prior, but {len(files)} checkpoints. Give one: load_prior({str(files[-1])!r})."
 
 

@@ -11,7 +11,7 @@ from scorereg._device import check_device
 from scorereg._io import read_json
 from scorereg.priors.adapters.objects import check_pair, prior_of_object
 from scorereg.priors.adapters.wrapped import WrappedPrior
-from scorereg.priors.arguments import check_depth, check_values, only
+from scorereg.priors.arguments import check_depth, check_values, named_path, only
 from scorereg.priors.card import CARD_FILE
 from scorereg.priors.networks.edm import NetworkPrior
 from scorereg.priors.networks.storage import WEIGHTS_FILE
@@ -101,7 +101,7 @@ def load_prior(
         "guidance": None if guidance == 7.5 else guidance, "negative_prompt": negative_prompt or None,
     }  # fmt: skip
     if isinstance(source, str | os.PathLike):
-        prior = _of_name(os.fspath(source), device, given)
+        prior = _of_name(named_path(source), device, given)
     else:
         prior = prior_of_object(source, device, given)
     if prior is source and isinstance(source, nn.Module):
@@ -160,5 +160,8 @@ def _downloaded(name: str) -> Path:
 
     if not is_hub_id(name):
         known = ", ".join(shipped_priors()) or "none"
-        raise ValueError(f"no prior is called {name!r} and no such file or folder exists. Shipped are: {known}.")
+        near = [f"Did you mean {n!r}? " for n in shipped_priors() if n == name.strip().strip("/").lower()]
+        raise ValueError(
+            f"no prior is called {name!r} and no such file or folder exists. {''.join(near)}Shipped are: {known}."
+        )
     return download(name)

@@ -1,5 +1,6 @@
 """A module that holds denoisers apart from the tree of modules, so that what is done to a model is not done to them."""
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +25,19 @@ class DenoiserHolder(nn.Module):
             object.__setattr__(self, name, value)
         else:
             super().__setattr__(name, value)
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
+        """Leave out weights of denoisers, which older versions saved with a model; a warning says so."""
+        starts = tuple(f"{prefix}{name}." for name in _HELD)
+        if held := [key for key in state_dict if key.startswith(starts)]:
+            for key in held:
+                del state_dict[key]
+            warnings.warn(
+                f"{len(held)} weights of a denoiser, such as {held[0]}, are left out: {type(self).__name__} keeps its "
+                "prior apart. Load them by load_prior, or loss.prior.load_state_dict.",
+                stacklevel=2,
+            )
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
         """Apply a change of a model's tensors; denoisers follow to another device, and keep dtype and values."""

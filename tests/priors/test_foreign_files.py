@@ -1,9 +1,13 @@
 """Checkpoints of other programs are named, with what to do."""
 
+import io
+from pathlib import Path
+
 import pytest
 import torch
 
-from scorereg import load_prior
+from scorereg import PriorCard, load_prior
+from scorereg.training.export import open_prior
 
 
 @pytest.mark.parametrize(
@@ -74,3 +78,40 @@ def test_a_folder_above_a_prior(tmp_path):
     (tmp_path / "prior" / "card.json").write_text("{}")
     with pytest.raises(FileNotFoundError, match=r"holds 1 folders with a prior. Give one: load_prior\('.*/prior'\)"):
         load_prior(tmp_path)
+
+
+@pytest.mark.parametrize("home", ["~", "~nobody-of-this-name"])
+def test_the_home_folder(home, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    load_prior("rays-64").save_pretrained("~/mine")
+    assert (tmp_path / "mine" / "card.json").is_file()
+    if home == "~":
+        assert PriorCard.load("~/mine") == load_prior(Path("~/mine")).card == open_prior("~/mine").card
+    with pytest.raises(ValueError, match="no prior is called .*x.pt"):
+        load_prior(f"{home}/x.pt")
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("https://huggingface.co/google/ddpm-cat-256", r"address of the hub. .*load_prior\('google/ddpm-cat-256'\)"),
+        ("https://hf.co/google/ddpm/tree/main", r"load_prior\('google/ddpm'\)"),
+        ("hf://google/ddpm", r"load_prior\('google/ddpm'\)"),
+        ("https://huggingface.co/datasets/a/b", "is an address, which is not fetched"),
+        ("file:///tmp/a%20b", r"Give the path: load_prior\('/tmp/a b'\)"),
+        ("https://example.org/m.pt", "is an address, which is not fetched. Download it"),
+        (b"/tmp/m.pt", "got bytes. A path is given as text"),
+        (io.BytesIO(b"x"), r"got an open file \(BytesIO\). Give its path"),
+        ("Rays-64 ", "Did you mean 'rays-64'?"),
+    ],
+)
+def test_addresses_and_other_things_in_place_of_a_path(name, says):
+    with pytest.raises(ValueError, match=says) as caught:
+        load_prior(name)
+    assert "\n" not in str(caught.value)
+
+
+def test_files_of_a_fit(tmp_path):
+    torch.save({"field": {"table": torch.ones(2)}}, tmp_path / "field.pt")
+    with pytest.raises(ValueError, match="field.pt is of scorereg fit: the field of a scene, and no prior"):
+        load_prior(tmp_path / "field.pt")

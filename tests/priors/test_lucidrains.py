@@ -310,3 +310,36 @@ def test_a_file_in_bfloat16_is_read_with_a_word(tmp_path):
     truth = whole.denoise(x, sigma)
     for prior in (half, told):
         assert (prior.denoise(x, sigma) - truth).norm() < 0.05 * truth.norm()
+
+
+@pytest.mark.parametrize(
+    "name", ["init_conv.bias", "mid_block1.block1.proj.weight", "final_conv.weight", "init_conv.weight"]
+)
+def test_a_file_that_lacks_a_weight_is_incomplete(name, tmp_path):
+    path = checkpoint(tmp_path / "m.pt")
+    content = torch.load(path)
+    for part in ("model", "ema"):
+        content[part] = {key: value for key, value in content[part].items() if not key.endswith(f"model.{name}")}
+    torch.save(content, path)
+    with pytest.raises(ValueError, match=rf"m.pt (lacks|holds .* without its) {name}.*incomplete.*Copy or download"):
+        load_prior(path)
+
+
+def test_a_version_that_cannot_be(tmp_path):
+    def said(path, version):
+        torch.save(torch.load(path) | {"version": version}, path)
+        return path
+
+    old = next(version for version in MEASURED if (1, 5) <= numbers(version) < (1, 8))
+    path = said(checkpoint(tmp_path / "m.pt"), "1.4.0")
+    with pytest.raises(
+        ValueError, match=r"m.pt is told to be of version 1.4.0 .* versions from 1.8 on. Correct version"
+    ):
+        load_prior(path)
+    path = said(path, "latest")
+    with pytest.raises(ValueError, match="m.pt says version 'latest', which is none .* Give the one that wrote it"):
+        load_prior(path)
+    assert load_prior(path, version="2.3.4").channels == ("r", "g", "b")
+    path = said(checkpoint(tmp_path / "old.pt", old), "2.3.4")
+    with pytest.raises(ValueError, match=r"old.pt is told to be of version 2.3.4 .* versions until 1.8"):
+        load_prior(path)

@@ -396,3 +396,15 @@ def test_a_size_that_contradicts_a_models_file(copy):
         load_prior(folder, channels=names, size=(16, 16))
     edit(folder / CONFIG, sample_size=None)
     assert load_prior(folder, channels=names, size=(16, 16)).card.size == (16, 16)
+
+
+@pytest.mark.parametrize(
+    ("change", "was"), [({"sigma_min": 6.0}, "`sigma_min` 0.005"), ({"sigma_max": -1}, "`sigma_max` 5.0")]
+)
+def test_an_entry_that_cannot_be_is_told_as_it_was_written(change, was, tmp_path):
+    edm(1, tmp_path)
+    entries = json.loads((tmp_path / CARD).read_text())
+    (tmp_path / CARD).write_text(json.dumps(entries | change))
+    for read in (load_prior, read_description):
+        with pytest.raises(ValueError, match=f"card.json.*Correct .* The weights were written with {was}"):
+            read(tmp_path)

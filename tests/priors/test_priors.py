@@ -167,7 +167,7 @@ def test_card_survives_a_round_trip():
         ({"channels": None}, r"lacks channels\. A card needs name, channels, size"),
         ({"colour": 3}, r"unknown fields colour"),
         ({"channels": "rgbd"}, r"`channels` cannot be 'rgbd'"),
-        ({"sigma_min": 3.0, "sigma_max": 0.1}, r"`sigma_min` is 3, above `sigma_max`, 0.1. Exchange them"),
+        ({"sigma_min": 3.0, "sigma_max": 0.1}, r"`sigma_min` is 3, above `sigma_max`, 0.1. Correct the one"),
         ({"channels": []}, r"`channels` cannot be \[\]"),
         ({"size": [24.5, 24]}, r"`size` cannot be"),
         ({"size": [0, 24]}, r"`size` cannot be"),

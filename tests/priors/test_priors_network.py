@@ -330,3 +330,20 @@ def clean(card):
         Density.for_card(card, voxel=0.05)
         x[:, :, :, :8] = 1.0  # the second axis points up
     return x
+
+
+@pytest.mark.parametrize(("dtype", "digits"), [(torch.float16, 3e-3), (torch.bfloat16, 3e-2), (torch.float64, 1e-5)])
+@pytest.mark.parametrize("name", ["rays-64", "blocks-32"])
+def test_a_network_computes_in_the_dtype_of_its_weights(name, dtype, digits):
+    prior = load_prior(name)
+    x, sigma = torch.linspace(-1, 1, 4096)[None, None], torch.tensor([0.3])
+    x = x[..., : prior.card.size[0]] if len(prior.card.size) == 1 else x.reshape(-1)[:1024].reshape(1, 1, 32, 32)
+    x = x.expand(1, len(prior.channels), *prior.card.size)
+    expected, residual = prior.denoise(x, sigma), prior.residual(x, sigma)
+    for autocast in (False, True):
+        other = load_prior(name, autocast=autocast).to(dtype)
+        assert next(other.network.parameters()).dtype == dtype
+        assert other.denoise(x, sigma).dtype == torch.float32
+        assert_close(other.denoise(x, sigma), expected, rtol=0.0, atol=digits)
+        assert_close(other.residual(x, sigma), residual, rtol=0.0, atol=digits)
+        assert other.denoise(x.to(dtype), sigma).dtype == dtype

@@ -169,3 +169,17 @@ def test_a_spectrum_of_other_channels_is_refused():
     spectrum = measure_spectrum(field(100, (8, 8), channels=1))
     with pytest.raises(ValueError, match="spectrum of 1 channels"):
         linear_denoiser(dataclasses.replace(card(spectrum)))
+
+
+def test_a_linear_denoiser_keeps_its_digits_in_a_prior_of_half_precision():
+    spectrum = Spectrum((0.1,), ((1.0,),), (0.3,), (0.1, 1.0), ((0.7,),) * 2, (((0.2,),) * 3,) * 2)
+    linear, x, sigma = (
+        LinearDenoiser(spectrum, (4, 4)),
+        torch.linspace(-1, 1, 16).reshape(1, 1, 4, 4),
+        torch.tensor([0.3]),
+    )
+    expected = linear(x, sigma)
+    halved = torch.nn.Sequential(linear, torch.nn.Linear(1, 1)).half()
+    assert halved[1].weight.dtype == torch.float16
+    assert torch.equal(halved[0](x, sigma), expected)
+    assert halved.to("meta")[0].mean.is_meta

@@ -243,3 +243,34 @@ def test_equal_weights_are_equal_files(tmp_path):
         assert file.metadata()["format"] == "pt"
         for name, value in prior.network.state_dict().items():
             assert torch.equal(file.get_tensor(name), value.half())
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_torchs_files_under_the_name_of_safetensors(zipped, tmp_path):
+    path = tmp_path / "diffusion_pytorch_model.safetensors"
+    torch.save({"a": torch.ones(2)}, path, _use_new_zipfile_serialization=zipped)
+    for read in (read_tensors, header_shapes, load_prior):
+        refused(path, "is a file of torch.save, .* Rename it: diffusion_pytorch_model.bin", read=read)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.9, 0.999])
+def test_a_file_that_was_cut_is_to_be_copied_again(zipped, share, tmp_path):
+    torch.save({"a": torch.ones(5000)}, tmp_path / "m.pt", _use_new_zipfile_serialization=zipped)
+    data = (tmp_path / "m.pt").read_bytes()
+    (tmp_path / "m.pt").write_bytes(data[: int(share * len(data))])
+    refused(tmp_path / "m.pt", "its end is missing, after [0-9,]+ bytes. Copy or download it again", read=read_content)
+
+
+@pytest.mark.parametrize("name", ["card.json", "config.json"])
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "is a pointer of Git LFS, .* git lfs pull"),
+        ("<!DOCTYPE html><html>Sign in</html>", "is a web page"),
+        ("", "is empty. Copy"),
+    ],
+)
+def test_what_a_download_puts_in_place_of_a_description(name, text, says, own):
+    (own / name).write_text(text)
+    refused(own / name, f"{name} {says}", read=lambda _: load_prior(own))

@@ -293,3 +293,12 @@ def test_gradients_are_accumulated_and_scaled():
 def test_partials_of_settings_are_pickled():
     loss = ScoreLoss(Denoiser().eval(), sigma=0.1, weight=partial(torch.pow, exponent=2))
     assert pickle.loads(pickle.dumps(loss))(X) == loss(X)
+
+
+def test_weights_of_a_prior_in_an_older_file_are_left_out_with_a_word():
+    model = nn.Sequential(nn.Linear(2, 2), ScoreLoss(Denoiser(), sigma=0.3))
+    old = {**model.state_dict(), "1.prior.network.weight": torch.ones(2), "1.control.bias": torch.ones(2)}
+    with pytest.warns(UserWarning, match="2 weights of a denoiser, such as 1.prior.network.weight, are left out"):
+        model.load_state_dict(old)
+    with pytest.raises(RuntimeError, match="1.other"):
+        model.load_state_dict({**model.state_dict(), "1.other": torch.ones(1)})

@@ -160,3 +160,16 @@ def test_a_trained_prior_of_the_papers_recipe(tmp_path, monkeypatch):
     assert isinstance(prior, WrappedPrior)
     assert prior.card.denoising["held-out"][0]["sigma"] == 0.01
     assert (prior.card.architecture, prior.card.prediction) == ("diffusers UNet2DModel", "epsilon")
+
+
+@pytest.mark.parametrize("given", ["run", "run/checkpoints", "run/checkpoints/00000007.pt"])
+def test_a_run_without_a_prior_is_told_how_to_make_one(run, tmp_path, given):
+    run()
+    with pytest.raises(
+        (ValueError, OSError), match=r"00000007.pt is a checkpoint of .* export .*/run --out FOLDER"
+    ) as caught:
+        load_prior(tmp_path / given)
+    assert "\n" not in str(caught.value)
+    shutil.copy(tmp_path / "run/checkpoints/00000007.pt", tmp_path / "mine.pt")
+    with pytest.raises(ValueError, match="mine.pt is a checkpoint of .* Put it into RUN/checkpoints/"):
+        load_prior(tmp_path / "mine.pt")

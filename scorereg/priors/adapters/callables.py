@@ -67,10 +67,14 @@ def _check_library(network: Any, data_range: Any) -> None:
             f"wrap got a {kind}, whose call is its loss in training. Give it to load_prior(diffusion), which reads "
             "its noise; or its network, diffusion.model."
         )
-    if data_range is None and any(c.__module__.split(".")[0] == "deepinv" for c in type(network).__mro__):
+    if kind == "_Denoiser" and type(network).__module__ == "scorereg.priors.adapters.deepinv":
+        raise ValueError("wrap got a denoiser that as_deepinv made of a prior. Use that: denoiser.prior.")
+    owner = getattr(network, "func", network)  # of a functools.partial, and of a bound method
+    owner = getattr(owner, "__self__", owner)
+    if data_range is None and any(c.__module__.split(".")[0] == "deepinv" for c in type(owner).__mro__):
         raise ValueError(
-            f"wrap got a {kind} of deepinv, whose images are in [0, 1]. Give it to load_prior(denoiser); or say "
-            "data_range=(0, 1) with prediction='denoised'."
+            f"wrap got a {type(owner).__name__} of deepinv, whose images are in [0, 1]. Give it to "
+            "load_prior(denoiser); or say data_range=(0, 1) with prediction='denoised'."
         )
 
 

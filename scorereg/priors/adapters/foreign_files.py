@@ -59,6 +59,11 @@ _KINDS = (  # a pattern, what the file is, and the cure
         "scorereg.priors.from_diffusers(unet, scheduler, name='mine').",
     ),
     (
+        r"(^|\.)(downs\.\d+\.\d+|mid_block1)\.block1\.proj\.weight$",
+        "a network of denoising-diffusion-pytorch without its init_conv.weight, so the file is incomplete",
+        "Copy or download it again, or save the whole state: torch.save(diffusion.state_dict(), file).",
+    ),
+    (
         r"(^|\.)temb\.dense\.0\.weight$",
         "a network of the original DDPM or DDIM code",
         f"{_OWN_CODE} wrap it: scorereg.wrap(model, prediction='epsilon', betas=scorereg.priors.linear_betas(), "
@@ -115,6 +120,8 @@ def refusal(content: Mapping[Any, Any], path: Path) -> str:
         content: What the file holds.
         path: The file.
     """
+    if (text := _own(content, path)) is not None:
+        return text
     names = sorted(plain_names(content))
     wrap = f"{_OWN_CODE} wrap it: scorereg.wrap(network, prediction=..., betas=..., channels=(...))."
     if not names and {"state", "param_groups"} <= set(map(str, content)):
@@ -137,3 +144,18 @@ def refusal(content: Mapping[Any, Any], path: Path) -> str:
         f"{path} holds {len(names)} tensors such as {names[0]} and {names[-1]}, of no network that is recognised "
         f"(denoising-diffusion-pytorch has init_conv.weight). {wrap}"
     )
+
+
+def _own(content: Mapping[Any, Any], path: Path) -> str | None:
+    """The error for a file of a training or a fit of scorereg; None for others."""
+    keys = set(map(str, content))
+    if {"card", "settings", "network", "average", "optimizer"} <= keys:
+        inside = path.absolute().parent.name == "checkpoints"
+        run = path.parent.parent if inside else "RUN"
+        place = "" if inside else f"Put it into RUN/checkpoints/ of a folder RUN, under its own name, {path.stem}.pt. "
+        return (
+            f"{path} is a checkpoint of scorereg train-prior. {place}Make a prior of its run: scorereg export {run} "
+            f"--out FOLDER, then load_prior(FOLDER)."
+        )
+    fitted = {"identity", "history", "learned", "terms"} <= keys or ("field" in keys and keys <= {"field", "proposal"})
+    return f"{path} is of scorereg fit: the field of a scene, and no prior. Give the prior." if fitted else None

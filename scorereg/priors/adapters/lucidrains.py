@@ -20,6 +20,7 @@ from scorereg.priors.adapters.lucidrains_facts import (
     agreed_prediction,
     ask_for_missing,
     check_kind,
+    check_version,
     noise_table,
     told_prediction,
     told_version,
@@ -30,6 +31,7 @@ from scorereg.priors.adapters.lucidrains_state import FoundState, find_unet
 from scorereg.priors.adapters.lucidrains_unet import GROUPS
 from scorereg.priors.adapters.noise_tables import noise_table_of
 from scorereg.priors.adapters.wrapped import WrappedPrior, wrap
+from scorereg.priors.arguments import at_home
 from scorereg.priors.weights import float_weights, is_safetensors, read_content, read_tensors
 
 __all__ = ["is_lucidrains", "load_lucidrains"]
@@ -41,7 +43,8 @@ D_MIN = 0.2  # metres, of DiffusioNeRF
 def is_lucidrains(path: str | os.PathLike[str]) -> bool:
     """Return whether a file is a checkpoint of `denoising-diffusion-pytorch`; no code in it is run."""
     try:
-        return find_unet(_read(Path(path)), Path(path)) is not None
+        path = at_home(path)
+        return find_unet(_read(path), path) is not None
     except (ValueError, OSError):
         return False
 
@@ -83,7 +86,7 @@ def load_lucidrains(
         ValueError: If it holds code, is damaged or no checkpoint of a `GaussianDiffusion` with a `Unet` for images,
             does not say something that is needed, or contradicts an argument.
     """
-    path = Path(path)
+    path = at_home(path)
     betas = None if betas is None else noise_table_of("betas", betas)
     content = _read(path)
     found = find_unet(content, path)
@@ -91,6 +94,7 @@ def load_lucidrains(
         raise ValueError(refusal(content, path))
     check_kind(found, path)
     numbers, told = told_version(content, version, path), told_prediction(found)
+    check_version(found, numbers, path)
     predicted = agreed_prediction(prediction, told, path)
     ask_for_missing(path, found, version=numbers, prediction=predicted, betas=betas, groups=groups)
     weights = float_weights(found.weights, path)
@@ -100,7 +104,7 @@ def load_lucidrains(
     except (KeyError, IndexError, RuntimeError, ValueError, OverflowError) as error:
         raise unsupported(path, error) from None
     try:
-        table = noise_table(found.buffers, betas)
+        table = noise_table(found.buffers, betas, path)
         prior = wrap(
             network.to(device), prediction=predicted or "", channels=names, data_range=data_range,
             size=tuple(size or ()), multiple=network.stride, **table,

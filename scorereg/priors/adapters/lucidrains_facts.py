@@ -1,5 +1,6 @@
 """What a checkpoint of denoising-diffusion-pytorch says of its training, and what has to be asked for."""
 
+import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ __all__ = [
     "Prediction",
     "ask_for_missing",
     "check_kind",
+    "check_version",
     "noise_table",
     "told_prediction",
     "told_version",
@@ -101,9 +103,30 @@ def told_version(content: Mapping[Any, Any], given: str | None, path: Path) -> t
     told, asked = version_numbers(content.get("version")), version_numbers(given)
     if given is not None and not asked:
         raise ValueError(f"version={given!r} is no version of denoising-diffusion-pytorch; give one such as '1.4.0'.")
+    said = content.get("version")
+    if isinstance(said, str) and not told and not asked:
+        raise ValueError(
+            f"{path} says version {said!r:.40}, which is none of denoising-diffusion-pytorch. Give the one that wrote "
+            "it: version='1.4.0'."
+        )
     if told and asked and told != asked:
         raise ValueError(f"{path} was written by version {content['version']}, not {given}. Leave version out.")
     return told or asked
+
+
+def check_version(found: FoundState, version: tuple[int, ...], path: Path) -> None:
+    """Check that a version is one that names a network's tensors as they are named here.
+
+    Raises:
+        ValueError: If it is older or newer by far: the norm of attention was a module around it until 1.8.
+    """
+    around = needs_version(found.weights)
+    if version and (version >= (1, 9) if around else version < (1, 7)):
+        since = "until 1.8" if around else "from 1.8 on"
+        raise ValueError(
+            f"{path} is told to be of version {'.'.join(map(str, version))} of denoising-diffusion-pytorch, but its "
+            f"tensors have the names of versions {since}. Correct version, in the file or as argument."
+        )
 
 
 def ask_for_missing(
@@ -133,7 +156,7 @@ def ask_for_missing(
         raise ValueError(f"{path} does not say {what}. Give it, with the right values: {call}.{shell}")
 
 
-def noise_table(buffers: Mapping[str, Tensor], given: Any) -> dict[str, Any]:
+def noise_table(buffers: Mapping[str, Tensor], given: Any, path: Path) -> dict[str, Any]:
     """Return the noise table as an argument of `wrap`, after the file's entries were compared with each other.
 
     Raises:
@@ -145,7 +168,8 @@ def noise_table(buffers: Mapping[str, Tensor], given: Any) -> dict[str, Any]:
         raise ValueError("betas and alphas_cumprod of the file contradict each other: it is damaged. Copy it again.")
     if half and given is None:
         warnings.warn(
-            "the noise table is in half precision, so that its levels have two digits; betas= gives them exactly.",
+            f"{path}: the noise table is in half precision, so that its levels have two digits; betas= gives them "
+            "exactly.",
             stacklevel=4,
         )
     if given is None:  # the file's float32 products have fewer digits than its betas
@@ -159,6 +183,13 @@ def noise_table(buffers: Mapping[str, Tensor], given: Any) -> dict[str, Any]:
 def unsupported(path: Path, error: Exception) -> ValueError:
     """Return the error for tensors that are not those of the package's U-Net for images."""
     line = (str(error).strip().splitlines() or [""])[-1].strip()[:160]
+    if isinstance(error, KeyError) or (line.startswith("Missing key(s)") and "Unexpected key" not in str(error)):
+        names = re.findall(r'"([^"]+)"', line) or [str(error).strip("'\"")]
+        return ValueError(
+            f"{path} lacks {names[0]}{' and more' * (len(names) > 1)}, which the Unet for images of "
+            "denoising-diffusion-pytorch has: the file is incomplete. Copy or download it again, or save the whole "
+            "state, torch.save(diffusion.state_dict(), file); if its network is another one, scorereg.wrap takes it."
+        )
     return ValueError(
         f"{path} holds a network that is not supported ({type(error).__name__}: {line}). Supported is the Unet for "
         "images of denoising-diffusion-pytorch from 0.27 on. Wrap another one with scorereg.wrap."

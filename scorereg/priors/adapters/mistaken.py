@@ -35,6 +35,10 @@ def mistaken(value: Any) -> str | None:
         return "None. Give the network, an object that is called as network(z, t)"
     if isinstance(value, str | os.PathLike):
         return f"the name {os.fspath(value)!r}. Files, folders and hub ids are read by load_prior({os.fspath(value)!r})"
+    if isinstance(value, bytes | bytearray | memoryview):
+        return f"{kind}. A path is given as text, os.fsdecode(path); the content of a file as the file's path"
+    if hasattr(value, "read") and hasattr(value, "seek") and not callable(value):
+        return f"an open file ({kind}). Give its path"
     if isinstance(value, type):
         return f"the class {value.__name__}. Give an object of it, with its weights: {value.__name__}(...)"
     if is_averages(value):

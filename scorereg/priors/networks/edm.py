@@ -20,6 +20,7 @@ from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from scorereg.priors.arguments import at_home
 from scorereg.priors.base import (
     check_finite_output,
     check_known,
@@ -30,7 +31,7 @@ from scorereg.priors.base import (
 )
 from scorereg.priors.card import CARD_FILE, PriorCard
 from scorereg.priors.networks.agreement import check_network, check_scheduler
-from scorereg.priors.networks.record import check_record
+from scorereg.priors.networks.record import check_record, load_card
 from scorereg.priors.networks.spectrum import LinearDenoiser, linear_denoiser
 from scorereg.priors.networks.storage import SIGMA_DATA, WEIGHTS_FILE, edm_scheduler, read_network, write_folder
 from scorereg.priors.outside import without_graph
@@ -41,11 +42,13 @@ __all__ = ["NetworkPrior"]
 class NetworkPrior(nn.Module):
     """A trained U-Net as a prior: `denoise` and `residual` in evaluation mode, `forward` in the mode of training.
 
+    The network computes in the dtype of its weights (`prior.half()`), all else in float32; the answer has x's dtype.
+
     Args:
         network: Called as `network(x, c_noise, return_dict=False)[0]`, such as diffusers' `UNet2DModel` and `UNetND`.
         card: Channels, patch size and noise range of the training.
         autocast: Run the network under torch's autocast, in bfloat16 or the dtype given; the preconditioning stays in
-            float32.
+            float32. Without effect on weights of another dtype than float32.
     """
 
     def __init__(self, network: nn.Module, card: PriorCard, *, autocast: bool | torch.dtype = False) -> None:
@@ -104,9 +107,12 @@ class NetworkPrior(nn.Module):
             mask = torch.zeros_like(x) if known is None else known.to(x).expand_as(x)
             z, more = torch.lerp(z, x / SIGMA_DATA, mask), [*more, mask]
         z = torch.cat([z, *more], 1) if more else z
-        time = sigma.to(torch.float32).log() / 4
+        weight = next(filter(torch.is_floating_point, self.network.parameters()), None)
+        kept = weight is None or weight.dtype == torch.float32
+        z, time = z if weight is None else z.to(weight.dtype), sigma.to(torch.float32).log() / 4
         kind = self.autocast if isinstance(self.autocast, torch.dtype) else torch.bfloat16
-        with torch.autocast(z.device.type, kind) if self.autocast else without_autocast(z.device):
+        with torch.autocast(z.device.type, kind) if self.autocast and kept else without_autocast(z.device):
+            # the level stays in float32: in half precision it would be another one; networks cast its embedding
             out = self.network(_fold(z, self.patchify), time, return_dict=False)[0]
         return _unfold(out.to(torch.float32), self.patchify)
 
@@ -192,7 +198,7 @@ class NetworkPrior(nn.Module):
         Raises:
             OSError: If the folder cannot be written.
         """
-        write_folder(Path(folder), self.network, self.card, edm_scheduler(self.card), half=half)
+        write_folder(at_home(folder), self.network, self.card, edm_scheduler(self.card), half=half)
 
     @classmethod
     def load(cls, folder: str | Path, *, device: str | torch.device = "cpu", autocast: bool = False) -> "NetworkPrior":
@@ -207,8 +213,8 @@ class NetworkPrior(nn.Module):
             FileNotFoundError: If the folder, its card, configuration or weights are missing.
             ValueError: If one of them cannot be read, or is not what was written, or they contradict each other.
         """
-        folder = Path(folder)
-        card = PriorCard.load(folder)
+        folder = at_home(folder)
+        card = load_card(folder, folder / WEIGHTS_FILE)
         if not card.size:
             raise ValueError(f"{folder / CARD_FILE} has no size of patches. Restore the card that came with the prior.")
         check_record(card, folder / WEIGHTS_FILE)

@@ -16,7 +16,7 @@ from scorereg._io import read_json
 from scorereg.priors.card import CARD_FILE, PriorCard
 from scorereg.priors.weights import CHECKSUM, checksum, is_safetensors, metadata_of, read_tensors
 
-__all__ = ["RECORD", "check_record", "make_record"]
+__all__ = ["RECORD", "check_record", "load_card", "make_record"]
 
 _MOST = 1e300
 
@@ -73,6 +73,34 @@ def check_record(card: PriorCard, weights: Path) -> None:
             _compare(entries, {k: v for k, v in _facts(card).items() if k in entries}, path, _change(path.parent))
         elif path.is_file():  # what is needed and not there is missed by its reader
             _compare(entries, read_json(path, _REMEDY), path, _REMEDY)
+
+
+def load_card(folder: Path, weights: Path) -> PriorCard:
+    """Read a folder's card; where an entry cannot be, the error names what the weights were written with.
+
+    Args:
+        folder: The prior's folder.
+        weights: The file of the weights.
+
+    Raises:
+        OSError: If the card cannot be read.
+        ValueError: As for `PriorCard.load`.
+    """
+    try:
+        return PriorCard.load(folder)
+    except ValueError as error:
+        told = _written(folder / CARD_FILE, weights)
+        raise ValueError(f"{error}{f' The weights were written with {told}.' if told else ''}") from None
+
+
+def _written(path: Path, weights: Path) -> str:
+    """The entries of a card that are others than those that its weights record, as these record them."""
+    try:
+        now, before = read_json(path, _REMEDY), json.loads(metadata_of(weights)[RECORD])[CARD_FILE]
+        other = [name for name in _FIELDS if name in now and name in before and not _same(before[name], now[name])]
+        return ", ".join(f"`{name}` {_short(before[name])}" for name in other[:3])
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return ""  # nothing is known of them
 
 
 _REMEDY = "Put it back, or export the prior anew."

@@ -16,7 +16,7 @@ few points, and interpolated linearly in the logarithm of the place. On photos o
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,6 +122,16 @@ class LinearDenoiser(nn.Module):
         self.register_buffer("variance", log.exp().float().T.reshape(-1, *size).contiguous(), persistent=False)
         for axis, side in enumerate(size):
             self.register_buffer(f"cosine{axis}", cosines(side).float(), persistent=False)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
+        """Apply a change of a prior's tensors; these follow to another device, and stay float32."""
+        before = dict(self._buffers)
+        super()._apply(fn, recurse)
+        for name, value in self._buffers.items():
+            old = before[name]
+            if value is not None and old is not None and value.dtype != old.dtype:
+                self._buffers[name] = old.to(value.device)
+        return self
 
     def forward(self, x: Float[Tensor, "b c *space"], sigma: Float[Tensor, " b"]) -> Float[Tensor, "b c *space"]:
         """Return what the denoiser removes from noised patches: `x - D(x)`."""

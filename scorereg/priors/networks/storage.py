@@ -12,7 +12,7 @@ import torch
 from scorereg._io import read_json
 from scorereg.priors.card import CARD_FILE, PriorCard
 from scorereg.priors.networks.agreement import CONFIG_FILE, SCHEDULER_FILE, SIGMA_DATA, check_scheduler
-from scorereg.priors.networks.record import RECORD, check_record, make_record
+from scorereg.priors.networks.record import RECORD, check_record, load_card, make_record
 from scorereg.priors.networks.spectrum import SPECTRUM
 from scorereg.priors.weights import (
     CHECKSUM,
@@ -150,7 +150,7 @@ def read_description(folder: Path) -> tuple[PriorCard, int] | None:
     weights = folder / WEIGHTS_FILE
     if RECORD not in metadata_of(weights):
         return None
-    card = PriorCard.load(folder)
+    card = load_card(folder, weights)
     read_json(folder / CONFIG_FILE, _REMEDY)
     check_record(card, weights)
     if card.prediction in ("", "edm") or not (folder / SCHEDULER_FILE).is_file():

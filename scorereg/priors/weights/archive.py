@@ -18,7 +18,7 @@ import torch
 
 from scorereg.priors.weights.other_formats import other_format
 
-__all__ = ["check_start", "read_content"]
+__all__ = ["check_name", "check_start", "read_content"]
 
 _RECORDS = (
     "pytorch_lightning.", "lightning.", "lightning_fabric.", "omegaconf.", "argparse.", "pathlib.", "numpy.", "typing.",
@@ -27,6 +27,8 @@ _RECORDS = (
     "builtins.bool", "builtins.set", "builtins.frozenset", "builtins.slice", "builtins.range",
 )  # fmt: skip
 _REFUSED = re.compile(r"Unsupported global: GLOBAL (\S+) was not")
+_CUT = re.compile(r"[Rr]an out of input|truncated|unexpected EOF|unexpected pos|exhausted before reading")
+_ZIP, _PICKLE = b"PK\x03\x04", b"\x80"
 _MOST_CLASSES = 50
 _CHUNK = 1 << 22
 
@@ -56,14 +58,30 @@ def read_content(path: Path) -> Mapping[Any, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is no file. Name a checkpoint, such as model-10.pt.")
     check_start(path)
+    _check_end(path)
     if zipfile.is_zipfile(path):
         _check_records(path)
     try:
         content = _load(path)
     except Exception as error:  # torch and pickle have no common type of error; OSError among them, for a cut file
+        if _CUT.search(str(error)):
+            raise ValueError(_cut(path)) from None
         line = f"{path} is no readable checkpoint, or holds code, which is not run ({_reason(error)})."
         raise ValueError(f"{line} Save it again as tensors only: torch.save(network.state_dict(), file).") from None
     return content if isinstance(content, Mapping) else {}
+
+
+def _check_end(path: Path) -> None:
+    """Refuse a zip archive that was cut, as its list of records is at its end."""
+    with path.open("rb") as file:
+        start = file.read(4)
+    if start == _ZIP and not zipfile.is_zipfile(path):
+        raise ValueError(_cut(path))
+
+
+def _cut(path: Path) -> str:
+    size = path.stat().st_size
+    return f"{path} is no readable checkpoint: its end is missing, after {size:,} bytes. Copy or download it again."
 
 
 def _load(path: Path) -> Any:
@@ -115,6 +133,22 @@ def check_start(path: Path) -> None:
         raise ValueError(f"{path} is a packed archive. Unpack it and give the folder or file inside.")
     if start.lstrip()[:1] == b"<" and (b"<html" in start.lower() or b"<!doctype" in start.lower()):
         raise ValueError(f"{path} is a web page: the download got one in place of the file. Download it again.")
+
+
+def check_name(path: Path) -> None:
+    """Refuse a file of torch.save under the name of a safetensors file.
+
+    Raises:
+        OSError: If it cannot be opened.
+        ValueError: If it is one.
+    """
+    with path.open("rb") as file:
+        start = file.read(9)
+    if (start[:4] == _ZIP and zipfile.is_zipfile(path)) or (start[:1] == _PICKLE and start[8:9] != b"{"):
+        kind = ".bin" if path.stem.startswith(("diffusion_pytorch_model", "pytorch_model", "model")) else ".pt"
+        raise ValueError(
+            f"{path} is a file of torch.save, and no safetensors file, whose name it has. Rename it: {path.stem}{kind}."
+        )
 
 
 def _check_records(path: Path) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.parameter import is_lazy
 
-from scorereg.priors.weights.archive import read_content
+from scorereg.priors.weights.archive import check_name, check_start, read_content
 
 __all__ = [
     "CHECKSUM",
@@ -172,11 +172,10 @@ class _named:
         self.path = path
 
     def __enter__(self) -> None:
-        from scorereg.priors.weights.archive import check_start
-
         if not self.path.is_file():
             raise FileNotFoundError(f"{self.path} is missing. Copy the whole folder again.")
         check_start(self.path)
+        check_name(self.path)
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if error is None or isinstance(error, OSError) or not isinstance(error, Exception):
