@@ -101,6 +101,9 @@ def check_patch(prior: Prior, x: Tensor, sigma: Tensor) -> tuple[float, float]:
         raise ValueError(
             f"a prior needs patches of floats in its range, but got {x.dtype}. Convert and scale them first."
         )
+    if x.is_meta or (isinstance(sigma, Tensor) and sigma.is_meta):
+        what = "a patch" if x.is_meta else "a sigma"
+        raise ValueError(f"a prior needs values, but got {what} on the device meta, which has none. Make it elsewhere.")
     if not isinstance(sigma, Tensor) or sigma.shape != x.shape[:1]:
         found = f"shape {tuple(sigma.shape)}" if isinstance(sigma, Tensor) else f"a {type(sigma).__name__}"
         raise ValueError(

@@ -272,7 +272,7 @@ def _common_card(cards: list[PriorCard]) -> PriorCard | None:
     if len(cards) < 2:
         return derived_card(cards[0]) if cards else None
     for name in ("size", "range", "depth", "d_min"):
-        values = {value for card in cards if (value := getattr(card, name)) is not None}
+        values = {value for card in cards if (value := getattr(card, name)) not in (None, ())}  # () is unknown
         if len(values) > 1:
             raise ValueError(
                 f"priors that are used together must agree on {name}, but their cards say "
@@ -287,6 +287,7 @@ def _common_card(cards: list[PriorCard]) -> PriorCard | None:
             f"others have sigma from {low:g} to {high:g} and focal {focal} in common."
         )
     known = {name: next((v for c in cards if (v := getattr(c, name)) is not None), None) for name in ("depth", "d_min")}
+    known["size"] = next((card.size for card in cards if card.size), ())
     known["assumed"] = tuple(dict.fromkeys(line for card in cards for line in card.assumed))
     name = " x ".join(card.name for card in cards)
     return derived_card(cards[0], name=name, sigma_min=low, sigma_max=high, focal=focal, **known)

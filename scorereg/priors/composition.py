@@ -22,12 +22,17 @@ def check_prior(value: Any, who: str) -> None:
     """
     if isinstance(value, Prior) and not isinstance(value, type):
         return
+    name, inside = type(value).__name__, getattr(value, "prior", None)
     if isinstance(value, str | os.PathLike):
         what = f"the name {os.fspath(value)!r}. Load it: {who}(load_prior({os.fspath(value)!r}), ...)"
+    elif isinstance(value, type):
+        what = f"the class {value.__name__}, and not an object of it"
+    elif isinstance(inside, Prior):  # a denoiser by as_deepinv, a ScoreLoss
+        what = f"a {name}, which holds one. Give that: {who}(object.prior, ...)"
     elif isinstance(value, list | tuple):
         what = f"a {type(value).__name__}. Give one prior; ProductPrior(priors) multiplies several"
     else:
-        what = f"a {type(value).__name__}. Make a prior of a network: load_prior(...), from_diffusers(...) or wrap(...)"
+        what = f"a {name}. Make a prior of a network: load_prior(...), from_diffusers(...) or wrap(...)"
     raise ValueError(f"{who} needs a prior, an object with `channels` and `denoise(x, sigma)`, but got {what}.")
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from scorereg.priors.base import Prior
+from scorereg.priors.composition import check_prior
 from scorereg.score_loss.arguments import check_level, check_weight, number_of
 from scorereg.score_loss.holder import first_weight
 
@@ -33,11 +34,7 @@ def check_settings(
     """
     if isinstance(prior, type) and isinstance(prior, Prior):
         raise ValueError(f"ScoreLoss needs a prior, but got the class {prior.__name__}, and not an object of it.")
-    if not isinstance(prior, Prior):
-        raise ValueError(
-            f"ScoreLoss needs a prior, an object with `channels` and `denoise(x, sigma)`, but got "
-            f"{type(prior).__name__}. For a prior on disk: ScoreLoss(load_prior(name_or_folder))."
-        )
+    check_prior(prior, "ScoreLoss")
     for denoiser in (prior, control):
         if getattr(first_weight(denoiser), "is_meta", False):
             raise ValueError(

@@ -179,6 +179,13 @@ def test_cards_say_what_the_whole_needs():
     assert ProductPrior([White()]).card is TemperedPrior(White(), 2).card is MarginalPrior(White(), ("d",)).card is None
 
 
+def test_a_size_that_is_unknown_contradicts_none():
+    unknown = dataclasses.replace(CARD, size=())
+    for cards in ((unknown, CARD), (CARD, unknown)):
+        assert ProductPrior([White(card=card) for card in cards]).card.size == CARD.size != ()
+    assert ProductPrior([White(card=unknown), White(card=unknown)]).card.size == ()
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [

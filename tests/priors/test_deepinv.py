@@ -77,7 +77,7 @@ def test_what_is_no_prior_of_images_is_refused_at_once():
         as_deepinv(latent)
     with pytest.raises(ValueError, match="outside is 'clamp' or 'raise'"):
         as_deepinv(FIELD, outside="error")
-    with pytest.raises(ValueError, match="but got a type"):
+    with pytest.raises(ValueError, match="but got the class GaussianFieldPrior"):
         as_deepinv(GaussianFieldPrior)
     for sigma, shown in ((None, "None"), (torch.ones(3), r"shape \(3,\)"), ("0.1", "'0.1'")):
         with pytest.raises(ValueError, match=f"one noise level, or one for each of 2 images, but got {shown}"):
@@ -195,3 +195,22 @@ def test_a_denoiser_of_deepinv_keeps_its_range(deepinv):
     u = torch.rand(1, 3, 16, 16)
     with torch.no_grad():
         assert_close(as_deepinv(prior)(u, 0.1), denoiser(u, 0.1), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.usefixtures("as_user")
+def test_images_in_another_range():
+    for image, found in (
+        ((U * 255).byte(), "torch.uint8. Give x.float"),
+        (U.numpy(), "a ndarray"),
+        (U > 0, "torch.bool"),
+    ):
+        with pytest.raises(ValueError, match=f"needs images of floats in .*, but got {found}"):
+            as_deepinv(FIELD)(image, 0.1)
+    for image, sigma in ((255 * U, 0.1), (255 * U, 25.0), (2 * U - 1, 0.02)):
+        denoiser = as_deepinv(FIELD)
+        with pytest.warns(UserWarning, match="takes images in .* more than its noise explains. Scale them: x / 255"):
+            denoiser(image, sigma)
+        denoiser(image, sigma)  # once
+    generator = torch.Generator().manual_seed(0)
+    for sigma in (0.05, 1.0, 30.0):
+        as_deepinv(FIELD)(U + sigma * torch.randn(U.shape, generator=generator), sigma)

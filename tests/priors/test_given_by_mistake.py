@@ -10,7 +10,16 @@ import torch
 from diffusers.training_utils import EMAModel
 from torch import nn
 
-from scorereg import GaussianFieldPrior, ProductPrior, TemperedPrior, TiledPrior, load_prior, wrap
+from scorereg import (
+    GaussianFieldPrior,
+    ProductPrior,
+    ScoreLoss,
+    TemperedPrior,
+    TiledPrior,
+    as_deepinv,
+    load_prior,
+    wrap,
+)
 from scorereg.priors import ChannelPrior, MarginalPrior, cosine_betas, from_diffusers, linear_betas
 from tests.priors.test_priors_diffusers import tiny
 
@@ -280,3 +289,46 @@ def test_arguments_that_are_not_there(settings, says):
 )
 def test_parts_of_compositions(make, says):
     refused(make, says)
+
+
+def test_tables_of_sigmas_that_may_be_something_else():
+    """What falls like alphas_cumprod is refused; tables that end before all signal is gone are told."""
+    for kept in (KEPT, (1 - cosine_betas()).cumprod(0), KEPT[::20], torch.cat([torch.ones(1), KEPT])):
+        refused(lambda kept=kept: given(betas=None, sigmas=kept), "`sigmas` looks like alphas_cumprod: .*Give it as")
+    for table in (torch.linspace(1, 0.01, 20), torch.logspace(0, -2, 50), [0.9, 0.5, 0.1]):
+        assert any("leaves" in line for line in given(betas=None, sigmas=table).card.assumed)
+    halves = {"sigmas": torch.logspace(-2, 1, 50), "betas": None}
+    assert not any("leaves" in line for line in given(**halves).card.assumed)
+    assert any(
+        "leaves 29%" in line for line in given(betas=None, sigmas=[0.1, 200.0], data_range=(0, 255)).card.assumed
+    )
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+def test_tables_in_half_precision(kind):
+    for name, table in (("alphas_cumprod", KEPT), ("sigmas", torch.linspace(49, 50, 1000))):
+        refused(
+            lambda name=name, table=table: given(betas=None, **{name: table.to(kind)}), "is of torch.*half precision"
+        )
+    refused(lambda: given(betas=None, alphas_cumprod=KEPT[5::50].to(kind)), "half precision")
+    refused(
+        lambda: given(betas=None, alphas_cumprod=KEPT.to(kind).float()), "equal the one before, as in half precision"
+    )
+    assert given(betas=None, alphas_cumprod=torch.tensor([0.9, 0.5, 0.1], dtype=kind)).card.sigma_max == pytest.approx(
+        3, rel=1e-2
+    )
+    refused(
+        lambda: given(betas=None, alphas_cumprod=[0.9, 0.5, 0.7]), "must rise or fall from entry to entry, got [^.]*"
+    )
+
+
+@pytest.mark.usefixtures("as_user")
+def test_networks_and_denoisers_in_place_of_priors():
+    network, denoiser = nn.Linear(1, 1), as_deepinv(FIELD)
+    for make in (ScoreLoss, as_deepinv, TiledPrior):
+        refused(lambda make=make: make(network), "got a Linear. Make a prior of a network: load_prior")
+    refused(lambda: as_deepinv(denoiser), "got a denoiser that as_deepinv made already. Use it as it is")
+    refused(lambda: ScoreLoss(denoiser), r"a _Denoiser, which holds one. Give that: ScoreLoss\(object.prior")
+    refused(lambda: ProductPrior([denoiser]), "which holds one")
+    refused(lambda: given(denoiser), "a denoiser that as_deepinv made of a prior. Use that: denoiser.prior")
+    refused(lambda: ScoreLoss("rays-64"), r"the name 'rays-64'. Load it: ScoreLoss\(load_prior\('rays-64'\)")

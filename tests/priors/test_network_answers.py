@@ -111,3 +111,73 @@ def test_faults_of_their_own_are_raised_as_they_are():
     with pytest.raises(RuntimeError, match="a fault of its own"):
         denoised(fault)
     refused(lambda z, t: z.reshape(7, 7), "Give patches of the size that it was trained on")
+
+
+@pytest.mark.parametrize("count", [100, 500])
+def test_fewer_embeddings_than_steps(count):
+    table = nn.Embedding(count, 1)
+    times = {"embedding": table, "tensor": lambda i: table.weight[i]}
+    sigma = torch.tensor([5.0, 100.0])
+    for look in times.values():
+        prior = wrap(
+            lambda z, t, look=look: z * look(t.round().long())[:, :, None, None],
+            prediction="epsilon", betas=linear_betas(), channels=("gray",),
+        )  # fmt: skip
+        with pytest.raises(
+            ValueError, match=rf"has {count} embeddings of time, but the noise table 1000 steps, and t="
+        ):
+            prior.denoise(X, sigma)
+        prior.denoise(X, torch.full((2,), 0.02))
+    labels = nn.Embedding(1000, 1)
+    other = wrap(lambda z, t: z * labels(t.long() + 1000)[:, :, None, None], prediction="epsilon",
+                 betas=linear_betas(), channels=("gray",))  # fmt: skip
+    with pytest.raises(IndexError, match="out of range"):
+        other.denoise(X, sigma)
+
+
+def test_another_number_of_channels():
+    three, one = nn.Conv2d(3, 3, 1), nn.Conv2d(1, 3, 1)
+    says = r"It takes 3 channels, but channels=\('gray',\) names 1. Name those .*conditioned on an image"
+    refused(lambda z, t: three(z), says)
+    refused(lambda z, t: three(one(z)[:, :2]), "to have 3 channels, but got 2 .* Give patches of")
+
+
+def test_a_check_of_the_time_without_words():
+    def network(z, t):
+        if t.is_floating_point():
+            raise AssertionError
+        return z / 2
+
+    refused(network, r"It takes whole numbers as time: wrap\(lambda z, t: network\(z, t.round\(\).long")
+
+    def told(z, t):
+        if t.is_floating_point():
+            raise TypeError("timesteps must be integers")
+        return z / 2
+
+    refused(told, "It takes whole numbers as time")
+
+    def other(z, t):
+        if z.shape[-1] != 7:
+            raise AssertionError
+        return z
+
+    refused(other, "AssertionError.*Give patches of the size")
+
+
+class Halving(nn.Module):
+    """A network that halves its sides, and doubles them again; with a bridge as a U-Net has."""
+
+    def __init__(self, *, bridge):
+        super().__init__()
+        self.down, self.up, self.bridge = nn.Conv2d(1, 1, 3, 2, 1), nn.ConvTranspose2d(1, 1, 4, 2, 1), bridge
+
+    def forward(self, z, t):
+        out = self.up(self.down(z))
+        return torch.cat([z, out], 1).sum(1, keepdim=True) if self.bridge else out
+
+
+@pytest.mark.parametrize("bridge", [False, True])
+def test_sides_that_a_network_does_not_take(bridge):
+    refused(Halving(bridge=bridge), r"multiples of 2: wrap\(..., multiple=2\)")
+    denoised(Halving(bridge=bridge), multiple=2)

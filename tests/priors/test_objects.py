@@ -1,5 +1,6 @@
 """Models in memory: read through to the module inside, and known by their class."""
 
+import functools
 import sys
 import types
 from types import SimpleNamespace
@@ -10,7 +11,8 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from scorereg import GaussianFieldPrior, as_deepinv, load_prior
+from scorereg import GaussianFieldPrior, as_deepinv, load_prior, wrap
+from scorereg.priors import linear_betas
 from scorereg.priors.adapters.diffusers import from_diffusers
 from scorereg.priors.adapters.unwrapped import inner_module
 from tests.priors.test_priors_diffusers import tiny
@@ -105,8 +107,8 @@ def test_a_denoiser_of_the_installed_deepinv():
 def test_what_as_deepinv_takes():
     prior = GaussianFieldPrior(size=8, channels=("gray",))
     assert load_prior(as_deepinv(prior)) is prior, "and not a denoiser of data in [-1, 1]"
-    for wrong, says in (("rooms-rgbd-24", "the text 'rooms-rgbd-24'"), (3, "a int"), (nn.Linear(1, 1), "a Linear")):
-        with pytest.raises(ValueError, match=rf"as_deepinv needs a prior, .* but got {says}.*as_deepinv\(load_prior"):
+    for wrong, says in (("rooms-rgbd-24", "the name 'rooms-rgbd-24'"), (3, "a int"), (nn.Linear(1, 1), "a Linear")):
+        with pytest.raises(ValueError, match=rf"as_deepinv needs a prior, .* but got {says}.*load_prior\("):
             as_deepinv(wrong)
 
 
@@ -245,3 +247,55 @@ def test_a_diffusion_of_the_installed_package():
 
 def test_a_module_that_is_not_there_changes_nothing():
     assert inner_module(types.SimpleNamespace(module=3)).module == 3
+
+
+class _Held:
+    def __init__(self, network):
+        self.network = network
+
+    def __call__(self, z, t):
+        return self.network(z, t)
+
+    def method(self, z, t):
+        return self.network(z, t)
+
+
+EMPTY = Timed().to("meta")
+HOLDERS = {
+    "module": lambda m: m,
+    "closure": lambda m: lambda z, t: m(z, t),
+    "global": lambda m: lambda z, t: EMPTY(z, t),
+    "default": lambda m: lambda z, t, inner=m: inner(z, t),
+    "list": lambda m: lambda z, t, inner=[m]: inner[0](z, t),
+    "partial": lambda m: functools.partial(m),
+    "bound": lambda m: functools.partial(lambda z, t, net: net(z, t), net=m),
+    "object": _Held,
+    "method": lambda m: _Held(m).method,
+}
+
+
+@pytest.mark.parametrize("holder", HOLDERS.values(), ids=list(HOLDERS))
+def test_weights_that_are_not_loaded_are_found_in_what_is_wrapped(holder):
+    settings = {"prediction": "denoised", "channels": ("r", "g", "b")}
+    with pytest.raises(ValueError, match="weights of Timed are not loaded: it is on the device meta"):
+        wrap(holder(EMPTY), **settings)
+    if holder is not HOLDERS["global"]:
+        assert wrap(holder(Timed()), **settings).denoise(X, SIGMA).isfinite().all()
+
+
+def test_patches_without_values():
+    prior = wrap(lambda z, t: z, prediction="denoised", channels=("r", "g", "b"))
+    for x, sigma, what in ((X.to("meta"), SIGMA, "a patch"), (X, SIGMA.to("meta"), "a sigma")):
+        with pytest.raises(ValueError, match=f"needs values, but got {what} on the device meta"):
+            prior.denoise(x, sigma)
+
+
+def test_a_unet_whose_noise_the_caller_says():
+    unet = tiny()
+    prior = load_prior(unet, betas=linear_betas(), prediction="epsilon", size=(8, 8))
+    assert_close(prior.denoise(X, SIGMA), from_diffusers(unet, diffusers.DDPMScheduler()).denoise(X, SIGMA))
+    assert (prior.card.name, prior.card.size, prior.multiple) == ("UNet2DModel", (8, 8), 2)
+    with pytest.raises(ValueError, match="from_diffusers"):
+        load_prior(unet, betas=linear_betas())
+    with pytest.raises(ValueError, match="guidance=3.0 means nothing"):
+        load_prior(unet, betas=linear_betas(), prediction="epsilon", guidance=3.0)

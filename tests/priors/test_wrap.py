@@ -1,5 +1,6 @@
 """`wrap`: what a network is called with and may answer, its range, its errors; denoisers of other libraries."""
 
+import dataclasses
 import functools
 import itertools
 import math
@@ -399,3 +400,28 @@ def test_a_network_in_training_mode_is_evaluated_all_the_same(layer):
     assert [part.training for part in network.modules()] == modes
     network.eval()
     assert torch.equal(prior.denoise(x, level), in_training)
+
+
+def test_a_card_that_contradicts_the_network():
+    settings = {"prediction": "epsilon", "betas": linear_betas(), "channels": ("gray",)}
+    own = wrap(lambda z, t: z, size=(8, 8), **settings).card
+    low, high = own.sigma_min, own.sigma_max
+
+    def given(more=None, **changes):
+        return wrap(lambda z, t: z, **(settings | (more or {})), card=dataclasses.replace(own, **changes)).card
+
+    assert given() == own
+    assert given(prediction="epsilon", sigma_min=0.1, sigma_max=9.0).sigma_max == 9.0
+    rounded = given(sigma_min=low * 0.995, sigma_max=high * 1.005)
+    assert (rounded.sigma_min, rounded.sigma_max) == (low, high), "a rounded number is not one more level"
+    for changes in ({"sigma_max": 1000.0}, {"sigma_min": 1e-4}):
+        with pytest.raises(ValueError, match=r"says noise levels from .* but the network knows 0.01 to 157.4"):
+            given(**changes)
+    assert given({"outside": "clamp"}, sigma_max=1000.0).sigma_max == 1000.0, "clamped levels are no error"
+    with pytest.raises(ValueError, match="knows 0.02 to 314.8"):
+        given({"data_range": (0, 1)}, sigma_min=0.01)
+    for changes in ({"prediction": "edm"}, {"network": {"predicts": "v_prediction"}}):
+        with pytest.raises(ValueError, match=r"prediction='epsilon' contradicts the card of 'function', which says '"):
+            given(**changes)
+    with pytest.raises(ValueError, match=r"size=\(4, 4\) contradicts the card of 'function', which says \(8, 8\)"):
+        given({"size": (4, 4)})

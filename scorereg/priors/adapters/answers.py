@@ -16,7 +16,7 @@ _DTYPES = {
 }  # fmt: skip
 _INTEGERS = re.compile(
     r"scalar types: Long|used as indices must be|index tensor of type|int(32/int)?64 for index|as an index|"
-    r"indices must be integers|expected.* Long\b"
+    r"indices must be integers|expected.* Long\b|(must|should|needs?|expect\w*)\b.*\b(long|integers?|int64|int32)\b"
 )
 _ONE_NUMBER = re.compile(
     r"only one element tensors|cannot be converted to Scalar|Boolean value of Tensor with more|length-1 arrays|"
@@ -89,9 +89,22 @@ def network_answer(out: Any, z: Float[Tensor, "b c *space"]) -> Float[Tensor, "b
     if got.shape != z.shape:
         raise ValueError(
             f"the network returned shape {tuple(got.shape)} for an input of shape {tuple(z.shape)}; a prediction "
-            "has the shape of the input, or twice its channels with a learned variance."
+            f"has the shape of the input, or twice its channels with a learned variance.{_rounded(got, z)}"
         )
     return got.to(z.dtype)
+
+
+def _rounded(got: Tensor, z: Tensor) -> str:
+    """What to do if the sides of an answer are those of its input, rounded to multiples of a number."""
+    if got.shape[:2] != z.shape[:2] or got.ndim != z.ndim:
+        return ""
+    sides = list(zip(z.shape[2:], got.shape[2:], strict=True))
+    for multiple in (2, 4, 8, 16, 32, 64):
+        if all(out == -(-side // multiple) * multiple for side, out in sides) or all(
+            out == side // multiple * multiple for side, out in sides
+        ):
+            return f" It takes sides that are multiples of {multiple}: wrap(..., multiple={multiple})."
+    return ""
 
 
 def _tensor(out: Any) -> Tensor:

@@ -5,6 +5,7 @@ Its denoisers are called as `denoiser(x, sigma)` with x in [0, 1] and sigma in t
 """
 
 import dataclasses
+import warnings
 from typing import Any, Literal
 
 import torch
@@ -15,7 +16,11 @@ from scorereg.priors.adapters.diffusers import NAMED, channel_names
 from scorereg.priors.adapters.unwrapped import inner_module
 from scorereg.priors.adapters.wrapped import WrappedPrior, wrap
 from scorereg.priors.base import Prior
+from scorereg.priors.composition import check_prior
 from scorereg.priors.outside import denoise_clamped, with_graph
+
+_BEYOND = 0.75  # how far the iterates of a method may leave [0, 1]
+_DEVIATIONS = 6  # of the noise, that values of an image may be off
 
 __all__ = ["as_deepinv", "from_deepinv", "is_deepinv", "prior_inside"]
 
@@ -24,7 +29,8 @@ def as_deepinv(prior: Prior, *, outside: Literal["clamp", "raise"] = "clamp") ->
     """Convert a prior to a denoiser of deepinv, for its PnP and RED, its samplers (DPS, DiffPIR, PiGDM) and its losses.
 
     Input u and output are in [0, 1], noise levels in the same units; of a prior on [-1, 1], `x = 2 u - 1` and
-    `sigma = 2 sigma_u`. Values are not clipped. Differentiable to u, and to weights that require a gradient
+    `sigma = 2 sigma_u`. Values are not clipped; those far outside, beyond the noise, are
+    warned of once. Differentiable to u, and to weights that require a gradient
     (`prior.requires_grad_()`). Does not import deepinv. `load_prior` gives the prior back.
 
     Args:
@@ -42,12 +48,10 @@ def as_deepinv(prior: Prior, *, outside: Literal["clamp", "raise"] = "clamp") ->
         >>> denoiser(torch.full((1, 1, 8, 8), 0.5), 0.1).unique().tolist()
         [0.5]
     """
-    if not isinstance(prior, Prior) or isinstance(prior, type):
-        shown = f"the text {prior!r}" if isinstance(prior, str) else f"a {type(prior).__name__}"
-        raise ValueError(
-            f"as_deepinv needs a prior, an object with `channels` and `denoise(x, sigma)`, but got {shown}. "
-            "For a prior on disk: as_deepinv(load_prior(name_or_folder))."
-        )
+    if isinstance(prior, _Denoiser) or is_deepinv(prior):
+        how = "that as_deepinv made" if isinstance(prior, _Denoiser) else "of deepinv"
+        raise ValueError(f"as_deepinv got a denoiser {how} already. Use it as it is.")
+    check_prior(prior, "as_deepinv")
     if getattr(prior, "transform", None) is not None:
         raise ValueError(
             "as_deepinv needs a prior of images in [0, 1], but this one is over latents. Restore latents instead, with "
@@ -110,6 +114,7 @@ class _Denoiser(nn.Module):
         super().__init__()
         self.prior = prior
         self.clamp = clamp
+        self._warned = False  # of values far outside [0, 1]
         self.low, self.high = getattr(getattr(prior, "card", None), "range", (-1.0, 1.0))
         self.in_channels = self.out_channels = len(prior.channels)
 
@@ -119,8 +124,12 @@ class _Denoiser(nn.Module):
         """Denoise; sigma is a number, or a tensor of any shape with one level, or one level per sample.
 
         Raises:
-            ValueError: If there is no sigma, or neither one nor one per sample.
+            ValueError: If there is no sigma, or neither one nor one per sample, or x is no tensor of floats.
         """
+        if not isinstance(x, Tensor) or not x.is_floating_point():
+            found = str(x.dtype) if isinstance(x, Tensor) else f"a {type(x).__name__}"
+            cure = " Give x.float() / 255." if found == "torch.uint8" else ""
+            raise ValueError(f"the denoiser needs images of floats in [0, 1], but got {found}.{cure}")
         try:
             level = torch.as_tensor(sigma, dtype=x.dtype, device=x.device).reshape(-1).expand(len(x))
         except (RuntimeError, TypeError, ValueError):
@@ -131,7 +140,24 @@ class _Denoiser(nn.Module):
         unit = self.high - self.low
         with with_graph():
             call = denoise_clamped if self.clamp else _denoise
-            return (call(self.prior, self.low + unit * x, unit * level) - self.low) / unit
+            denoised = (call(self.prior, self.low + unit * x, unit * level) - self.low) / unit
+        self._warned = self._warned or _warn_of_range(x, level)
+        return denoised
+
+
+def _warn_of_range(x: Tensor, level: Tensor) -> bool:
+    """Warn of values that no image in [0, 1] has with noise of this level, and return whether."""
+    if not x.numel():
+        return False
+    low, high, noise = torch.stack([x.min(), x.max(), _DEVIATIONS * level.max()]).detach().tolist()
+    if low >= -_BEYOND - noise and high <= 1 + _BEYOND + noise:
+        return False
+    warnings.warn(
+        f"the denoiser takes images in [0, 1] and got values from {low:g} to {high:g}, more than its noise explains. "
+        "Scale them: x / 255, or (x + 1) / 2, and sigma likewise.",
+        stacklevel=5,
+    )
+    return True
 
 
 def _denoise(prior: Prior, x: Tensor, sigma: Tensor) -> Tensor:

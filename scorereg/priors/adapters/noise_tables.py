@@ -11,6 +11,7 @@ from torch import Tensor
 __all__ = ["check_direction", "noise_table_of", "shown", "warn_of_betas"]
 
 _OWN = {"linear": "linear_betas()", "cosine": "cosine_betas()", "squaredcos_cap_v2": "cosine_betas()"}
+_HALF = "Compute the table in float32 or float64, as (1 - betas.double()).cumprod(0)."
 _LONG = 10  # entries from which the shape of a table says what it is
 
 
@@ -28,7 +29,10 @@ def noise_table_of(name: str, value: Any) -> Float[Tensor, " n"]:
     top = math.inf if name == "sigmas" else 1.0
     if table.ndim != 1 or not len(table) or not bool(((table >= 0) & (table <= top)).all()):
         raise ValueError(f"`{name}` must be a list of numbers from 0 to {top:g}, got {shown(table)}.")
-    if name != "sigmas":
+    _check_digits(name, value, table)
+    if name == "sigmas":
+        _check_no_products(table)
+    else:
         _check_is(name, table)
     return table
 
@@ -49,7 +53,13 @@ def check_direction(name: str, levels: Float[Tensor, " n"], table: Float[Tensor,
     """
     steps = levels.diff()
     if not (bool((steps > 0).all()) or bool((steps < 0).all())):
-        raise ValueError(f"the noise levels of `{name}` must rise or fall from entry to entry, got {shown(table)}.")
+        cure = ""
+        if bool((steps >= 0).all()) or bool((steps <= 0).all()):
+            equal = int((steps == 0).sum())
+            cure = f" {equal} entries equal the one before, as in half precision. {_HALF}" if equal < len(steps) else ""
+        raise ValueError(
+            f"the noise levels of `{name}` must rise or fall from entry to entry, got {shown(table)}.{cure}"
+        )
 
 
 def warn_of_betas(betas: Any) -> None:
@@ -77,9 +87,33 @@ def _numbers(name: str, value: Any) -> Tensor:
         table = torch.as_tensor(value)
         if table.is_complex() or table.dtype == torch.bool:
             raise TypeError
+        if isinstance(value, list | tuple) and table.is_floating_point():  # Python's numbers have more digits
+            table = torch.as_tensor(value, dtype=torch.float64)
         return table.detach().to("cpu", torch.float64)
     except (TypeError, ValueError, RuntimeError):
         raise ValueError(f"`{name}` must be a list of numbers, but got a {type(value).__name__}.") from None
+
+
+def _check_digits(name: str, value: Any, table: Tensor) -> None:
+    """Refuse a table in half precision whose digits do not tell its entries apart, or from 1."""
+    kind = torch.as_tensor(value).dtype
+    if kind not in (torch.float16, torch.bfloat16) or name == "betas":
+        return
+    noise = 1 - table if name == "alphas_cumprod" else table
+    least = 10 * torch.finfo(kind).eps if name == "alphas_cumprod" else 0.0
+    if bool((table.diff() == 0).any()) or bool(((noise < least) & (noise > 0)).any()):
+        raise ValueError(
+            f"`{name}` is of {kind}, half precision, which does not tell its entries apart: {shown(table)}. {_HALF}"
+        )
+
+
+def _check_no_products(table: Tensor) -> None:
+    """Check that sigmas are no alphas_cumprod: these fall from 1, by more and more at first, and levels by less."""
+    drops = -table.diff()
+    if len(table) < _LONG or not bool((drops > 0).all()) or not 0.9 < table[0].item() <= 1:
+        return
+    if drops[0] < 0.5 * drops.max():
+        raise ValueError(f"`sigmas` looks like alphas_cumprod: {shown(table)}. Give it as alphas_cumprod=.")
 
 
 def _check_is(name: str, table: Tensor) -> None:

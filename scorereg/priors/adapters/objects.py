@@ -6,8 +6,9 @@ import torch
 from torch import nn
 
 from scorereg.priors.adapters.deepinv import from_deepinv, is_deepinv, prior_inside
-from scorereg.priors.adapters.diffusers import from_diffusers
+from scorereg.priors.adapters.diffusers import MODELS, from_diffusers, prior_of_network
 from scorereg.priors.adapters.diffusers_layout import DECODERS
+from scorereg.priors.adapters.diffusers_pipelines import check_pipeline
 from scorereg.priors.adapters.foreign_models import cure_of_model
 from scorereg.priors.adapters.karras import from_denoiser
 from scorereg.priors.adapters.mistaken import mistaken
@@ -75,11 +76,14 @@ def prior_of_object(source: Any, device: str | torch.device, given: dict[str, An
         raise ValueError(f"load_prior got {text}.")
     if callable(source) and not hasattr(source, "config") and not _is_plain(source):
         return from_denoiser(source, device=device, **only(f"a {kind}", given, "channels", "size", "data_range"))
+    if kind in MODELS and given["betas"] is not None and given["prediction"] is not None:
+        return _of_network(source, kind, device, given)
     models = cure_of_model(kind) if type(source).__module__.startswith(("diffusers.", "transformers.")) else ""
     raise ValueError(f"load_prior got a {kind}, which does not say how its noise is made. {models or _SAY}")
 
 
 def _of_pipeline(source: Any, kind: str, device: str | torch.device, given: dict[str, Any]) -> Any:
+    check_pipeline("load_prior got", kind, type(source.scheduler).__name__)
     decoder = next((part for name in DECODERS if (part := getattr(source, name, None)) is not None), None)
     if decoder is not None:
         from scorereg.priors.adapters.latents import prior_of_latents
@@ -91,6 +95,16 @@ def _of_pipeline(source: Any, kind: str, device: str | torch.device, given: dict
         )
     known = only(f"a {kind}", given, "channels", "size", "d_min", "data_range", "autocast")
     return from_diffusers(source.unet, source.scheduler, name=kind, device=device, **known)
+
+
+def _of_network(source: Any, kind: str, device: str | torch.device, given: dict[str, Any]) -> Any:
+    """A network of diffusers whose noise the caller says."""
+    known = only(
+        f"a {kind}", given, "channels", "size", "d_min", "data_range", "autocast", "betas", "prediction"
+    )  # fmt: skip
+    settings = {name: known.pop(name) for name in ("prediction", "betas")}
+    said = {"channels": None, "size": None, "d_min": None, "data_range": None, "autocast": False, **known}
+    return prior_of_network(source, settings, name=kind, card=None, device=device, **said)
 
 
 def _is_plain(source: Any) -> bool:

@@ -1,5 +1,7 @@
 """Arguments of `wrap`: their checks, and what is taken for granted where they say nothing."""
 
+import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
@@ -12,12 +14,15 @@ from scorereg.priors.adapters.unwrapped import inner_module
 from scorereg.priors.arguments import check_values
 from scorereg.priors.card import PriorCard
 
-__all__ = ["Time", "assumed_of", "check_count", "check_settings", "checked_time", "ranged"]
+__all__ = [
+    "Time", "assumed_of", "card_within", "check_count", "check_settings", "checked_time", "data_ends", "ranged",
+]  # fmt: skip
 
 Time = Literal["index", "fraction", "sigma"] | Callable[[Tensor], Any]
 
 _RANGE = "data in [-1, 1] in training: data_range= says otherwise"
 _VARIANCE = "of twice as many channels out, the second half is a learned variance and left out"
+_ROUNDING = 0.01  # of the levels that a card says
 _SIGNAL = 0.2  # share of the signal's variance that the last level of a whole table stays below
 
 
@@ -74,14 +79,71 @@ def ranged(noise: Noise, sigma_range: Any) -> Noise:
     return Noise(noise.family, low, high, sigma_data=noise.sigma_data)
 
 
+def data_ends(data_range: Any) -> tuple[float, float]:
+    """Return the lowest and highest value of the network's data.
+
+    Raises:
+        ValueError: If it is not two finite numbers, the lower one first.
+    """
+    try:
+        low, high = (float(end) for end in data_range if not isinstance(end, str))
+        if -math.inf < low < high < math.inf:
+            return low, high
+    except (TypeError, ValueError):
+        pass  # the error below covers these too
+    raise ValueError(f"data_range must be (lowest, highest), like (0, 1), but got {data_range!r}.")
+
+
+def card_within(
+    card: PriorCard, prediction: str, noise: Noise, unit: float, size: tuple[int, ...], *, clamp: bool
+) -> PriorCard:
+    """Return a card that was given for a network, its noise levels within those of the network.
+
+    Args:
+        card: The card.
+        prediction: What the network predicts.
+        noise: Its noise.
+        unit: The network's units per unit of prior space.
+        size: Size of its patches that was given; empty if none.
+        clamp: Whether levels outside the network's range are clamped, so that the card may name more.
+
+    Raises:
+        ValueError: If the card names another prediction or size, or levels that the network does not know.
+    """
+    told = {card.prediction, card.network.get("predicts") or ""} - {""}
+    if other := sorted(str(name) for name in told if _same(name) != _same(prediction)):
+        raise ValueError(
+            f"prediction={prediction!r} contradicts the card of {card.name!r}, which says {other[0]!r}. Give the one "
+            "that the network was trained for, or leave the card out."
+        )
+    if size and card.size and size != tuple(card.size):
+        raise ValueError(f"size={size} contradicts the card of {card.name!r}, which says {tuple(card.size)}.")
+    low, high = noise.low / unit, noise.high / unit
+    if clamp or (low <= card.sigma_min and card.sigma_max <= high):
+        return card
+    if card.sigma_min < low * (1 - _ROUNDING) or card.sigma_max > high * (1 + _ROUNDING):
+        raise ValueError(
+            f"the card of {card.name!r} says noise levels from {card.sigma_min:g} to {card.sigma_max:g}, but the "
+            f"network knows {low:.4g} to {high:.4g} (prior-space units). Write its range into the card, as sigma_min "
+            "and sigma_max; or, with wrap, outside='clamp' uses the nearest level."
+        )
+    return dataclasses.replace(card, sigma_min=max(card.sigma_min, low), sigma_max=min(card.sigma_max, high))
+
+
+def _same(prediction: Any) -> Any:
+    """One name for the predictions that mean the same."""
+    return "sample" if prediction == "denoised" else prediction
+
+
 def assumed_of(
-    network: Any, prediction: str, noise: Noise, channels: tuple[str, ...], data_range: Any
+    network: Any, prediction: str, noise: Noise, channels: tuple[str, ...], data_range: Any, unit: float
 ) -> tuple[str, ...]:
-    """Return what `wrap` takes for granted, a line each."""
+    """Return what `wrap` takes for granted, a line each; `unit` is the network's units per unit of prior space."""
     lines = [_RANGE] if data_range is None else []
     if prediction == "edm" and noise.family != "edm":
         lines.append("EDM's F of data with standard deviation 1: sigma_data= says otherwise")
-    if noise.family == "vp" and noise.sigmas is not None and (left := 1 / (1 + noise.high**2)) > _SIGNAL:
+    high = noise.high if noise.family == "vp" else noise.high / unit
+    if noise.family in ("vp", "ve") and noise.sigmas is not None and (left := 1 / (1 + high**2)) > _SIGNAL:
         count = noise.last + 1
         lines.append(f"the noise table is whole, though the last of its {count} steps leaves {left:.0%} of the signal")
     module = inner_module(network)

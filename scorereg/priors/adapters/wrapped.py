@@ -1,22 +1,31 @@
 """`wrap`: any network as a prior, given its prediction target and how its input was noised."""
 
 import functools
-import math
 from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional
 
-from scorereg.priors.adapters.answers import cure_of, network_answer, speaks_of_size
+from scorereg.priors.adapters.answers import network_answer
+from scorereg.priors.adapters.bound import check_bound_loaded
 from scorereg.priors.adapters.callables import check_callable
 from scorereg.priors.adapters.conversions import Noise, noise_of, residual_coefficients
+from scorereg.priors.adapters.failures import Failure, cure_of_failure, extended
 from scorereg.priors.adapters.keywords import explained
 from scorereg.priors.adapters.noise_tables import warn_of_betas
-from scorereg.priors.adapters.wrap_arguments import Time, assumed_of, check_count, check_settings, checked_time, ranged
-from scorereg.priors.base import check_finite_output, check_patch, evaluating, tiles_hint
+from scorereg.priors.adapters.wrap_arguments import (
+    Time,
+    assumed_of,
+    card_within,
+    check_count,
+    check_settings,
+    checked_time,
+    data_ends,
+    ranged,
+)
+from scorereg.priors.base import check_finite_output, check_patch, evaluating
 from scorereg.priors.card import PriorCard
 from scorereg.priors.outside import without_graph
 from scorereg.priors.weights import check_finite_module
@@ -81,7 +90,7 @@ def wrap(
             is computed in float32, or float64 for float64 x.
         size: Spatial shape of a training patch, for the card.
         multiple: What the network needs sides to be multiples of; other patches are extended by reflection, and cut.
-        card: Card to use instead of one made from these arguments.
+        card: Card to use instead of one made from these arguments, which it must not contradict.
 
     Raises:
         TypeError: If there is no such argument.
@@ -102,15 +111,19 @@ def wrap(
         size=size, multiple=multiple, card=card,
     )  # fmt: skip
     noise = noise if sigma_range is None else ranged(noise, sigma_range)
-    low, high = (-1.0, 1.0) if data_range is None else _ends(data_range)
+    low, high = (-1.0, 1.0) if data_range is None else data_ends(data_range)
     check_callable(network, data_range)
     check_count(network, tuple(channels))
+    check_bound_loaded(network)
     module = network.func if isinstance(network, functools.partial) else network
     if isinstance(module, nn.Module):
         check_finite_module(module, type(module).__name__)
     warn_of_betas(betas)
-    if card is None:
-        unit, assumed = (high - low) / 2, assumed_of(network, prediction, noise, tuple(channels), data_range)
+    unit = (high - low) / 2
+    if card is not None:
+        card = card_within(card, prediction, noise, unit, tuple(size), clamp=outside == "clamp")
+    else:
+        assumed = assumed_of(network, prediction, noise, tuple(channels), data_range, unit)
         card = PriorCard(
             type(network).__name__, tuple(channels), tuple(size), noise.low / unit, noise.high / unit, depth=None,
             network={"predicts": prediction}, assumed=assumed,
@@ -118,16 +131,6 @@ def wrap(
     prior = WrappedPrior(network, prediction, noise, time, (float(low), float(high)), outside == "clamp", dtype, card)
     prior.multiple = multiple
     return prior
-
-
-def _ends(data_range: Any) -> tuple[float, float]:
-    try:
-        low, high = (float(end) for end in data_range if not isinstance(end, str))
-        if -math.inf < low < high < math.inf:
-            return low, high
-    except (TypeError, ValueError):
-        pass  # the error below covers these too
-    raise ValueError(f"data_range must be (lowest, highest), like (0, 1), but got {data_range!r}.")
 
 
 class WrappedPrior(nn.Module):
@@ -183,7 +186,7 @@ class WrappedPrior(nn.Module):
         factors = torch.stack([self.noise.scale(level), p * share, q * share]).to(x.device, kind)
         a, p, q = factors.reshape(3, -1, *[1] * (x.ndim - 1))
         noised = self.middle + self.unit * x.to(kind)
-        out = self._run(_extended(a * noised, self.multiple), self._time(level))
+        out = self._run(extended(a * noised, self.multiple), self._time(level))
         return p * noised + q * out[(..., *(slice(side) for side in x.shape[2:]))]
 
     def __repr__(self) -> str:
@@ -204,17 +207,14 @@ class WrappedPrior(nn.Module):
         try:
             return self._predict(z, time)
         except (RuntimeError, AssertionError, IndexError, TypeError, ValueError) as error:
-            line = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
-            cure = cure_of(line, self._kind() or z.dtype, len(z), known=self._kind() is not None)
-            size, given = self.card.size, tuple(z.shape[2:])
+            failure = Failure(error, self._predict, self.network, z, time)
+            steps = None if self.noise.sigmas is None else self.noise.last + 1
+            cure = cure_of_failure(failure, self.channels, self.card.size, steps, self._kind())
             if cure is None:
-                ours = type(error) in (RuntimeError, AssertionError) and given != size  # not memory that ran out
-                if not ours or not speaks_of_size(line):
-                    raise
-                made = f"It was made for patches of {size}. " if size else ""
-                cure = f"{made}{tiles_hint(size, given)}"[:-1]
+                raise
             raise ValueError(
-                f"the network of prior {self.card.name!r} fails on patches of {given} pixels ({line}). {cure}."
+                f"the network of prior {self.card.name!r} fails on patches of {tuple(z.shape[2:])} pixels "
+                f"({failure.line}). {cure}."
             ) from error
 
     def _kind(self) -> torch.dtype | None:
@@ -233,16 +233,3 @@ class WrappedPrior(nn.Module):
             check_finite_output(out, z, self.card.name)
             self._answered = True
         return out
-
-
-def _extended(z: Float[Tensor, "b c *space"], multiple: int) -> Float[Tensor, "b c *more"]:
-    """Extend sides at their ends, by reflection, to multiples of a number."""
-    missing = [-side % multiple for side in z.shape[2:]]
-    if not any(missing):
-        return z
-    if any(more >= side for more, side in zip(missing, z.shape[2:], strict=True)):
-        raise ValueError(
-            f"this network needs sides that are multiples of {multiple}, and {tuple(z.shape[2:])} is too small to be "
-            "extended by reflection. Give larger patches."
-        )
-    return functional.pad(z, [part for more in reversed(missing) for part in (0, more)], mode="reflect")
