@@ -130,8 +130,8 @@ def _of_name(name: str, device: str | torch.device, given: dict[str, Any]) -> An
 
 def _of_folder(folder: Path, name: str, device: str | torch.device, given: dict[str, Any]) -> Any:
     from scorereg.priors.adapters.diffusers_folder import load_diffusers
-    from scorereg.priors.adapters.diffusers_layout import is_diffusers_folder
-    from scorereg.priors.adapters.latent import is_text_folder, load_text_pipeline
+    from scorereg.priors.adapters.diffusers_layout import check_card_of_pipeline, is_diffusers_folder
+    from scorereg.priors.adapters.latent import check_part, is_text_folder, load_text_pipeline
     from scorereg.priors.folder_hint import hint_of_folder, hint_of_scheduler
 
     if folder.is_dir() and not any(folder.iterdir()):
@@ -141,7 +141,10 @@ def _of_folder(folder: Path, name: str, device: str | torch.device, given: dict[
     if is_text_folder(folder):
         known = only(f"the latent model {name}", given, "prompt", "guidance", "negative_prompt", "variant")
         return load_text_pipeline(folder, device=device, **{"prompt": None, **known})
-    if not _is_edm(folder) and is_diffusers_folder(folder):
+    check_part(folder)
+    if _is_edm(folder):
+        check_card_of_pipeline(folder)
+    elif is_diffusers_folder(folder):
         known = ("channels", "size", "d_min", "data_range", "prediction", "betas", "variant", "autocast")
         return load_diffusers(folder, device=device, **only(f"the unconditional prior {name}", given, *known))
     if (hint := hint_of_folder(folder)) is not None:

@@ -357,7 +357,11 @@ def test_older_names_of_the_prediction(pipe):
         ("unet/config.json", {"mid_block_scale_factor": None}, "config.json describes no UNet2DModel"),
         ("scheduler/scheduler_config.json", {"num_train_timesteps": 10**12}, "num_train_timesteps is 1000000000000"),
         ("scheduler/scheduler_config.json", {"beta_end": -3.0}, "scheduler_config.json: `betas` must be a list"),
-        ("scheduler/scheduler_config.json", {"beta_schedule": "mine"}, "scheduler_config.json describes no DDPMSched"),
+        (
+            "scheduler/scheduler_config.json",
+            {"beta_schedule": "mine"},
+            "beta_schedule is 'mine', which diffusers does not have",
+        ),
         ("scheduler/scheduler_config.json", {"trained_betas": "all"}, "trained_betas cannot be 'all'"),
     ],
 )
@@ -397,3 +401,70 @@ def test_hub_downloads_variants_only_where_there_is_nothing_else(pipe, tmp_path,
         (unet / gone).unlink()
         assert_close(load_prior("owner/model").denoise(X, SIGMA), expected())
         assert len(asked) == calls
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        ("ConsistencyModelPipeline", "ConsistencyModelPipeline. Its network is distilled"),
+        ("ScoreSdeVePipeline", "under a ScoreSdeVeScheduler, but the scheduler beside it is a DDPMScheduler"),
+        ("KarrasVePipeline", "gives its network sigma / 2"),
+    ],
+)
+def test_pipelines_that_call_their_network_otherwise(kind, says, pipe):
+    edit(pipe / "model_index.json", _class_name=kind)
+    refused(pipe, says)
+    pipeline = type(kind, (), {"unet": tiny(), "scheduler": diffusers.DDPMScheduler()})()
+    refused(pipeline, says)
+
+
+def test_classes_in_the_index(pipe):
+    for kind in ("DDIMPipeline", "PNDMPipeline"):
+        edit(pipe / "model_index.json", _class_name=kind)
+        load_prior(pipe)
+    edit(pipe / "model_index.json", _class_name="MyPipeline")
+    with pytest.warns(UserWarning, match="model_index.json is of a MyPipeline, which is not known here"):
+        load_prior(pipe)
+    edit(pipe / "model_index.json", _class_name="DDPMPipeline", scheduler=["diffusers", "DDIMScheduler"])
+    with pytest.warns(UserWarning, match="names a DDIMScheduler for the scheduler, but .* is of a DDPMScheduler"):
+        load_prior(pipe)
+    edit(pipe / "model_index.json", scheduler=["diffusers", "LCMScheduler"])
+    refused(pipe, "names a LCMScheduler for the scheduler, .* distilled models")
+
+
+def test_settings_of_a_scheduler_that_may_change_its_noise(pipe):
+    path = pipe / "scheduler" / "scheduler_config.json"
+    edit(path, skip_prk_steps=True, use_karras_sigmas=True, solver_order=2)
+    load_prior(pipe)  # of other schedulers, and of sampling
+    edit(path, snr_shift_scale=3.0)
+    with pytest.warns(UserWarning, match="snr_shift_scale=3.0 means nothing to a DDPMScheduler .* change the noise"):
+        load_prior(pipe)
+    edit(path, snr_shift_scale="drop", use_flow_sigmas=True)
+    with pytest.warns(UserWarning, match="use_flow_sigmas=True means nothing to a DDPMScheduler"):
+        load_prior(pipe)
+    edit(path, use_flow_sigmas=False, beta_schedule="cosine")
+    refused(pipe, "beta_schedule is 'cosine', .* Write squaredcos_cap_v2")
+    edit(path, beta_schedule="linear", beta_start=0.02, beta_end=1e-4)
+    with pytest.warns(UserWarning, match=f"^{pipe}: `betas` fall"):
+        load_prior(pipe)
+    edit(path, _class_name="drop")
+    refused(pipe, "scheduler_config.json: _class_name, the class of the scheduler, is None; supported are DDPM")
+
+
+def test_data_from_zero_are_told(pipe):
+    edit(pipe / "unet" / "config.json", center_input_sample=True)
+    with pytest.warns(UserWarning, match=r"center_input_sample=True, .* Say it: data_range=\(0.0, 1.0\)"):
+        load_prior(pipe)
+    load_prior(pipe, data_range=(0.0, 1.0))
+
+
+def test_files_beside_a_network(pipe):
+    (pipe / "card.json").write_text(json.dumps({"prediction": "edm"}))
+    refused(pipe, r"card.json says prediction 'edm', .* of a DDPMPipeline. Remove the card, .*channels=")
+    (pipe / "card.json").unlink()
+    (pipe / "unet" / "pytorch_lora_weights.safetensors").write_bytes(b"x")
+    with pytest.warns(UserWarning, match="pytorch_lora_weights.safetensors is of a LoRA .* not applied"):
+        load_prior(pipe)
+    (pipe / "unet" / "pytorch_lora_weights.safetensors").unlink()
+    (pipe / "unet" / f"{WEIGHTS}.safetensors").rename(pipe / "unet" / f"{WEIGHTS}-00001-of-00002.safetensors")
+    refused(pipe, f"{WEIGHTS}.safetensors.index.json is missing, the list of the 1 shards", FileNotFoundError)

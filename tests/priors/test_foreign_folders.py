@@ -168,3 +168,10 @@ def test_files_of_training(tmp_path):
     refused(tmp_path / "optimizer.bin", "the state of an optimizer")
     table = (1 - linear_betas()).cumprod(0)
     refused(tmp_path / "last.ckpt", "`betas` looks like alphas_cumprod", betas=table)
+
+
+def test_parts_without_their_list(tmp_path):
+    (tmp_path / "transformer").mkdir()
+    (tmp_path / "transformer" / "config.json").write_text(json.dumps({"_class_name": "DiTTransformer2DModel"}))
+    (tmp_path / "scheduler").mkdir()
+    refused(tmp_path, "without its model_index.json, among them a DiTTransformer2DModel in transformer. It is a transf")

@@ -1,5 +1,6 @@
 """Models of diffusers as priors: sign and scale against closed forms and diffusers' own steps, files, and errors."""
 
+import inspect
 import json
 import math
 import pickle
@@ -16,7 +17,7 @@ from torch.testing import assert_close
 from scorereg import NetworkPrior, PriorCard, load_prior, score
 from scorereg.priors import wrap
 from scorereg.priors.adapters.diffusers import from_diffusers
-from scorereg.priors.adapters.schedulers import scheduler_settings
+from scorereg.priors.adapters.schedulers import TABLES, scheduler_settings
 
 MEAN, VARIANCE = 0.2, torch.tensor([0.05, 0.3, 0.6], dtype=torch.float64)[:, None, None]
 
@@ -320,10 +321,18 @@ def test_channels_are_named_by_count_by_card_or_by_hand(tmp_path):
 @pytest.mark.parametrize(
     ("scheduler", "says"),
     [
-        (lambda: diffusers.VQDiffusionScheduler(num_vec_classes=4), "VQDiffusionScheduler is not supported; .* DDPM"),
+        (
+            lambda: diffusers.VQDiffusionScheduler(num_vec_classes=4),
+            "VQDiffusionScheduler replaces classes .tokens. by others",
+        ),
         (lambda: diffusers.KarrasVeScheduler(), "KarrasVeScheduler is not supported; supported are DDPMScheduler"),
         (lambda: diffusers.LCMScheduler(), "LCMScheduler is one for distilled models"),
         (lambda: diffusers.CMStochasticIterativeScheduler(), "a sample and not the posterior mean"),
+        (lambda: diffusers.CogVideoXDDIMScheduler(), "shifts its noise by snr_shift_scale"),
+        (
+            lambda: SimpleNamespace(scheduler=1),
+            r"a pipeline. Give what it holds: scheduler_settings.pipeline.scheduler",
+        ),
         (lambda: "DDPM", "a scheduler is needed, .* got the name 'DDPM'. Give DDPMScheduler.from_pretrained"),
         (lambda: None, "got None. Give the one of the training"),
         (lambda: diffusers.DDPMScheduler, r"got the class DDPMScheduler. Give an object of it: DDPMScheduler\(...\)"),
@@ -457,3 +466,27 @@ def test_arguments_that_mean_nothing_are_refused(model):
         load_prior(model, negative_prompt="dark")
     with pytest.raises(ValueError, match="no prior is called 'runs/model.pt'"):
         load_prior("runs/model.pt")
+
+
+@pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")  # diffusers' own, in Euler and its like
+@pytest.mark.parametrize("name", TABLES)
+def test_tables_that_contradict_each_other(name):
+    if name == "DPMSolverSDEScheduler":
+        pytest.importorskip("torchsde")
+    kind = getattr(diffusers, name)
+    settings = {"beta_start": 1e-4, "beta_end": 0.02}
+    for more in ({}, {"beta_schedule": "squaredcos_cap_v2"}, {"rescale_betas_zero_snr": True}):
+        if more.keys() <= inspect.signature(kind).parameters.keys():
+            scheduler_settings(kind(**settings, **more))  # what the class makes is no contradiction
+    for changed in ("betas", "alphas_cumprod"):
+        scheduler = kind(**settings)
+        setattr(scheduler, changed, getattr(scheduler, changed) * 0.5)
+        with pytest.raises(ValueError, match=f"betas and alphas_cumprod of this {name} contradict each other: at step"):
+            scheduler_settings(scheduler)
+    scheduler = kind(**settings)
+    scheduler.betas = scheduler.betas * 0.5
+    scheduler.alphas_cumprod = (1 - scheduler.betas).cumprod(0)
+    assert scheduler_settings(scheduler)["betas"] is scheduler.betas
+    scheduler.alphas_cumprod = scheduler.alphas_cumprod[:10]
+    with pytest.raises(ValueError, match="betas has 1000 entries and alphas_cumprod 10"):
+        scheduler_settings(scheduler)

@@ -140,7 +140,7 @@ def test_mistakes_are_named(pipeline, tmp_path):
     pipeline.save_pretrained(tmp_path)
     index = json.loads((tmp_path / "model_index.json").read_text())
     (tmp_path / "model_index.json").write_text(json.dumps(index | {"unet": ["their_code", "Model"]}))
-    with pytest.raises(ValueError, match="supported is StableDiffusionPipeline"):
+    with pytest.raises(ValueError, match="takes parts from .*their_code.* may hold code"):
         load_prior(tmp_path, prompt="x")
     (tmp_path / "model_index.json").write_text(json.dumps(index | {"_class_name": "StableDiffusionXLPipeline"}))
     with pytest.raises(ValueError, match="is of a StableDiffusionXLPipeline; supported is StableDiffusionPipeline"):
@@ -151,3 +151,65 @@ def test_mistakes_are_named(pipeline, tmp_path):
     with pytest.raises(ValueError, match="unet/diffusion_pytorch_model.safetensors is damaged") as caught:
         load_prior(tmp_path, prompt="x")
     assert "\n" not in str(caught.value)
+
+
+def test_a_text_that_is_too_long_is_told(pipeline):
+    load_prior(pipeline, prompt="abcdef")  # 8 tokens with start and end
+    with pytest.warns(UserWarning, match=r"^prompt has 9 tokens, .* takes 6 \(8 with start and end\): 'ghi' is cut"):
+        load_prior(pipeline, prompt="abcdefghi")
+    with pytest.warns(UserWarning, match="^negative_prompt has 7 tokens"):
+        load_prior(pipeline, prompt="a", negative_prompt="abcdefg")
+
+
+@pytest.mark.usefixtures("as_user")
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"prompt": ["a", "b"]}, r"prompt must be one text, but got \['a', 'b'\]. Load one prior per text"),
+        ({"prompt": 5}, "prompt must be one text, but got 5"),
+        ({"prompt": "a", "negative_prompt": ["b"]}, "negative_prompt must be one text"),
+        ({"prompt": "a", "guidance": float("nan")}, "guidance must be a number >= 0, .* got nan"),
+        ({"prompt": "a", "guidance": -1}, "guidance must be a number >= 0, .* got -1"),
+        ({"prompt": "a", "guidance": "7"}, "guidance must be a number >= 0, .* got '7'"),
+    ],
+)
+def test_texts_and_guidance_that_cannot_be(pipeline, given, says):
+    with pytest.raises(ValueError, match=says) as caught:
+        load_prior(pipeline, **given)
+    assert "\n" not in str(caught.value)
+
+
+def edit(path, **changes):
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_the_scheduler_of_a_folder_is_the_one_that_is_named(pipeline, tmp_path):
+    pipeline.save_pretrained(tmp_path)
+    index, kind = tmp_path / "model_index.json", type(pipeline.scheduler).__name__
+    edit(index, scheduler=["diffusers", "EulerDiscreteScheduler"])
+    with pytest.warns(UserWarning, match=f"names a EulerDiscreteScheduler for the scheduler, but .* is of a {kind}"):
+        load_prior(tmp_path, prompt="a")
+    for name, says in (("LCMScheduler", "distilled models"), ("EDMEulerScheduler", "which makes other noise")):
+        edit(index, scheduler=["diffusers", name])
+        with pytest.raises(ValueError, match=f"names a {name} for the scheduler, but .*{says}"):
+            load_prior(tmp_path, prompt="a")
+    edit(index, scheduler=["diffusers", kind])
+    diffusers.LCMScheduler().save_pretrained(tmp_path / "scheduler")
+    with pytest.raises(ValueError, match="scheduler_config.json: the scheduler LCMScheduler is one for distilled"):
+        load_prior(tmp_path, prompt="a")
+
+
+def test_parts_of_a_text_folder(pipeline, tmp_path):
+    pipeline.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=rf"unet is a part of a pipeline .*load_prior\('{tmp_path}', prompt="):
+        load_prior(tmp_path / "unet", prompt="a")
+    (tmp_path / "pytorch_lora_weights.safetensors").write_bytes(b"x")
+    with pytest.warns(UserWarning, match="pytorch_lora_weights.safetensors is of a LoRA .* not applied"):
+        load_prior(tmp_path, prompt="a")
+    edit(tmp_path / "model_index.json", _class_name="LatentConsistencyModelPipeline")
+    with pytest.raises(ValueError, match="of a LatentConsistencyModelPipeline; .* distilled: .* it has no score"):
+        load_prior(tmp_path, prompt="a")
+    edit(tmp_path / "model_index.json", _class_name="StableDiffusionPipeline")
+    (tmp_path / "text_encoder").rename(tmp_path / "away")
+    with pytest.raises(FileNotFoundError, match="text_encoder is missing, a part that model_index.json names"):
+        load_prior(tmp_path, prompt="a")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,12 @@ def prior_of_network(
     check_loaded(network)
     network = network.to(device).eval().requires_grad_(False)
     settings = dict(settings) if data_range is None else {**settings, "data_range": data_range}
+    if network.config.get("center_input_sample") and "data_range" not in settings:
+        warnings.warn(
+            f"{name} has center_input_sample=True, which shifts its input from [0, 1] to [-1, 1]: its data are taken "
+            "in [-1, 1], but were probably in [0, 1]. Say it: data_range=(0.0, 1.0), or (-1.0, 1.0) if they were not.",
+            stacklevel=3,
+        )
     prior = wrap(
         _Autocast(network) if autocast else network, channels=names, size=tuple(size or _size(network)),
         multiple=_multiple(network), card=card, **settings,
@@ -175,7 +182,8 @@ def channel_names(count: int, given: tuple[str, ...] | None, name: str) -> tuple
     names = given or {1: ("gray",), 3: ("r", "g", "b")}.get(count)
     if names is None:
         raise ValueError(
-            f"{name} has {count} channels without names. Name them: load_prior(..., channels=('r', 'g', ...))."
+            f"{name} has {count} channels without names. Name them: load_prior(..., channels=('r', 'g', ...)), or "
+            "--channels r,g,..."
         )
     if len(names) != count:
         raise ValueError(f"{name} has {count} channels, but channels={tuple(names)} names {len(names)}.")

@@ -1,6 +1,9 @@
 """Folders of the diffusers library as priors: pipelines, models with a scheduler, and checkpoints of a training run."""
 
 import dataclasses
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,7 @@ from scorereg.priors.adapters.conversions import noise_of
 from scorereg.priors.adapters.diffusers import MODELS, prior_of_network
 from scorereg.priors.adapters.diffusers_layout import Layout, layout_of
 from scorereg.priors.adapters.diffusers_parts import SCHEDULER, check_class, read_model, read_scheduler
+from scorereg.priors.adapters.foreign_folders import warn_of_adapter
 from scorereg.priors.adapters.latents import AUTOENCODERS, prior_of_latents
 from scorereg.priors.adapters.schedulers import scheduler_settings
 from scorereg.priors.adapters.wrapped import WrappedPrior
@@ -59,6 +63,7 @@ def load_diffusers(
     layout = layout_of(folder)
     card = PriorCard.load(folder) if (folder / CARD_FILE).is_file() else None
     check_class(layout.model, MODELS)
+    warn_of_adapter(folder)
     if card is not None and (card.training or card.weights_sha256):  # of a network that was trained here
         check_record(card, find_weights(layout.model, variant).paths[0])
     settings, notes = _noise(layout, folder, prediction, betas)
@@ -75,14 +80,28 @@ def load_diffusers(
             if value is not None:
                 raise ValueError(f"{what}={value!r} means nothing for {folder}, a prior over latents. Leave it out.")
         decoder, _ = read_model(layout.decoder, AUTOENCODERS, None)
-        prior = prior_of_latents(network, settings, decoder, name=name, device=device, autocast=autocast)
+        with _naming(folder):
+            prior = prior_of_latents(network, settings, decoder, name=name, device=device, autocast=autocast)
     else:
-        prior = prior_of_network(
-            network, settings, name=name, channels=channels, size=size, d_min=d_min, data_range=data_range, card=card,
-            device=device, autocast=autocast,
-        )  # fmt: skip
+        with _naming(folder):
+            prior = prior_of_network(
+                network, settings, name=name, channels=channels, size=size, d_min=d_min, data_range=data_range,
+                card=card, device=device, autocast=autocast,
+            )  # fmt: skip
     prior.card = dataclasses.replace(prior.card, assumed=(*prior.card.assumed, *notes, *_notes(layout, files)))
     return prior
+
+
+@contextmanager
+def _naming(folder: Path) -> Iterator[None]:
+    """Put the folder before a warning of what was read from it."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", UserWarning)
+        yield
+    for warning in told:
+        words = str(warning.message)
+        named = issubclass(warning.category, UserWarning) and str(folder) not in words
+        warnings.warn(f"{folder}: {words}" if named else words, warning.category, stacklevel=4)
 
 
 def _noise(layout: Layout, folder: Path, prediction: str | None, betas: Any) -> tuple[dict[str, Any], tuple[str, ...]]:

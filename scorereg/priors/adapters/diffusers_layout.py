@@ -11,13 +11,27 @@ from typing import Any
 
 from scorereg._io import read_json
 from scorereg.priors.adapters.diffusers_parts import CONFIG, SCHEDULER
+from scorereg.priors.adapters.diffusers_pipelines import (
+    WRAP_PART,
+    check_pipeline,
+    check_scheduler_of_index,
+    warn_of_pipeline,
+)
+from scorereg.priors.adapters.schedulers import family_of
 from scorereg.priors.card import CARD_FILE
 
-__all__ = ["DECODERS", "MODEL_INDEX", "WRAP_PART", "Layout", "is_diffusers_folder", "layout_of", "parts_of"]
+__all__ = [
+    "DECODERS",
+    "MODEL_INDEX",
+    "Layout",
+    "check_card_of_pipeline",
+    "is_diffusers_folder",
+    "layout_of",
+    "parts_of",
+]
 
 MODEL_INDEX = "model_index.json"
 DECODERS = ("vae", "vqvae", "movq", "vqgan", "autoencoder", "first_stage_model")
-WRAP_PART = "Load it by diffusers and wrap its network with its conditions bound: scorereg.wrap(lambda z, t: ..., ...)."
 _LIBRARIES = ("diffusers", "transformers", None)
 _REMEDY = "Copy or download it again."
 HARMLESS = ("feature_extractor", "safety_checker", "image_processor", "watermarker", "mel")
@@ -48,6 +62,24 @@ def is_diffusers_folder(folder: Path) -> bool:
     if path.is_file():
         return read_json(path, "Copy or download it again.").get("_class_name") != "EDMEulerScheduler"
     return (folder / CONFIG).is_file() and not (folder / CARD_FILE).is_file()
+
+
+def check_card_of_pipeline(folder: Path) -> None:
+    """Check that no card of a network trained here (EDM) lies in the folder of a pipeline or of a training run.
+
+    Raises:
+        ValueError: If one does; to name channels is not its purpose.
+    """
+    whole = (folder / MODEL_INDEX).is_file() or (
+        (folder / "unet" / CONFIG).is_file() and not (folder / CONFIG).is_file()
+    )
+    if whole:
+        kind = read_json(folder / MODEL_INDEX, _REMEDY).get("_class_name") if (folder / MODEL_INDEX).is_file() else None
+        raise ValueError(
+            f"{folder / CARD_FILE} says prediction 'edm', of a network that was trained here, but the folder is of a "
+            f"{kind or 'training of diffusers'}. Remove the card, and name the channels: "
+            f"load_prior({str(folder)!r}, channels=(...))."
+        )
 
 
 def layout_of(folder: Path) -> Layout:
@@ -86,6 +118,7 @@ def parts_of(folder: Path) -> dict[str, str]:
 def _pipeline(folder: Path) -> Layout:
     parts = parts_of(folder)
     kind = _checked_kind(folder / MODEL_INDEX)
+    check_pipeline(f"{folder / MODEL_INDEX} is of", kind)
     if parts and "unet" not in parts:
         raise ValueError(
             f"{folder / MODEL_INDEX} is of a {kind} of {', '.join(parts)}, without a unet; supported are unconditional "
@@ -104,7 +137,18 @@ def _pipeline(folder: Path) -> Layout:
             f"supported are unconditional pipelines with a UNet2DModel, and StableDiffusionPipeline. {WRAP_PART}"
         )
     decoder = _part(folder, decoders[0]) if decoders else None
-    return Layout(_part(folder, "unet"), _scheduler(folder / "scheduler", folder), decoder)
+    scheduler = _scheduler(folder / "scheduler", folder)
+    _check_scheduler(folder / MODEL_INDEX, kind, parts.get("scheduler"), scheduler)
+    return Layout(_part(folder, "unet"), scheduler, decoder)
+
+
+def _check_scheduler(index: Path, kind: str, told: str | None, scheduler: Path | None) -> None:
+    """Check that a pipeline, the scheduler that it names, and the one in its folder belong together."""
+    own = read_json(scheduler / SCHEDULER, _REMEDY).get("_class_name") if scheduler is not None else None
+    if scheduler is not None and isinstance(own, str) and family_of(own) is not None:  # else refused where it is read
+        check_scheduler_of_index(index, told, scheduler / SCHEDULER, own)
+        check_pipeline(f"{index} is of", kind, own)
+    warn_of_pipeline(index, kind)
 
 
 def _checked_kind(path: Path) -> str:

@@ -4,6 +4,8 @@ Only JSON and weights are read, and classes come from the diffusers library alon
 weights' header was compared with the configuration.
 """
 
+import functools
+import inspect
 import json
 import warnings
 from collections.abc import Mapping
@@ -14,7 +16,7 @@ import torch
 
 from scorereg._io import read_json
 from scorereg.priors.adapters.foreign_models import cure_of_model
-from scorereg.priors.adapters.schedulers import SCHEDULERS, TABLES, unsupported_scheduler
+from scorereg.priors.adapters.schedulers import DISTILLED, SCHEDULERS, TABLES, unsupported_scheduler
 from scorereg.priors.weights import WeightFiles, describing, fill_network, find_weights, header_shapes, known_settings
 
 __all__ = ["CONFIG", "SCHEDULER", "check_class", "read_model", "read_scheduler", "refuse_code"]
@@ -26,6 +28,8 @@ _AVERAGING = {  # settings of the moving average that a training script keeps be
     "collected_params",
 }  # fmt: skip
 _MOST_STEPS = 100_000
+_NOISE = {"rescale_betas_zero_snr", "use_flow_sigmas", "invert_sigmas", "sigma_data"}  # of some schedulers' noise
+_BETAS = ("linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid", "laplace", "exp")
 _CODE = (".py", ".pyc", ".pyd", ".so", ".dll")
 
 
@@ -84,12 +88,50 @@ def read_scheduler(folder: Path) -> Any:
         raise ValueError(f"{path}: num_train_timesteps is {steps!r}, but must be from 1 to {_MOST_STEPS}. {_REMEDY}")
     kind = _class(name)
     known = known_settings(kind, settings, path, warned=False)  # those of other schedulers say how to sample
+    _warn_of_noise(kind, settings, path)
+    _check_schedule(settings, path)
     if "predict_epsilon" in settings and "prediction_type" not in settings:  # its name until diffusers 0.9
         known["prediction_type"] = "epsilon" if settings["predict_epsilon"] else "sample"
     if name in TABLES and (missing := _missing(settings)):
         warnings.warn(f"{path} names no {', '.join(missing)}: the defaults of diffusers are taken.", stacklevel=2)
     with describing(path, name, _REMEDY):
         return kind(**known)
+
+
+@functools.cache
+def _settings_of_all() -> frozenset[str]:
+    """Every setting of a scheduler that is known here, most of which say how to sample."""
+    kinds = (_class(name) for name in (*SCHEDULERS, *DISTILLED) if _exists(name))
+    return frozenset(name for kind in kinds for name in inspect.signature(kind.__init__).parameters)
+
+
+def _exists(name: str) -> bool:
+    try:
+        return hasattr(_class(name), "__init__")
+    except (AttributeError, ImportError):  # another version of diffusers, or a class that needs a further package
+        return False
+
+
+def _warn_of_noise(kind: Any, settings: Mapping[str, Any], path: Path) -> None:
+    """Warn of settings that a scheduler leaves out and that may change its noise."""
+    others = [n for n in settings if n not in inspect.signature(kind.__init__).parameters and not n.startswith("_")]
+    odd = [n for n in others if n not in _settings_of_all() and n not in ("predict_epsilon", "tensor_format")]
+    odd += [n for n in others if n in _NOISE and settings[n] not in (None, False)]
+    if odd:
+        shown = ", ".join(f"{name}={settings[name]!r:.20}" for name in sorted(odd)[:5])
+        warnings.warn(
+            f"{path}: {shown} means nothing to a {kind.__name__} and is left out, though it may change the noise.",
+            stacklevel=3,
+        )
+
+
+def _check_schedule(settings: Mapping[str, Any], path: Path) -> None:
+    """Refuse a name of a noise schedule that diffusers has not, with the name that is meant."""
+    named = settings.get("beta_schedule")
+    if named is None or named in _BETAS or settings.get("trained_betas"):
+        return
+    meant = "squaredcos_cap_v2, the cosine schedule" if "cos" in str(named).lower() else ", ".join(_BETAS[:4])
+    raise ValueError(f"{path}: beta_schedule is {named!r:.40}, which diffusers does not have. Write {meant}.")
 
 
 def refuse_code(folder: Path) -> None:

@@ -1,10 +1,13 @@
 """Folders of other programs that hold a network or a part of its training: what they are, and the one step to take."""
 
+import warnings
 from pathlib import Path
 
+from scorereg._io import read_json
+from scorereg.priors.adapters.foreign_models import cure_of_model
 from scorereg.priors.weights import other_format
 
-__all__ = ["foreign_folder"]
+__all__ = ["foreign_folder", "warn_of_adapter"]
 
 _WRAP = "wrap a function that calls it, scorereg.wrap(lambda z, t: ..., ...)"
 _MARKS = (  # a pattern of names, what the folder is, and what to do
@@ -15,6 +18,8 @@ _MARKS = (  # a pattern of names, what the folder is, and what to do
     ("_METADATA", "a checkpoint of Orbax (JAX)", "Take the weights that torch wrote"),
     ("openvino_*.xml", "a network of OpenVINO", f"It runs in a library of its own: {_WRAP}"),
 )
+_ADAPTERS = ("adapter_config.json", "pytorch_lora_weights.*", "adapter_model.*")
+_PARTS = ("transformer", "prior", "controlnet", "vae", "text_encoder")  # of a pipeline, a network first
 _LORA = (
     "Load it into the pipeline that it was made for, and pass that: pipeline.load_lora_weights({folder!r}); "
     "pipeline.fuse_lora(); load_prior(pipeline)"
@@ -27,7 +32,7 @@ def foreign_folder(folder: Path) -> str | None:
     Args:
         folder: A folder without a configuration of its own.
     """
-    text = _distributed(folder) or _adapter(folder) or _framework(folder)
+    text = _distributed(folder) or _adapter(folder) or _framework(folder) or _part(folder)
     return None if text is None else f"{text}."
 
 
@@ -47,11 +52,41 @@ def _distributed(folder: Path) -> str | None:
 
 
 def _adapter(folder: Path) -> str | None:
-    named = _has(folder, "adapter_config.json", "pytorch_lora_weights.*", "adapter_model.*")
-    if not named:
+    if not _has(folder, *_ADAPTERS):
         return None
     cure = _LORA.format(folder=str(folder))
     return f"{folder} holds a LoRA (an adapter), which is a change of another network's weights. {cure}"
+
+
+def warn_of_adapter(folder: Path) -> None:
+    """Warn of a LoRA in the folder of a pipeline, whose network is read without it.
+
+    Args:
+        folder: The pipeline's.
+    """
+    for place in (folder, folder / "unet"):
+        found = [path for pattern in _ADAPTERS for path in sorted(place.glob(pattern))]
+        if found:
+            warnings.warn(
+                f"{found[0]} is of a LoRA (an adapter), which is not applied. {_LORA.format(folder=str(place))}; or "
+                "remove it.",
+                stacklevel=3,
+            )
+
+
+def _part(folder: Path) -> str | None:
+    """The network of a pipeline without its list of parts, `model_index.json`."""
+    for name in _PARTS:
+        path = folder / name / "config.json"
+        if path.is_file():
+            settings = read_json(path, "Copy or download it again.")
+            named = settings.get("_class_name") or settings.get("architectures")
+            kind = str(named[0] if isinstance(named, list) and named else named or "network of no class")[:80]
+            return (
+                f"{folder} holds parts of a pipeline without its model_index.json, among them a {kind} in {name}. "
+                f"{cure_of_model(kind).removesuffix('.')}"
+            )
+    return None
 
 
 def _framework(folder: Path) -> str | None:

@@ -15,15 +15,18 @@ import torch
 from torch import Tensor, nn
 
 from scorereg._io import read_json
-from scorereg.priors.adapters.diffusers_layout import MODEL_INDEX, WRAP_PART, parts_of
-from scorereg.priors.adapters.diffusers_parts import refuse_code
+from scorereg.priors.adapters.diffusers_layout import MODEL_INDEX, parts_of
+from scorereg.priors.adapters.diffusers_parts import SCHEDULER, read_scheduler, refuse_code
+from scorereg.priors.adapters.diffusers_pipelines import check_scheduler_of_index, cure_of_pipeline
+from scorereg.priors.adapters.foreign_folders import warn_of_adapter
+from scorereg.priors.adapters.latent_texts import check_texts, encode_text
 from scorereg.priors.adapters.latents import Latents, latent_channels
 from scorereg.priors.adapters.schedulers import scheduler_settings
 from scorereg.priors.adapters.unwrapped import inner_module
 from scorereg.priors.adapters.wrapped import WrappedPrior, wrap
 from scorereg.priors.weights import check_filled, find_weights, header_shapes
 
-__all__ = ["from_text_pipeline", "is_text_folder", "load_text_pipeline"]
+__all__ = ["check_part", "from_text_pipeline", "is_text_folder", "load_text_pipeline"]
 
 PIPELINE = "StableDiffusionPipeline"
 PARTS = ("unet", "scheduler", "vae", "text_encoder", "tokenizer")
@@ -71,12 +74,15 @@ def from_text_pipeline(
     """
     kind = type(pipeline).__name__
     if kind != PIPELINE:
-        raise ValueError(f"a text-conditioned {kind} is not supported; supported is {PIPELINE}. {WRAP_PART}")
-    if prompt is None:
-        raise ValueError(f"a {PIPELINE} needs a text: load_prior(..., prompt='a photo of a chair', guidance=7.5).")
+        raise ValueError(
+            f"a text-conditioned {kind} is not supported; supported is {PIPELINE}. {cure_of_pipeline(kind)}"
+        )
+    check_texts(PIPELINE, prompt, guidance, negative_prompt)
+    noise = scheduler_settings(pipeline.scheduler)
     parts = (inner_module(getattr(pipeline, part)) for part in ("unet", "vae", "text_encoder"))
     unet, vae, encoder = (part.to(device).eval().requires_grad_(False) for part in parts)
-    empty, wanted = (_encode(pipeline.tokenizer, encoder, text) for text in (negative_prompt, prompt))
+    texts = {"negative_prompt": negative_prompt, "prompt": prompt}
+    empty, wanted = (encode_text(pipeline.tokenizer, encoder, text, name) for name, text in texts.items())
     count, side = unet.config.in_channels, unet.config.sample_size
     if count != vae.config.latent_channels:
         raise ValueError(
@@ -88,7 +94,7 @@ def from_text_pipeline(
         channels=latent_channels(count),
         size=(side, side) if isinstance(side, int) else tuple(side),
         data_range=(-1.0, 1.0),
-        **scheduler_settings(pipeline.scheduler),
+        **noise,
     )
     prior.transform = Latents(vae)
     notes = (f"latents times {prior.transform.scale:g}: prior.transform encodes colours in [0, 1]",)
@@ -99,6 +105,20 @@ def from_text_pipeline(
 def is_text_folder(folder: Path) -> bool:
     """Return whether a folder is a pipeline's with a text encoder."""
     return (folder / MODEL_INDEX).is_file() and "text_encoder" in parts_of(folder)
+
+
+def check_part(folder: Path) -> None:
+    """Check that a folder is no part of a text-to-image pipeline, which has to be given as a whole.
+
+    Raises:
+        ValueError: If it is one, with the call for the pipeline.
+    """
+    whole = folder.resolve().parent
+    if folder.is_dir() and is_text_folder(whole) and folder.resolve().name in parts_of(whole):
+        raise ValueError(
+            f"{folder} is a part of a pipeline conditioned on a text. Give its folder and the text: "
+            f"load_prior({str(whole)!r}, prompt='...')."
+        )
 
 
 def load_text_pipeline(
@@ -121,7 +141,7 @@ def load_text_pipeline(
     try:
         index = read_json(path, "Copy it again.")
         if (kind := index.get("_class_name")) != PIPELINE:
-            raise ValueError(f"{path} is of a {kind}; supported is {PIPELINE}. {WRAP_PART}")
+            raise ValueError(f"{path} is of a {kind}; supported is {PIPELINE}. {cure_of_pipeline(str(kind))}")
         sources = {index[part][0] for part in PARTS}
     except (KeyError, TypeError, IndexError) as error:
         raise ValueError(f"{path} lists no text-to-image pipeline ({error}). Copy it again.") from None
@@ -131,6 +151,19 @@ def load_text_pipeline(
         raise ValueError(f"{path} takes parts from {', '.join(sorted(map(str, sources)))}, which may hold code.")
     for part in (folder, *(folder / name for name in index if not name.startswith("_"))):
         refuse_code(part)
+    check_texts(PIPELINE, prompt, guidance, negative_prompt)
+    if missing := [name for name in PARTS if not (folder / name).is_dir()]:
+        raise FileNotFoundError(
+            f"{folder / missing[0]} is missing, a part that {path.name} names. Copy or download the whole folder again."
+        )
+    scheduler = read_scheduler(folder / "scheduler")
+    told = index["scheduler"][1]
+    check_scheduler_of_index(path, told, folder / "scheduler" / SCHEDULER, type(scheduler).__name__)
+    try:
+        scheduler_settings(scheduler)
+    except ValueError as error:
+        raise ValueError(f"{folder / 'scheduler' / SCHEDULER}: {error}") from None
+    warn_of_adapter(folder)
     files = {name: find_weights(folder / name, variant) for name in ("unet", "vae", "text_encoder")}
     for found in files.values():
         for weights in found.paths:
@@ -140,7 +173,7 @@ def load_text_pipeline(
 
         pipeline = StableDiffusionPipeline.from_pretrained(
             folder, local_files_only=True, safety_checker=None, feature_extractor=None, low_cpu_mem_usage=False,
-            variant=files["unet"].variant or None,
+            scheduler=scheduler, variant=files["unet"].variant or None,
         )  # fmt: skip
     except ImportError:
         raise ValueError("text-conditioned priors need transformers: pip install 'scorereg[text]'.") from None
@@ -157,11 +190,3 @@ def load_text_pipeline(
 def _leads_out(names: Iterable[str]) -> bool:
     """Whether the name of a part is none of a folder beside it."""
     return any(Path(name).name != name for name in names)
-
-
-@torch.no_grad()
-def _encode(tokenizer: Any, encoder: Any, text: str) -> Tensor:
-    tokens = tokenizer(
-        text, padding="max_length", max_length=tokenizer.model_max_length, truncation=True, return_tensors="pt"
-    )
-    return encoder(tokens.input_ids.to(encoder.device))[0]

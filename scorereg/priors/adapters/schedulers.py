@@ -10,7 +10,9 @@ from typing import Any
 
 from torch import nn
 
-__all__ = ["SCHEDULERS", "TABLES", "scheduler_settings", "unsupported_scheduler"]
+from scorereg.priors.adapters.diffusers_tables import check_tables
+
+__all__ = ["DISTILLED", "SCHEDULERS", "TABLES", "family_of", "scheduler_settings", "unsupported_scheduler"]
 
 TABLES = (
     "DDPMScheduler", "DDIMScheduler", "PNDMScheduler", "EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler",
@@ -23,7 +25,12 @@ EDM = ("EDMEulerScheduler", "EDMDPMSolverMultistepScheduler")
 FLOWS = ("FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler")
 SCORES = ("ScoreSdeVeScheduler",)
 SCHEDULERS = (*TABLES, *EDM, *FLOWS, *SCORES)
-DISTILLED = ("LCMScheduler", "TCDScheduler", "CMStochasticIterativeScheduler", "FlowMatchLCMScheduler", "SCMScheduler")
+DISTILLED = (
+    "LCMScheduler", "TCDScheduler", "CMStochasticIterativeScheduler", "FlowMatchLCMScheduler", "SCMScheduler",
+    "ConsistencyDecoderScheduler", "HeliosDMDScheduler", "FlowMapEulerDiscreteScheduler",
+)  # fmt: skip
+_DISCRETE = ("VQDiffusionScheduler", "AmusedScheduler", "BlockRefinementScheduler", "DiscreteDDIMScheduler")
+_SHIFTED = ("CogVideoXDDIMScheduler", "CogVideoXDPMScheduler")
 PREDICTIONS = ("epsilon", "sample", "v_prediction")
 
 
@@ -73,7 +80,14 @@ def scheduler_settings(scheduler: Any) -> dict[str, Any]:
     if config.get("timestep_type", "discrete") == "continuous" and prediction == "v_prediction":
         edges = (config.sigma_min or 0.002, config.sigma_max or 700.0)
         return {"prediction": prediction, "sigma_data": 1.0, "sigma_range": edges}  # time is ln(sigma) / 4
+    check_tables(scheduler)
     return {"prediction": prediction, "betas": scheduler.betas}
+
+
+def family_of(name: str) -> str | None:
+    """Return the kind of noise of a class of scheduler: table, edm, flow or score; None if it is not supported."""
+    kinds = {"table": TABLES, "edm": EDM, "flow": FLOWS, "score": SCORES}
+    return next((kind for kind, names in kinds.items() if name in names), None)
 
 
 def _of_flow(steps: int) -> dict[str, Any]:
@@ -91,6 +105,8 @@ def _no_scheduler(value: Any) -> str | None:
         return f"the class {value.__name__}. Give an object of it: {value.__name__}(...)"
     if isinstance(value, nn.Module):
         return f"a {kind}, a network. The network comes first: scorereg.priors.from_diffusers(unet, scheduler)"
+    if hasattr(value, "scheduler") and not hasattr(value, "set_timesteps"):
+        return f"a {kind}, a pipeline. Give what it holds: scheduler_settings(pipeline.scheduler)"
     if isinstance(value, str | os.PathLike):
         return f"the name {os.fspath(value)!r}. Give DDPMScheduler.from_pretrained(folder)"
     if isinstance(value, Mapping):
@@ -101,13 +117,31 @@ def _no_scheduler(value: Any) -> str | None:
 
 
 def unsupported_scheduler(name: Any) -> str:
-    """Return why a class of scheduler is not supported, and what to do, without the last full stop."""
+    """Return why a class of scheduler is not supported, and what to do, without the last full stop.
+
+    Args:
+        name: The class; None if a file names none.
+    """
+    known = f"supported are {', '.join(SCHEDULERS[:10])} and relatives"
+    if not isinstance(name, str) or not name:
+        return f"_class_name, the class of the scheduler, is {name!r:.40}; {known}. Write that of the training"
     if name in DISTILLED:
         return (
             f"the scheduler {name} is one for distilled models, whose output is a sample and not the posterior mean, "
             "so that it has no score. Use the model that it was distilled from"
         )
+    if name in _DISCRETE:
+        return (
+            f"the scheduler {name} replaces classes (tokens) by others instead of adding noise to values, so that "
+            "there is no score. Use a model of values"
+        )
+    if name in _SHIFTED:
+        return (
+            f"the scheduler {name} shifts its noise by snr_shift_scale, so that its betas are not the noise. Wrap the "
+            "network with the shifted table: scorereg.wrap(lambda z, t: ..., prediction=..., "
+            "alphas_cumprod=scheduler.alphas_cumprod, channels=...)"
+        )
     return (
-        f"the scheduler {name} is not supported; supported are {', '.join(SCHEDULERS[:10])} and relatives. Use one of "
-        "them with the same betas, or scorereg.wrap"
+        f"the scheduler {name} is not supported; {known}. Give the one of these that makes the noise of the training, "
+        "or say it: scorereg.wrap(network, prediction=..., betas=..., channels=...)"
     )

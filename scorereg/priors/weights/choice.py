@@ -49,11 +49,17 @@ def find_weights(folder: Path, variant: str | None = None) -> WeightFiles:
         wanted = next(iter(found))
     if wanted in found:
         return WeightFiles(_shards(found[wanted]) if found[wanted].suffix == ".json" else (found[wanted],), wanted)
+    if not found and (shards := _unlisted(folder)):
+        index = re.sub(r"-\d+-of-\d+(\.\w+)$", r"\1.index.json", shards[0])
+        raise FileNotFoundError(
+            f"{folder / index} is missing, the list of the {len(shards)} shards beside it, such as {shards[0]}. Copy "
+            "or download the whole folder again."
+        )
     if not found:
         raise FileNotFoundError(f"{folder} holds no weights{_others(folder)}. {_EXPECTED}")
     names = ", ".join(name or "plain" for name in sorted(found))
     if variant is None:
-        cure = f"load_prior(..., variant={min(found)!r})"
+        cure = f"load_prior(..., variant={min(found)!r}), or --variant {min(found)}"
         raise ValueError(f"{folder} holds the weights as variants {names}. Choose one: {cure}.")
     raise ValueError(f"{folder} holds no variant {variant!r}; there are {names}. Choose one of them.")
 
@@ -88,6 +94,12 @@ def _shards(index: Path) -> tuple[Path, ...]:
             where = f"{index.parent / name} is missing, one of {len(names)} shards"
             raise FileNotFoundError(f"{where}. Copy or download the whole folder again.")
     return tuple(index.parent / name for name in names)
+
+
+def _unlisted(folder: Path) -> list[str]:
+    """Shards without their list."""
+    names = (path.name for path in (folder.iterdir() if folder.is_dir() else ()))
+    return sorted(name for name in names if re.fullmatch(r".+-\d+-of-\d+\.(safetensors|bin)", name))
 
 
 def _others(folder: Path) -> str:
