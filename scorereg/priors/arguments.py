@@ -11,10 +11,10 @@ from urllib.parse import unquote
 __all__ = ["at_home", "check_depth", "check_values", "named_path", "only"]
 
 _HUB = re.compile(
-    r"(?:(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/|hf://)(?:models/)?(?!datasets/|spaces/)([\w.-]+/[\w.-]+?)(?:\.git)?(?:[/?#@].*)?$",
+    r"(?:(?:https?://?)?(?:www\.)?(?:huggingface\.co|hf\.co)/|hf://?)(?:models/)?(?!datasets/|spaces/)([\w.-]+/[\w.-]+?)(?:\.git)?(?:[/?#@].*)?$",
     re.I,
 )
-_ADDRESS = re.compile(r"(file|https?|ftp|s3|gs|hf|git\+https|ssh)://?(.*)", re.IGNORECASE | re.DOTALL)
+_ADDRESS = re.compile(r"(file|https?|ftp|s3|gs|hf|git\+https|ssh):(?=/)(?://)?(.*)", re.IGNORECASE | re.DOTALL)
 
 
 def only(what: str, given: Mapping[str, Any], *names: str) -> dict[str, Any]:

@@ -1,13 +1,14 @@
 """`as_deepinv`: a gradient, noise levels outside the card's range, and DeepInverse's samplers where it is installed."""
 
 import dataclasses
+import functools
 
 import pytest
 import torch
 from torch import nn
 from torch.testing import assert_close
 
-from scorereg import GaussianFieldPrior, PriorCard, TiledPrior, as_deepinv, load_prior, sample_posterior
+from scorereg import GaussianFieldPrior, PriorCard, TiledPrior, as_deepinv, load_prior, sample_posterior, wrap
 from scorereg.priors import NetworkPrior, build_network
 from scorereg.priors.outside import denoise_clamped, with_graph, without_graph
 
@@ -214,3 +215,16 @@ def test_images_in_another_range():
     generator = torch.Generator().manual_seed(0)
     for sigma in (0.05, 1.0, 30.0):
         as_deepinv(FIELD)(U + sigma * torch.randn(U.shape, generator=generator), sigma)
+
+
+@pytest.mark.parametrize("bound", [lambda d: d, lambda d: d.forward, functools.partial, nn.DataParallel])
+def test_a_denoiser_of_deepinv_is_not_taken_for_one_of_another_range(bound):
+    class Denoiser(nn.Module):
+        def forward(self, x, sigma):
+            return x
+
+    Denoiser.__module__ = "deepinv.models.base"
+    given = {"prediction": "denoised", "channels": ("gray",)}
+    with pytest.raises(ValueError, match=r"wrap got a Denoiser of deepinv, whose images are in \[0, 1\]"):
+        wrap(bound(Denoiser()), **given)
+    assert wrap(bound(Denoiser()), **given, data_range=(0, 1)).middle == 0.5

@@ -99,6 +99,8 @@ def test_the_home_folder(home, tmp_path, monkeypatch):
         ("hf://google/ddpm", r"load_prior\('google/ddpm'\)"),
         ("https://huggingface.co/datasets/a/b", "is an address, which is not fetched"),
         ("file:///tmp/a%20b", r"Give the path: load_prior\('/tmp/a b'\)"),
+        (Path("file:///tmp/a"), r"Give the path: load_prior\('/tmp/a'\)"),
+        (Path("https://huggingface.co/google/ddpm"), r"load_prior\('google/ddpm'\)"),
         ("https://example.org/m.pt", "is an address, which is not fetched. Download it"),
         (b"/tmp/m.pt", "got bytes. A path is given as text"),
         (io.BytesIO(b"x"), r"got an open file \(BytesIO\). Give its path"),

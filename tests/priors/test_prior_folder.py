@@ -114,7 +114,7 @@ def test_every_field_of_a_card_is_checked():
         (CONFIG, {"norm_num_groups": 4}, "`norm_num_groups` is 4, was 8"),
         (CONFIG, {"act_fn": ...}, '`act_fn` is missing, was "silu"'),
         (CONFIG, {"_class_name": "UNet2DConditionModel"}, "`_class_name` is"),
-        (CONFIG, {"add_attention": 0}, "`add_attention` is 0, was false"),
+        (CONFIG, {"add_attention": 1}, "`add_attention` is 1, was true"),
     ],
 )
 def test_an_edit_that_changes_numbers_is_named(copy, file, change, says):
@@ -180,7 +180,7 @@ def test_files_of_two_priors_of_one_kind(copy, made, names):
 @pytest.mark.parametrize("other", ["e", "n"])
 @pytest.mark.parametrize("name", [WEIGHTS, CARD, CONFIG, SCHEDULER])
 def test_files_of_priors_of_two_kinds(copy, made, name, other):
-    if other == "n" and name == SCHEDULER:
+    if (made["a"] / name).read_bytes() == (made[other] / name).read_bytes():
         pytest.skip("it is the same file")
     for one, two in (("a", other), (other, "a")):
         folder = copy(one)

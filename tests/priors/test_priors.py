@@ -210,8 +210,10 @@ def test_missing_card_and_missing_folder(tmp_path):
     with pytest.raises(FileNotFoundError, match="is an empty folder"):
         load_prior(tmp_path)
     (tmp_path / "notes.txt").write_text("x")
-    with pytest.raises(FileNotFoundError, match=r"card\.json is missing.*Copy the whole folder again"):
+    with pytest.raises(FileNotFoundError, match=r"holds no prior, but notes.txt. A prior's folder has card.json"):
         load_prior(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"card\.json is missing.*Copy the whole folder again"):
+        PriorCard.load(tmp_path)
     with pytest.raises(ValueError, match=r"no prior is called 'nowhere'.*Shipped are: "):
         load_prior("nowhere")
     (tmp_path / "file").write_text("")

@@ -194,10 +194,16 @@ def test_any_change_of_own_settings_is_seen(own):
 
 
 def test_a_description_of_a_larger_network_takes_no_memory(own):
-    path = own / "config.json"
+    path, weights = own / "config.json", own / "diffusion_pytorch_model.safetensors"
     path.write_text(path.read_text().replace("64\n", "262144\n"))
+    with pytest.raises(ValueError, match="config.json is not the file that was written with its weights"):
+        load_prior(own)
+    safetensors.torch.save_file(safetensors.torch.load_file(weights), weights)  # without the record
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with pytest.raises(ValueError, match="does not hold this network's weights"):
+    with (
+        pytest.warns(UserWarning, match="holds no record"),
+        pytest.raises(ValueError, match="does not hold this network's weights"),
+    ):
         load_prior(own)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1_000_000
 
@@ -223,7 +229,9 @@ def test_values_that_a_card_cannot_have(name, value, own):
 def test_a_card_that_lost_a_fact_of_depth(own):
     path = own / "card.json"
     entries = json.loads(path.read_text())
-    path.write_text(json.dumps({name: value for name, value in entries.items() if name != "focal"}))
+    path.write_text(
+        json.dumps({name: value for name, value in entries.items() if name not in ("focal", "weights_sha256")})
+    )
     with pytest.warns(UserWarning, match="card.json names no focal, so that it is not known"):
         load_prior(own)
     path.write_text("[" * 100_000)
