@@ -181,3 +181,21 @@ class Halving(nn.Module):
 def test_sides_that_a_network_does_not_take(bridge):
     refused(Halving(bridge=bridge), r"multiples of 2: wrap\(..., multiple=2\)")
     denoised(Halving(bridge=bridge), multiple=2)
+
+
+def test_weights_on_two_devices():
+    class Split(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = nn.Linear(1, 1), nn.Linear(1, 1)
+
+        def forward(self, z, t):
+            raise RuntimeError("Expected all tensors to be on the same device, but found at least two devices")
+
+    network = Split()
+    prior = wrap(network, prediction="denoised", channels=("gray",))
+    with pytest.raises(ValueError, match="Put the network and the patches on one device"):
+        prior.denoise(X, SIGMA)
+    network.second.to("meta")
+    with pytest.raises(ValueError, match="Its weights are on cpu and meta. Put all on one device"):
+        prior.denoise(X, SIGMA)

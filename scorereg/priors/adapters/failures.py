@@ -59,7 +59,7 @@ def cure_of_failure(
         kind: Dtype of the network, None if unknown.
     """
     z, given = failure.z, tuple(failure.z.shape[2:])
-    if cure := _few_times(failure, steps) or _other_channels(failure, channels):
+    if cure := _few_times(failure, steps) or _other_channels(failure, channels) or _apart(failure):
         return cure
     if cure := cure_of(failure.line, kind or z.dtype, len(z), known=kind is not None):
         return cure
@@ -107,6 +107,17 @@ def _other_channels(failure: Failure, channels: tuple[str, ...]) -> str | None:
         more = "; or, if it is conditioned on an image, bind that: lambda z, t: network(torch.cat([z, image], 1), t)"
     count = f"{takes} channels" if takes != 1 else "1 channel"
     return f"It takes {count}, but channels={channels} names {len(channels)}. Name those that it was trained on{more}"
+
+
+def _apart(failure: Failure) -> str | None:
+    """The devices of a network's weights, if they are more than one and its tensors did not meet."""
+    if "device" not in failure.line:
+        return None
+    inside = [v for module in bound_modules(failure.network) for v in (*module.parameters(), *module.buffers())]
+    devices = sorted({str(values.device) for values in inside})
+    if len(devices) < 2:
+        return None
+    return f"Its weights are on {' and '.join(devices)}. Put all on one device, that of the patches: network.to(device)"
 
 
 def _multiple_of(failure: Failure) -> int | None:
