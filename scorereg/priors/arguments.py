@@ -11,7 +11,8 @@ from urllib.parse import unquote
 __all__ = ["at_home", "check_depth", "check_values", "named_path", "only"]
 
 _HUB = re.compile(
-    r"(?:(?:https?://?)?(?:www\.)?(?:huggingface\.co|hf\.co)/|hf://?)(?:models/)?(?!datasets/|spaces/)([\w.-]+/[\w.-]+?)(?:\.git)?(?:[/?#@].*)?$",
+    r"(?:(?:https?://?)?(?:www\.)?(?:huggingface\.co|hf\.co)/|hf://?)"
+    r"(?:models/)?(?!datasets/|spaces/)([\w.-]+/[\w.-]+?)(?:\.git)?(?:[/?#@].*)?$",
     re.I,
 )
 _ADDRESS = re.compile(r"(file|https?|ftp|s3|gs|hf|git\+https|ssh):(?=/)(?://)?(.*)", re.IGNORECASE | re.DOTALL)
