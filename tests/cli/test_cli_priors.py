@@ -278,7 +278,7 @@ def test_folders_that_do_not_serve(channels, files, says, tmp_path):
 
 
 def test_what_a_file_does_not_say_is_an_option(call, tmp_path):
-    """A checkpoint of denoising-diffusion-pytorch, in the layout of a Trainer before 1.5."""
+    """A checkpoint of denoising-diffusion-pytorch that names neither its version nor its objective."""
     from scorereg.priors.adapters.lucidrains_unet import AttentionShape, Style, Unet
 
     style = Style(centered=False, averaged=False, standardized=False, grouped=True, unshuffled=True, groups=2)
@@ -286,7 +286,7 @@ def test_what_a_file_does_not_say_is_an_option(call, tmp_path):
     network = Unet(3, 3, widths=(4, 4), time=(4, 16), attention=kinds, style=style)
     betas = torch.linspace(1e-4, 0.02, 50)
     state = {f"model.{name}": value for name, value in network.state_dict().items()} | {"betas": betas}
-    torch.save({"step": 7, "model": state, "version": "1.4.0"}, tmp_path / "model-1.pt")
+    torch.save({"step": 7, "model": state}, tmp_path / "model-1.pt")
     code, _, said = call("inspect", tmp_path / "model-1.pt")
     assert code == 2
     assert "does not say what its network predicts" in said
