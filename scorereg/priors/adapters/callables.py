@@ -67,7 +67,8 @@ def _check_library(network: Any, data_range: Any) -> None:
             f"wrap got a {kind}, whose call is its loss in training. Give it to load_prior(diffusion), which reads "
             "its noise; or its network, diffusion.model."
         )
-    if kind == "_Denoiser" and type(network).__module__ == "scorereg.priors.adapters.deepinv":
+    made = kind == "_Denoiser" and type(network).__module__ == "scorereg.priors.adapters.deepinv"
+    if data_range is None and made:
         raise ValueError("wrap got a denoiser that as_deepinv made of a prior. Use that: denoiser.prior.")
     owner = getattr(network, "func", network)  # of a functools.partial, and of a bound method
     owner = getattr(owner, "__self__", owner)
