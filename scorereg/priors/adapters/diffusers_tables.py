@@ -38,9 +38,9 @@ def check_tables(scheduler: Any) -> None:
             f"at step {worst} the products of 1 - betas are {products[worst]:.4g}, but alphas_cumprod {kept[worst]:.4g}"
         )
     raise ValueError(
-        f"betas and alphas_cumprod of this {name} contradict each other: {words}. Set both as in the training: "
-        "scheduler.alphas_cumprod = (1 - scheduler.betas).cumprod(0), or scheduler.betas = 1 - alphas_cumprod / "
-        "previous; or give the right one to wrap(network, alphas_cumprod=..., ...)."
+        f"betas and alphas_cumprod of this {name} contradict each other: {words}. Give the one of the "
+        "training: scheduler.alphas_cumprod = (1 - scheduler.betas).cumprod(0) if betas is right; else "
+        "scorereg.wrap(unet, alphas_cumprod=scheduler.alphas_cumprod, prediction=..., channels=...)."
     )
 
 
