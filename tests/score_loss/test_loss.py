@@ -563,7 +563,7 @@ def test_masks_that_do_not_fit_are_named(known, says):
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"prior": "rooms-rgbd-24"}, r"needs a prior, .* got str. .*load_prior"),
+        ({"prior": "rooms-rgbd-24"}, r"needs a prior, .* got the name 'rooms-rgbd-24'. .*load_prior"),
         ({"weight": -1.0}, "weight >= 0, and finite, but got -1"),
         ({"weight": float("nan")}, "weight >= 0, and finite, but got nan"),
         ({"channel_weights": [1.0, 2.0]}, "2 channel_weights, but the prior knows 4 channels: r, g, b, disparity"),
