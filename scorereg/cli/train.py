@@ -63,9 +63,7 @@ def train_prior_command(
     ] = None,
     lr: Annotated[
         float | None,
-        option(
-            "Optimisation", "Peak rate; edm's tiny 0.002, base 0.0001.", "edm: 0.001, diffusionerf: 0.0001", "LR"
-        ),
+        option("Optimisation", "Peak rate; edm's tiny 0.002, base 0.0001.", "edm: 0.001, diffusionerf: 0.0001", "LR"),
     ] = None,
     grain: Annotated[float, option("Noise", "Largest deviation of noise in clean colours.", unit="SIGMA")] = 0.0,
     sharpen: Annotated[float, option("Noise", "Largest sharpening of clean colours.", unit="AMOUNT")] = 0.0,
