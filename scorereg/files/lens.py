@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from scorereg.files.view import Lens
 
-__all__ = ["is_bent", "lens_of_size", "undistort"]
+__all__ = ["folding_share", "is_bent", "lens_of_size", "undistort"]
 
 _BLOCK = 2**20  # pixels whose positions are computed at once
 _STEPS = 4096  # radii at which a lens is tested for folding
@@ -102,7 +102,14 @@ def _radial(lens: Lens, r: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
     return (1 + r2 * (k1 + r2 * (k2 + r2 * (k3 + r2 * k)))) / below.where(below > 0, torch.full_like(below, math.nan))
 
 
-def _reach(lens: Lens, width: int, height: int) -> float:
+def folding_share(lens: Lens, width: float | int, height: float | int) -> float:
+    """Return the radius from which on a lens folds its image back, as a share of the corners'; infinity if none."""
+    middle = lens.center or (width / 2, height / 2)
+    reach = _reach(replace(lens, center=middle), width, height)
+    return _fold(lens, reach) / reach
+
+
+def _reach(lens: Lens, width: float | int, height: float | int) -> float:
     """Largest radius on the plane z = 1 that the image shows."""
     assert lens.center is not None, "lens_of_size gives it"
     x = max(lens.center[0], width - lens.center[0]) / lens.focal[0]

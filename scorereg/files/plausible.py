@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from scorereg.files.lens import folding_share
 from scorereg.files.said import FileWarning
 from scorereg.files.view import Lens
 
@@ -19,6 +20,7 @@ _FAR = 20.0  # between one camera's distance from the middle of all and the medi
 _DIGITS = 1e-13  # share of a coordinate that float64 still keeps
 _RANGE = 100.0  # between near and the spread of the cameras, or that and far
 _ROUNDING = 1e-6  # of near: cameras that are nearer to each other stand at one place
+_FOLDS = 0.9  # of the way to the corners: a lens that was measured may fold beyond what it was measured on
 _FEW = 3  # photos, from which on one can be told from the others
 
 
@@ -51,7 +53,8 @@ def odd_lens(
 def odd_lenses(lenses: Sequence[tuple[Path, Lens]]) -> list[FileWarning]:
     """Return what is odd of the lenses of some photos, each with its size: by itself, or next to the others."""
     known = [(file, lens.focal, lens.size, lens.model == "fisheye") for file, lens in lenses if lens.size]
-    each = (odd_lens(file, focal, size, fisheye=fisheye) for file, focal, size, fisheye in known)
+    each = [odd_lens(file, focal, size, fisheye=fisheye) for file, focal, size, fisheye in known]
+    each += [_folding(file, lens) for file, lens in lenses if lens.size and lens.model == "brown"]
     found = [warning for warning in each if warning]
     shares = np.array([focal[0] / max(size) for _, focal, size, _ in known])
     middle = float(np.median(shares)) if len(shares) >= _FEW else 0.0
@@ -63,6 +66,19 @@ def odd_lenses(lenses: Sequence[tuple[Path, Lens]]) -> list[FileWarning]:
             )
             found.append(FileWarning(file, words, "other focal"))
     return found
+
+
+def _folding(file: Path, lens: Lens) -> FileWarning | None:
+    """A lens whose distortion shows a part of the photo twice: straightened, it covers less."""
+    assert lens.size is not None
+    share = folding_share(lens, *lens.size)
+    if share >= _FOLDS:
+        return None
+    words = (
+        f"has a distortion (k1 = {lens.distortion[0]:.4g}) that folds the image back from {100 * share:.0f} % of the "
+        "way to its corners: what lies beyond is left out. Correct it, or take it out."
+    )
+    return FileWarning(file, words, "folding lens")
 
 
 def odd_places(source: Path, names: Sequence[str], centers: Float[np.ndarray, "n 3"]) -> list[str]:

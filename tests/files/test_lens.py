@@ -1,4 +1,5 @@
 import math
+import pathlib
 from dataclasses import replace
 
 import numpy as np
@@ -6,7 +7,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from scorereg.files.lens import is_bent, lens_of_size, undistort
+from scorereg.files.lens import folding_share, is_bent, lens_of_size, undistort
+from scorereg.files.plausible import odd_lenses
 from scorereg.files.view import Lens
 
 WIDTH, HEIGHT = 90, 70
@@ -135,3 +137,12 @@ def test_a_pinhole_needs_nothing():
     same, covered = undistort(image, replace(PINHOLE, model="brown", distortion=(0.0,) * 5))
     assert covered.all()
     assert_close(same, image, rtol=0, atol=1e-4)
+
+
+def test_a_lens_that_folds_within_its_photo_is_odd():
+    file = pathlib.Path("a.png")
+    bent = Lens((100.0, 100.0), (80.0, 60.0), (-1.0, 0.0, 0.0, 0.0, 0.0), "brown", (160.0, 120.0))  # r (1 - r^2) falls from 0.577 on
+    (said,) = odd_lenses([(file, bent)])
+    assert "folds the image back from 58 % of the way" in str(said)  # the corner is at radius 1
+    assert odd_lenses([(file, replace(bent, distortion=(-0.3, 0.1, 0.0, 0.0, 0.0)))]) == []
+    assert folding_share(bent, 160.0, 120.0) == pytest.approx(3**-0.5, abs=1e-3)
