@@ -141,7 +141,8 @@ def test_a_pinhole_needs_nothing():
 
 def test_a_lens_that_folds_within_its_photo_is_odd():
     file = pathlib.Path("a.png")
-    bent = Lens((100.0, 100.0), (80.0, 60.0), (-1.0, 0.0, 0.0, 0.0, 0.0), "brown", (160.0, 120.0))  # r (1 - r^2) falls from 0.577 on
+    falls = (-1.0, 0.0, 0.0, 0.0, 0.0)  # r (1 - r^2) does, from 0.577 on
+    bent = Lens((100.0, 100.0), (80.0, 60.0), falls, "brown", (160.0, 120.0))
     (said,) = odd_lenses([(file, bent)])
     assert "folds the image back from 58 % of the way" in str(said)  # the corner is at radius 1
     assert odd_lenses([(file, replace(bent, distortion=(-0.3, 0.1, 0.0, 0.0, 0.0)))]) == []

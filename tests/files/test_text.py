@@ -27,7 +27,7 @@ def test_json_in_any_encoding_of_unicode(tmp_path, encoding):
         (b'{"a": 1, "b": {"c": 1, "c": 2}}', r"no valid JSON \(the key `c` is there twice\)\. Do this"),
         (b'{"a":' + b"[" * 100_000, "nested too deep"),
         (b'{"a": ' + b"9" * 5000 + b"}", "no valid JSON .*4300"),
-        (b"", "no valid JSON"),
+        (b"", "a.json is empty"),
         (b"{} {}", "no valid JSON .*Extra data"),
         (b"3", "must hold one JSON object, not a int"),
     ],

@@ -183,7 +183,7 @@ def test_a_saved_fit_of_other_masks_is_refused(masked, tmp_path):
     settings = {"regularize": "none", "recipe": replace(TINY, steps=2), "save": tmp_path / "fit.pt"}
     fit_wall(scene=masked, **settings)
     fit_wall(scene=masked, **settings, resume=True)
-    with pytest.raises(ValueError, match=r"another fit: masks was tensor.*, now none"):
+    with pytest.raises(ValueError, match=r"another fit: masks was bool.*, now none"):
         fit_wall(scene=replace(masked, masks=None), **settings, resume=True)
 
 

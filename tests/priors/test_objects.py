@@ -299,3 +299,16 @@ def test_a_unet_whose_noise_the_caller_says():
         load_prior(unet, betas=linear_betas())
     with pytest.raises(ValueError, match="guidance=3.0 means nothing"):
         load_prior(unet, betas=linear_betas(), prediction="epsilon", guidance=3.0)
+
+
+@pytest.mark.parametrize("name", ["t", "timestep", "timesteps"])
+def test_a_network_that_takes_a_time_is_no_denoiser(name):
+    space = {}
+    exec(f"def network(x, {name}):\n    return x", space)
+    with pytest.raises(ValueError, match=rf"takes '{name}', a time .*scorereg\.wrap\(network"):
+        load_prior(space["network"], channels=("r", "g", "b"))
+
+
+def test_noise_that_is_told_belongs_to_wrap():
+    with pytest.raises(ValueError, match=r"comes with prediction and betas, .*scorereg\.wrap\(network"):
+        load_prior(lambda x, sigma: x, channels=("r",), prediction="epsilon", betas=torch.linspace(1e-4, 0.02, 10))

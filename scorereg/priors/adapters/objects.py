@@ -1,5 +1,6 @@
 """Models in memory as priors, by their class: pipelines, diffusions, denoisers."""
 
+import inspect
 from typing import Any
 
 import torch
@@ -22,6 +23,9 @@ _SAY = (
     "Give a pipeline, a folder, or a denoiser D(x, sigma); or say it: scorereg.wrap(network, prediction=..., "
     "betas=..., ...)."
 )
+
+
+_TIMES = ("t", "ts", "time", "times", "timestep", "timesteps", "time_step", "time_steps")
 
 
 def check_pair(source: Any, device: Any) -> None:
@@ -75,11 +79,36 @@ def prior_of_object(source: Any, device: str | torch.device, given: dict[str, An
     if (text := mistaken(source)) is not None:
         raise ValueError(f"load_prior got {text}.")
     if callable(source) and not hasattr(source, "config") and not _is_plain(source):
+        _check_takes_sigma(source, kind, given)
         return from_denoiser(source, device=device, **only(f"a {kind}", given, "channels", "size", "data_range"))
     if kind in MODELS and given["betas"] is not None and given["prediction"] is not None:
         return _of_network(source, kind, device, given)
     models = cure_of_model(kind) if type(source).__module__.startswith(("diffusers.", "transformers.")) else ""
     raise ValueError(f"load_prior got a {kind}, which does not say how its noise is made. {models or _SAY}")
+
+
+def _check_takes_sigma(source: Any, kind: str, given: dict[str, Any]) -> None:
+    """Refuse what takes a time of a noise of its own, or whose noise the caller tells, in place of D(x, sigma)."""
+    parameters = _positional(source)
+    name = parameters[1] if len(parameters) > 1 else ""
+    told = [key for key in ("prediction", "betas") if given.get(key) is not None]
+    if name.lower() not in _TIMES and not told:
+        return
+    why = f"takes {name!r}, a time of its own noise," if name.lower() in _TIMES else f"comes with {' and '.join(told)},"
+    raise ValueError(
+        f"load_prior takes a denoiser D(x, sigma) in memory, but {kind} {why} and so predicts something else. Say it: "
+        "scorereg.wrap(network, prediction=..., betas=..., channels=...); a denoiser: load_prior(lambda x, sigma: "
+        "network(x, sigma), channels=...)."
+    )
+
+
+def _positional(source: Any) -> list[str]:
+    """Names of the parameters that a call fills by place; none where they cannot be known."""
+    try:
+        found = inspect.signature(source.forward if isinstance(source, nn.Module) else source).parameters.values()
+    except (TypeError, ValueError):
+        return []
+    return [p.name for p in found if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
 
 
 def _of_pipeline(source: Any, kind: str, device: str | torch.device, given: dict[str, Any]) -> Any:
