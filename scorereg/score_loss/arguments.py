@@ -179,12 +179,14 @@ def check_weight(name: str, value: Any) -> None:
 
 def number_of(name: str, value: Any) -> float:
     """Return an argument as a float; `name` is that of the argument in errors."""
+    if isinstance(value, Tensor):
+        check_constant(name, value)
     try:
-        if isinstance(value, Tensor):
-            check_constant(name, value)
         if not isinstance(value, str) and not (name == "sigma" and isinstance(value, bool)):
             return float(value)
-    except (TypeError, RuntimeError, OverflowError):
+    except (TypeError, RuntimeError, OverflowError, ValueError):
         pass  # the error below covers these too
-    cure = f" For one per patch: torch.as_tensor({name})." if name == "sigma" and hasattr(value, "__len__") else ""
-    raise ValueError(f"ScoreLoss needs {name} as a number, but got a {type(value).__name__}: {value!r}.{cure}")
+    many = name == "sigma" and hasattr(value, "__len__") and not isinstance(value, str)
+    cure = " One per patch is for the call: loss(patch, torch.as_tensor(sigma))." if many else ""
+    shown = " ".join(f"{value!r:.80}".split())
+    raise ValueError(f"ScoreLoss needs {name} as a number, but got a {type(value).__name__}: {shown}.{cure}")

@@ -408,3 +408,10 @@ def test_an_entry_that_cannot_be_is_told_as_it_was_written(change, was, tmp_path
     for read in (load_prior, read_description):
         with pytest.raises(ValueError, match=f"card.json.*Correct .* The weights were written with {was}"):
             read(tmp_path)
+
+
+def test_a_folder_above_one_that_is_named_prior(made, tmp_path):
+    """As `train-prior` names it."""
+    shutil.copytree(made["a"], tmp_path / "prior")
+    with pytest.raises(OSError, match=r"holds 1 folders with a prior\. Give one: load_prior\('.*prior'\)"):
+        load_prior(tmp_path)

@@ -664,3 +664,10 @@ def test_follows_its_patch_to_the_gpu():
     on_cpu = gradient(ScoreLoss(prior, **settings), x, SIGMA.float())
     on_gpu = gradient(ScoreLoss(prior.cuda(), **settings), x.cuda(), SIGMA.float())
     assert_close(on_gpu.cpu(), on_cpu, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.usefixtures("as_user")
+@pytest.mark.parametrize("sigma", [torch.tensor([0.1, 0.2]), [0.1, 0.2]], ids=["tensor", "list"])
+def test_levels_of_patches_are_for_the_call(sigma):
+    with pytest.raises(ValueError, match=r"One per patch is for the call: loss\(patch, torch\.as_tensor\(sigma\)\)"):
+        ScoreLoss(GaussianFieldPrior(size=8, channels=("r",)), sigma=sigma)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from scorereg._io import read_json
 from scorereg.priors.adapters.foreign_models import cure_of_model
+from scorereg.priors.card import CARD_FILE
 from scorereg.priors.weights import other_format
 
 __all__ = ["foreign_folder", "warn_of_adapter"]
@@ -78,7 +79,7 @@ def _part(folder: Path) -> str | None:
     """The network of a pipeline without its list of parts, `model_index.json`."""
     for name in _PARTS:
         path = folder / name / "config.json"
-        if path.is_file():
+        if path.is_file() and not (folder / name / CARD_FILE).is_file():  # a folder of ours has a card
             settings = read_json(path, "Copy or download it again.")
             named = settings.get("_class_name") or settings.get("architectures")
             kind = str(named[0] if isinstance(named, list) and named else named or "network of no class")[:80]
