@@ -152,10 +152,8 @@ class LinearDenoiser(nn.Module):
 
     def _transform(self, x: Tensor, *, inverse: bool = False) -> Tensor:
         """The orthonormal cosine transform along each spatial axis, or its inverse."""
-        for axis in range(self.dimensions):
-            matrix: Tensor = getattr(self, f"cosine{axis}")
-            x = ((x.movedim(axis + 2, -1)) @ (matrix if inverse else matrix.T)).movedim(-1, axis + 2)
-        return x
+        rows = [getattr(self, f"cosine{axis}") for axis in range(self.dimensions)]
+        return _along_axes(x, [matrix.T for matrix in rows] if inverse else rows)
 
 
 def linear_denoiser(card: PriorCard) -> LinearDenoiser | None:
@@ -195,9 +193,7 @@ def measure_spectrum(x: Float[Tensor, "b c *space"], weight: Float[Tensor, "b c 
     x = _filled(x.double(), weight)
     size = tuple(x.shape[2:])
     mean = x.transpose(0, 1).flatten(1).mean(1)
-    for axis, side in enumerate(size):
-        x = (x.movedim(axis + 2, -1) @ cosines(side).T).movedim(-1, axis + 2)
-    x = x.flatten(2).permute(2, 0, 1)  # f b c
+    x = _along_axes(x, [cosines(side) for side in size]).flatten(2).permute(2, 0, 1)  # f b c
     x[0] -= mean * math.sqrt(math.prod(size))
     covariance = x.mT @ x / x.shape[1]
     trace = covariance.diagonal(dim1=1, dim2=2).sum(1).clamp_min(_LEAST)
@@ -219,6 +215,13 @@ def cosines(side: int) -> Float[Tensor, "{side} {side}"]:
     rows = torch.cos(math.pi * (n + 0.5) * k / side) * math.sqrt(2 / side)
     rows[0] /= math.sqrt(2)
     return rows
+
+
+def _along_axes(x: Float[Tensor, "b c *space"], rows: Sequence[Tensor]) -> Float[Tensor, "b c *space"]:
+    """The product of each spatial axis with a matrix of its own."""
+    for axis, matrix in enumerate(rows, start=2):
+        x = (x.movedim(axis, -1) @ matrix.T).movedim(-1, axis)
+    return x
 
 
 def _filled(x: Tensor, weight: Tensor | None) -> Tensor:
