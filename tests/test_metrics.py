@@ -1,11 +1,13 @@
-import builtins
 import math
+import sys
+import types
 
 import pytest
 import torch
 from torch.testing import assert_close
 
 from scorereg import metrics
+from scorereg.metrics import perceptual
 
 
 def test_psnr_in_closed_form():
@@ -71,7 +73,7 @@ def test_lpips_sees_one_grey_in_place_of_what_does_not_count(monkeypatch):
             seen.append((a, b))
             return (a - b).abs().sum()
 
-    monkeypatch.setattr(metrics, "_lpips_network", lambda net: Network())
+    monkeypatch.setattr(perceptual, "_network", lambda net: Network())
     mask = torch.rand(9, 9) > 0.5
     image = torch.where(mask[..., None], 0.7, math.nan).expand(9, 9, 3)
     truth = torch.where(mask[..., None], 0.7, 3.0).expand(9, 9, 3)
@@ -91,6 +93,10 @@ def test_masks_that_cannot_be_are_named():
     mask[4] = True
     with pytest.raises(ValueError, match="ssim needs a window of 7x7 pixels that all count"):
         metrics.ssim(a, a, mask)
+    with pytest.raises(ValueError, match="ssim needs images of 11x11 pixels"):
+        metrics.ssim(a, a, window="gaussian11")
+    with pytest.raises(ValueError, match="one of uniform7, gaussian11, but is 'box'"):
+        metrics.ssim(a, a, window="box")
 
 
 def test_depth_error_counts_known_pixels_and_aligns_nothing():
@@ -112,15 +118,64 @@ def test_mistakes_are_named():
         metrics.depth_abs_rel(torch.ones(4), torch.zeros(4))
 
 
+def gaussian_ssim(a, b):
+    """Wang's formula with his window, by a convolution of the valid region."""
+    x = torch.arange(-5, 6, dtype=torch.float64)
+    g = torch.exp(-x.square() / (2 * 1.5**2))
+    kernel = (g[:, None] * g / g.sum() ** 2)[None, None]
+    mean = lambda t: torch.nn.functional.conv2d(t.double().permute(2, 0, 1)[:, None], kernel)  # noqa: E731
+    ma, mb = mean(a), mean(b)
+    va, vb, cov = mean(a.double() ** 2) - ma**2, mean(b.double() ** 2) - mb**2, mean(a.double() * b.double()) - ma * mb
+    c1, c2 = 0.01**2, 0.03**2
+    return ((2 * ma * mb + c1) * (2 * cov + c2) / ((ma**2 + mb**2 + c1) * (va + vb + c2)))[:, 0]
+
+
+def test_ssim_with_the_window_of_wang():
+    torch.manual_seed(4)
+    truth = torch.rand(24, 30, 3)
+    image = (truth + 0.2 * torch.randn(24, 30, 3)).clamp(0, 1)
+    each = gaussian_ssim(image, truth)
+    found = metrics.ssim(image, truth, window="gaussian11")
+    assert each.shape == (3, 14, 20)
+    assert found == pytest.approx(each.mean().item(), abs=1e-9)
+    assert abs(found - metrics.ssim(image, truth)) > 1e-3  # why the window is named
+    mask = torch.ones(24, 30, dtype=torch.bool)
+    mask[:4, :9] = False
+    kept = [each[:, i, j] for i in range(14) for j in range(20) if mask[i : i + 11, j : j + 11].all()]
+    spoilt = torch.where(mask[..., None], image, 7.0)
+    assert metrics.ssim(spoilt, truth, mask, window="gaussian11") == pytest.approx(torch.stack(kept).mean().item())
+
+
+def test_an_object_on_white():
+    image, mask = torch.rand(5, 6, 3), torch.rand(5, 6) > 0.5
+    white = metrics.on_white(image, mask)
+    assert (white[~mask] == 1).all()
+    assert_close(white[mask], image[mask])
+
+
 def test_lpips_without_its_package_says_what_to_do(monkeypatch):
-    real = builtins.__import__
-
-    def absent(name, *args, **kwargs):
-        if name == "lpips":
-            raise ImportError(name)
-        return real(name, *args, **kwargs)
-
-    metrics._lpips_network.cache_clear()
-    monkeypatch.setattr(builtins, "__import__", absent)
+    monkeypatch.setattr(perceptual, "find_spec", lambda name: None)
+    perceptual._network.cache_clear()
     with pytest.raises(ValueError, match="pip install lpips"):
         metrics.lpips(torch.zeros(8, 8, 3), torch.zeros(8, 8, 3), net="alex")
+
+
+def test_lpips_never_fetches_weights(monkeypatch, tmp_path):
+    """With a package and a torchvision in place of the real ones: neither is asked for anything but an address."""
+    weights = types.SimpleNamespace(IMAGENET1K_V1=types.SimpleNamespace(url="https://example.org/a/alexnet-0.pth"))
+    vision = types.ModuleType("torchvision")
+    vision.models = types.SimpleNamespace(AlexNet_Weights=weights)
+    monkeypatch.setitem(sys.modules, "torchvision", vision)
+    monkeypatch.setattr(perceptual, "find_spec", lambda name: object())
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    words = metrics.lpips_lacks("alex")
+    assert f"{tmp_path}/checkpoints/alexnet-0.pth, which is not there" in words
+    assert "weights='DEFAULT'" in words
+    assert "https://example.org" in words
+    assert "torchvision, which cannot be used" in metrics.lpips_lacks("vgg")  # of an older kind
+    perceptual._network.cache_clear()
+    with pytest.raises(ValueError, match="not there"):
+        metrics.lpips(torch.zeros(8, 8, 3), torch.zeros(8, 8, 3), net="alex")
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "alexnet-0.pth").touch()
+    assert metrics.lpips_lacks("alex") is None
