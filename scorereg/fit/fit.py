@@ -1,9 +1,11 @@
 """`fit_scene`: fit a field to the photos of a scene."""
 
+import copy
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -11,6 +13,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from scorereg._device import check_device
+from scorereg._io import check_folder
+from scorereg.callbacks import Report, Run, as_callback, begun
 from scorereg.cameras import Rays
 from scorereg.fit.checkpoint import SavedFit
 from scorereg.fit.fingerprint import fingerprint
@@ -19,6 +24,8 @@ from scorereg.fit.measured_depth import MeasuredDepth
 from scorereg.fit.patch_prior import PatchPrior
 from scorereg.fit.pixels import training_depth, training_masks
 from scorereg.fit.recipe import CPU, Recipe
+from scorereg.fit.run_card import describe_terms
+from scorereg.fit.stored_run import read_run, write_fit
 from scorereg.fit.term import Term, as_terms
 from scorereg.fit.terms import geometric_terms, photo_terms
 from scorereg.ops import GridShape
@@ -27,6 +34,7 @@ from scorereg.rendering.field import Field
 from scorereg.rendering.hash_grid import DensityGrid, HashGrid
 from scorereg.rendering.volume import DensityFn, Render, render_image
 from scorereg.scenes import Scene
+from scorereg.scenes.reread import read_photos
 
 __all__ = ["Fit", "Regularize", "default_field", "default_terms", "fit_scene"]
 
@@ -44,6 +52,8 @@ class Fit:
         recipe: Numbers of the loop.
         seconds: Time of the steps.
         history: Step, PSNR of the photo rays in dB, and the values of the terms, at some fifty steps.
+        terms: Name, class and settings of each term, with name and checksum of its prior.
+        seed: Seed of the fit.
     """
 
     scene: Scene
@@ -52,6 +62,71 @@ class Fit:
     recipe: Recipe
     seconds: float
     history: list[dict[str, float | int]]
+    terms: tuple[dict[str, Any], ...] = ()
+    seed: int = 0
+
+    @classmethod
+    def load(
+        cls,
+        folder: Path | str,
+        device: torch.device | str = "cpu",
+        *,
+        field: nn.Module | None = None,
+        proposal: DensityFn | None = None,
+        backend: Backend = "auto",
+    ) -> "Fit":
+        """Load the fit of a run's folder, which `scorereg fit` or `save` has written. No pickle is read.
+
+        It renders without the scene's files: cameras, near, far and the split are the run's. The photos of
+        `scene` are NaN, and its depth and masks None, until `with_photos` reads them.
+
+        Args:
+            folder: Folder of the run.
+            device: Where to render.
+            field: A module like the one that was fitted, which is filled; needed for a class of your own alone.
+            proposal: The same of a proposal. Of a proposal that was a function nothing is kept, and the field's own
+                density is used where none is given.
+            backend: Encoder of a `HashGrid`; `"compiled"` is compiled for some seconds when first used.
+
+        Raises:
+            OSError: If the folder or a file of it is missing or cannot be read.
+            ValueError: If it is of another version, damaged, or half a run.
+
+        Example:
+            >>> from scorereg.fit import Fit
+            >>> fit = Fit.load("runs/mine")  # doctest: +SKIP
+            >>> rgb, depth, opacity = fit.image(fit.scene.cameras.image_rays(0))  # doctest: +SKIP
+        """
+        check_device(device)
+        run = read_run(Path(folder), device, field=field, proposal=proposal, backend=backend)
+        return cls(**vars(run))
+
+    def save(self, folder: Path | str) -> None:
+        """Write `fit.json`, `weights.safetensors` and `history.jsonl` into a folder, for `load`.
+
+        Raises:
+            OSError: If it cannot be written.
+            ValueError: If a weight is not finite.
+        """
+        check_folder(Path(folder))
+        write_fit(self, Path(folder), import_module("scorereg").__version__)
+
+    @property
+    def has_photos(self) -> bool:
+        """Whether the scene has its photos, and not NaN in their place."""
+        return not bool(self.scene.images[:, :1, :1].isnan().any())
+
+    def with_photos(self, path: Path | str | None = None) -> "Fit":
+        """Return the fit with photos, masks and depth of its scene read from their folder again.
+
+        Args:
+            path: Folder of the scene; where it lay at the time of the fit, if not given.
+
+        Raises:
+            OSError: If the folder is not there or a file cannot be read.
+            ValueError: If it holds another scene, or it is not known where it lies.
+        """
+        return replace(self, scene=read_photos(self.scene, path))
 
     def image(self, rays: Rays) -> tuple[Float[Tensor, "h w 3"], Float[Tensor, "h w"], Float[Tensor, "h w"]]:
         """Render rays of shape (h, w): color, planar depth in metres, and opacity."""
@@ -102,7 +177,7 @@ def fit_scene(
     recipe: Recipe = CPU,
     seed: int = 0,
     device: torch.device | str = "cpu",
-    report: Callable[[dict[str, float | int]], None] | None = None,
+    report: Report = None,
     save: Path | None = None,
     resume: bool = False,
     clock: Callable[[], float] = time.monotonic,
@@ -125,7 +200,8 @@ def fit_scene(
         recipe: Numbers of the loop.
         seed: Seeds the parameters of the default field, the rays and the patches.
         device: Where to compute.
-        report: Called at some fifty steps with the entry of the history.
+        report: A function that is called at some fifty steps with the entry of the history, or a callback of
+            `scorereg.callbacks`, or a list of these. It changes nothing of the fit.
         save: File for the state of the fit, written every ten seconds and at the end, and beside it the one before. A
             state that cannot be written is a warning.
         resume: Go on from the state in `save`, to the bit on a CPU; from the start where there is none.
@@ -156,18 +232,22 @@ def fit_scene(
     first, before = 0, 0.0
     if resume and saved.exists():
         first, before, history = saved.load(state)
-    start = clock() - before
-    for step in range(first, recipe.steps):
-        values = state.step(step)
-        if state.is_told(step):
-            history.append(_entry(scene, step, values))
-            if report is not None:
-                report(history[-1])
-        saved.keep(state, step + 1, clock() - start, history, last=step == recipe.steps - 1)
+    start, callback = clock() - before, as_callback(report)
+    settings = {**vars(recipe), "seed": seed, "terms": ", ".join(term.name for term in bound)}
+    run = Run(scene.name, recipe.steps, first, settings, lambda: _so_far(state, clock() - start, history))
+    with begun(callback, run):
+        for step in range(first, recipe.steps):
+            values = state.step(step)
+            callback.step(step)
+            if state.is_told(step):
+                history.append(_entry(scene, step, values))
+                callback.values(dict(history[-1]))
+            saved.keep(state, step + 1, clock() - start, history, last=step == recipe.steps - 1)
     fitted, proposal = state.averaged()
     if hasattr(fitted, "set_active_levels"):
         fitted.set_active_levels(1.0)  # pyright: ignore[reportCallIssue]
-    return Fit(scene, fitted, proposal, recipe, clock() - start, history)  # pyright: ignore[reportArgumentType]
+    told = tuple(describe_terms(bound))
+    return Fit(scene, fitted, proposal, recipe, clock() - start, history, told, seed)  # pyright: ignore[reportArgumentType]
 
 
 def default_field(
@@ -202,6 +282,14 @@ def _field(scene: Scene, given: nn.Module | None, seed: int) -> nn.Module:
 def _proposal(scene: Scene, given: DensityFn | None, device: torch.device | str) -> DensityFn:
     proposal = DensityGrid(*scene.ball()) if given is None else given
     return proposal.to(device) if isinstance(proposal, nn.Module) else proposal
+
+
+def _so_far(state: FitState, seconds: float, history: list[dict[str, float | int]]) -> Fit:
+    """The fit at this step, a copy that further steps do not change."""
+    field, proposal = copy.deepcopy(state.averaged())
+    if hasattr(field, "set_active_levels"):
+        field.set_active_levels(1.0)  # pyright: ignore[reportCallIssue]
+    return Fit(state.scene, field, proposal, state.recipe, seconds, list(history))  # pyright: ignore[reportArgumentType]
 
 
 def _entry(scene: Scene, step: int, values: dict[str, Tensor]) -> dict[str, float | int]:

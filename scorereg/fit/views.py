@@ -9,10 +9,9 @@ from pathlib import Path
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from scorereg._io import write_beside
-from scorereg._io.saved import write_saved
 from scorereg.cameras import Rays
 from scorereg.fit.fit import Fit
 from scorereg.fit.pictures import hatch, paint_depth, paint_error, save, save_video
@@ -20,6 +19,9 @@ from scorereg.metrics import depth_abs_rel, lpips, psnr, ssim, windows_count
 from scorereg.scenes import Scene, camera_path
 
 __all__ = ["View", "clear", "render_views", "summary", "write_metrics", "write_run", "write_views"]
+
+
+_OLD = ("metrics.json", "fit.json", "weights.safetensors", "path.mp4", "field.pt")  # `field.pt` of older versions
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,15 +131,13 @@ def write_run(
         OSError: If a file cannot be written.
     """
     clear(out)
-    history = "".join(json.dumps(values) + "\n" for values in fit.history)
     writes: list[Callable[[], None]] = [
-        lambda: _write_text(out / "history.jsonl", history),
+        lambda: fit.save(out),
         lambda: write_views(views, out, fit.scene.near, fit.scene.far, prefix),
-        lambda: _save_field(fit, out / "field.pt"),
         lambda: write_metrics(metrics, out),
     ]
     if video_frames > 0:
-        writes.insert(3, lambda: save_video(_flight(fit, video_frames), out / "path.mp4"))
+        writes.insert(2, lambda: save_video(_flight(fit, video_frames), out / "path.mp4"))
     failed = None
     for write in writes:
         try:
@@ -152,7 +152,7 @@ def write_run(
 
 def clear(out: Path) -> None:
     """Remove what an earlier fit left, its metrics first, so that they never stand beside another fit's pictures."""
-    for old in (out / "metrics.json", out / "path.mp4", *(out / "views").glob("*.png")):
+    for old in (*(out / name for name in _OLD), *(out / "views").glob("*.png")):
         old.unlink(missing_ok=True)
 
 
@@ -185,12 +185,6 @@ def _flight(fit: Fit, frames: int) -> list[Tensor]:
         rgb, depth, _ = (x.cpu() for x in fit.image(path.image_rays(index)[::2, ::2]))
         images.append(torch.cat([rgb, paint_depth(depth, scene.near, scene.far)], 1))
     return images
-
-
-def _save_field(fit: Fit, path: Path) -> None:
-    modules = {"field": fit.field, "proposal": fit.proposal}
-    state = {name: module.state_dict() for name, module in modules.items() if isinstance(module, nn.Module)}
-    write_saved(path, state)
 
 
 def _write_text(path: Path, text: str) -> None:

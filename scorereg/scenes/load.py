@@ -1,6 +1,7 @@
 """`load_scene`: load a folder of any known layout as a `Scene` in metres."""
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
@@ -13,7 +14,8 @@ from scorereg.scenes.extent import Extent, extent_of_points, extent_of_views
 from scorereg.scenes.focus import TYPICAL_DEPTH, wide_extent
 from scorereg.scenes.folder import list_views
 from scorereg.scenes.pixels import Alpha
-from scorereg.scenes.scene import Scene
+from scorereg.scenes.scene import Scene, SceneSource
+from scorereg.scenes.split import with_split
 
 __all__ = ["load_scene"]
 
@@ -24,7 +26,14 @@ _FEW = 2  # training views, up to which photos need not tell near and far
 
 
 def load_scene(
-    path: str | Path, views: int = 3, *, scale: float | None = None, max_size: int | None = None, alpha: Alpha = "white"
+    path: str | Path,
+    views: int = 3,
+    *,
+    scale: float | None = None,
+    max_size: int | None = None,
+    alpha: Alpha = "white",
+    split: tuple[Sequence[int], Sequence[int]] | None = None,
+    object_only: bool = False,
 ) -> Scene:
     """Load photos and cameras from a folder: nerfstudio, Blender, LLFF, COLMAP and others (`files.layouts.find`).
 
@@ -44,6 +53,10 @@ def load_scene(
         scale: Metres per unit of the file; found as above if not given.
         max_size: Largest side of the images in pixels, to which they are reduced by a whole factor; not if not given.
         alpha: What transparency is: `"white"`, or `"mask"`, pixels that do not count.
+        split: Positions of the training views and of those held out, in place of `views` and of the folder's own split.
+            Photos count from 0 in the order of the folder: by name, or as its file lists them.
+        object_only: Fit only the pixels that show the object, where the folder has masks of it, as DTU has. If not,
+            those masks are for evaluation alone (`Scene.objects`), and whole photos are fitted.
 
     Returns:
         The scene, with poses, depth, near and far multiplied by the scale.
@@ -60,8 +73,11 @@ def load_scene(
     if alpha not in get_args(Alpha):
         raise ValueError(f"{folder}: alpha (--alpha) must be white or mask, but is {alpha!r}.")
     listing = list_views(folder)
+    chosen = None if split is None else (tuple(split[0]), tuple(split[1]))
+    if split is not None:
+        listing, views = with_split(listing, *split), len(split[0])
     with gathered():
-        capture = read_capture(listing, folder, views, max_size=max_size, alpha=alpha)
+        capture = read_capture(listing, folder, views, max_size=max_size, alpha=alpha, object_only=object_only)
     if min(capture.images.shape[1:3]) < _SMALLEST:
         height, width = capture.images.shape[1:3]
         raise ValueError(
@@ -89,6 +105,8 @@ def load_scene(
         scale_source=f"{found}; near and far from {source}",
         masks=capture.masks,
         offset=capture.offset,
+        objects=capture.objects,
+        source=SceneSource(str(folder.resolve()), views, max_size, alpha, chosen, object_only),
     )
 
 

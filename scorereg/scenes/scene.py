@@ -8,7 +8,28 @@ from torch import Tensor
 
 from scorereg.cameras import Cameras
 
-__all__ = ["Scene"]
+__all__ = ["Scene", "SceneSource"]
+
+
+@dataclass(frozen=True)
+class SceneSource:
+    """Where a scene was loaded from, by which arguments of `load_scene`.
+
+    Args:
+        path: Its folder, absolute.
+        views: Number of training views that was asked for.
+        max_size: Largest side in pixels that photos were reduced to; None: not reduced.
+        alpha: What transparency was taken for.
+        split: Positions of training and held-out views in the folder's order, where they were given.
+        object_only: Whether only pixels that show the object count.
+    """
+
+    path: str
+    views: int
+    max_size: int | None = None
+    alpha: str = "white"
+    split: tuple[tuple[int, ...], tuple[int, ...]] | None = None
+    object_only: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +54,9 @@ class Scene:
         offset: Center of the scene in the file's coordinates and unit, float64: a point X of the file is at
             `scale * (X - offset)` here. Zero unless the poses are so far from the origin that float32 would lose their
             digits (`scenes.poses.center_of`).
+        source: Where it was loaded from; None for a scene that was made otherwise.
+        objects: Pixels of all views that show the object that the photos are of, as DTU's masks say. They are for
+            evaluation: a fit is of whole photos. A view without such a mask shows none of it. None: no such masks.
     """
 
     name: str
@@ -49,12 +73,16 @@ class Scene:
     scale_source: str = ""
     masks: Bool[Tensor, "n h w"] | None = None
     offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    source: SceneSource | None = None
+    objects: Bool[Tensor, "n h w"] | None = None
 
     def describe(self) -> str:
         """Summary in one line: views, size of the photos, depth, masks, near, far, scale and offset."""
         depth = "with true depth" if self.depth is not None else "no true depth"
         if self.masks is not None:
             depth += f", {1 - self.masks.float().mean().item():.1%} of the pixels masked"
+        if self.objects is not None:
+            depth += f", the object on {self.objects.float().mean().item():.1%} of the pixels"
         x, y, z = self.offset
         offset = (
             f"; coordinates are counted from ({x:.10g}, {y:.10g}, {z:.10g}) of the file" if any(self.offset) else ""
@@ -75,5 +103,6 @@ class Scene:
 
     def to(self, device: torch.device | str) -> "Scene":
         """The same scene, its tensors on another device."""
-        depth, masks = (None if x is None else x.to(device) for x in (self.depth, self.masks))
-        return replace(self, images=self.images.to(device), cameras=self.cameras.to(device), depth=depth, masks=masks)
+        moved = {name: getattr(self, name) for name in ("depth", "masks", "objects")}
+        moved = {name: None if value is None else value.to(device) for name, value in moved.items()}
+        return replace(self, images=self.images.to(device), cameras=self.cameras.to(device), **moved)
