@@ -43,6 +43,7 @@ class View:
         color: The photo; None where there is a depth map alone.
         depth: The depth map; None where there is none.
         mask: Image that says which pixels count; None where there is none.
+        object_mask: Image that says which pixels show the object that the photos are of; the others count too.
         maps: Names and files of further maps.
         lens: None where unknown.
         pose: World-from-camera, a 3x4 matrix row by row: axes right, down, forward (OpenCV's), in the folder's unit;
@@ -67,6 +68,7 @@ class View:
     mask_marks: Literal["kept", "left out"] = "kept"
     shared: bool = False
     resize: bool = False
+    object_mask: Path | None = None
 
     @property
     def file(self) -> Path:

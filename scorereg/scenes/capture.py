@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from scorereg._progress import steps
 from scorereg.cameras import Cameras
 from scorereg.files import Listing
 from scorereg.files.names import shown
@@ -41,6 +42,7 @@ class Capture:
         bounds: Near and far of the training views as the folder gives them, without a margin.
         points: Sparse points in world coordinates.
         masks: Pixels that count; None if all do.
+        objects: Pixels that show the object, for evaluation; None without masks of one.
         offset: What was subtracted from all coordinates, float64.
     """
 
@@ -55,17 +57,24 @@ class Capture:
     bounds: tuple[float, float] | None = None
     points: Float[Tensor, "p 3"] | None = None
     masks: Bool[Tensor, "n h w"] | None = None
+    objects: Bool[Tensor, "n h w"] | None = None
     offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
 
 def read_capture(
-    listing: Listing, folder: Path, views: int, *, max_size: int | None = None, alpha: Alpha = "white"
+    listing: Listing,
+    folder: Path,
+    views: int,
+    *,
+    max_size: int | None = None,
+    alpha: Alpha = "white",
+    object_only: bool = False,
 ) -> Capture:
     """Read photos, masks and depth maps, and bring poses and points to one center.
 
     Views without a pose are left out. Photos of several sizes are put in the upper left corner of one canvas, whose
-    other pixels do not count. Where the photos of all views would take more than 1 GiB only those are read that are
-    trained on or held out.
+    other pixels do not count. With `object_only` only pixels that show the object do. Where the photos of all views
+    would take more than 1 GiB only those are read that are trained on or held out.
 
     Raises:
         OSError: If a file is missing or cannot be read.
@@ -86,7 +95,9 @@ def read_capture(
         train, test = (tuple(kept.index(i) for i in part) for part in (train, test))
     plans = [plans[i] for i in kept]
     size = _check_memory(plans, folder)
-    images, masks, depth = _read(plans, size, alpha, folder)
+    images, masks, depth, objects = _read(plans, size, alpha, folder)
+    if object_only and objects is not None:
+        masks = objects if masks is None else masks & objects
     cameras = _cameras(plans, poses[kept], size)
     bounds = [plans[i].view.bounds for i in train]
     whole = [pair for pair in bounds if pair is not None]
@@ -95,7 +106,7 @@ def read_capture(
         depth=depth, metric=bool(listing.metric),
         bounds=(min(b[0] for b in whole), max(b[1] for b in whole)) if len(whole) == len(bounds) else None,
         points=read_points(listing, cameras, offset) if listing.points else None,
-        masks=masks, offset=offset,
+        masks=masks, objects=objects, offset=offset,
     )  # fmt: skip
 
 
@@ -149,10 +160,12 @@ def _check_memory(plans: Sequence[Plan], folder: Path) -> tuple[int, int]:
 
 def _read(
     plans: Sequence[Plan], size: tuple[int, int], alpha: Alpha, folder: Path
-) -> tuple[Float[Tensor, "n h w 3"], Bool[Tensor, "n h w"] | None, Float[Tensor, "n h w"] | None]:
-    """Photos, masks and depth maps of all views on one canvas."""
+) -> tuple[
+    Float[Tensor, "n h w 3"], Bool[Tensor, "n h w"] | None, Float[Tensor, "n h w"] | None, Bool[Tensor, "n h w"] | None
+]:
+    """Photos, masks, depth maps and masks of the object of all views on one canvas."""
     shape = len(plans), size[1], size[0]
-    images, masks = torch.ones(*shape, 3), None
+    images, masks, objects = torch.ones(*shape, 3), None, None
     depth = torch.zeros(shape) if any(plan.view.depth for plan in plans) else None
     sizes = {plan.size for plan in plans}
     if len(sizes) > 1:
@@ -160,7 +173,7 @@ def _read(
             f"{folder}: photos of {len(sizes)} sizes lie on a canvas of {size[0]}x{size[1]}; the rest of it is masked.",
             stacklevel=4,
         )
-    for i, plan in enumerate(plans):
+    for i, plan in enumerate(steps("reading photos", plans)):
         picture, (width, height) = read_picture(plan, alpha), plan.size
         images[i, :height, :width] = picture.image
         counts = _counting(picture, plan, size)
@@ -169,7 +182,10 @@ def _read(
             masks[i] = counts
         if picture.depth is not None and depth is not None:
             depth[i, :height, :width] = picture.depth
-    return images, masks, depth
+        if picture.shown is not None:
+            objects = torch.zeros(shape, dtype=torch.bool) if objects is None else objects
+            objects[i, :height, :width] = picture.shown
+    return images, masks, depth, objects
 
 
 def _counting(picture: Picture, plan: Plan, size: tuple[int, int]) -> Bool[Tensor, "h w"] | None:

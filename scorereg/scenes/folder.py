@@ -56,10 +56,11 @@ def list_views(path: Path) -> Listing:
 
 
 def incomplete(listing: Listing) -> tuple[str, ...]:
-    """A line for masks, and one for depth maps, that most of the views have and some lack."""
+    """A line each for masks, masks of the object and depth maps that most of the views have and some lack."""
     lines = []
     for what, lacking in (
         ("mask", [view for view in listing.views if view.mask is None]),
+        ("mask of the object", [view for view in listing.views if view.object_mask is None]),
         ("depth map", [view for view in listing.views if view.depth is None]),
     ):
         if 0 < len(lacking) <= len(listing.views) / 2:

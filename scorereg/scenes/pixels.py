@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from scorereg._progress import steps
 from scorereg.files import Lens, Listing, View
 from scorereg.files.depth import depth_size, read_depth
 from scorereg.files.images import ImageHead, orient, read_head, read_image
@@ -70,11 +71,13 @@ class Picture:
         image: The photo, in [0, 1].
         mask: Pixels that count; None if all do.
         depth: Depth times `unit`, 0 where unknown; None if the view has no depth map.
+        shown: Pixels that show the object; None if the view has no mask of it.
     """
 
     image: Float[Tensor, "h w 3"]
     mask: Bool[Tensor, "h w"] | None
     depth: Float[Tensor, "h w"] | None
+    shown: Bool[Tensor, "h w"] | None = None
 
 
 def plan_views(listing: Listing, views: Sequence[View], folder: Path, max_size: int | None) -> list[Plan]:
@@ -88,7 +91,7 @@ def plan_views(listing: Listing, views: Sequence[View], folder: Path, max_size: 
     if gone:
         what, more = listing.source.name, f" ({len(gone)} of {len(views)} are)" if len(gone) > 1 else ""
         raise FileNotFoundError(f"{gone[0]}: the image named in {what} is missing{more}; add it or remove its frame.")
-    plans = [_plan(listing, view, folder, max_size) for view in views]
+    plans = [_plan(listing, view, folder, max_size) for view in steps("headers of photos", views)]
     _check_shared(plans)
     return plans
 
@@ -168,8 +171,7 @@ def read_picture(plan: Plan, alpha: Alpha) -> Picture:
         opaque = torch.from_numpy(photo.alpha > 1 - 0.5 / 255)
         masks.append(opaque if early > 1 else reduce_mask(_straight(opaque, plan), step))
     if view.mask is not None:
-        kept = torch.from_numpy(read_mask(view.mask, size=(width, height), marks=view.mask_marks))
-        masks.append(reduce_mask(_straight(kept, plan), step))
+        masks.append(_mask(plan, view.mask, view.mask_marks))
     if bent:
         image, covered = undistort(image, plan.lens)
         if (share := covered.float().mean().item()) < _COVERED:
@@ -177,7 +179,8 @@ def read_picture(plan: Plan, alpha: Alpha) -> Picture:
             warnings.warn(FileWarning(view.color, words, "little covered"), stacklevel=2)
         masks.append(reduce_mask(covered, step))
     mask = torch.stack(masks).all(0) if masks else None
-    return Picture(reduce_image(image, step // early), mask, _depth(plan))
+    shown = None if view.object_mask is None else _mask(plan, view.object_mask)
+    return Picture(reduce_image(image, step // early), mask, _depth(plan), shown)
 
 
 def _depth(plan: Plan) -> Float[Tensor, "h w"] | None:
@@ -191,6 +194,11 @@ def _depth(plan: Plan) -> Float[Tensor, "h w"] | None:
     if is_bent(plan.lens):
         depth = undistort(depth[..., None], plan.lens, mode="nearest")[0][..., 0]
     return reduce_depth(depth, plan.step)
+
+
+def _mask(plan: Plan, path: Path, marks: Literal["kept", "left out"] = "kept") -> Bool[Tensor, "h w"]:
+    kept = torch.from_numpy(read_mask(path, size=plan.full, marks=marks))
+    return reduce_mask(_straight(kept, plan), plan.step)
 
 
 def _straight(mask: Bool[Tensor, "h w"], plan: Plan) -> Bool[Tensor, "h w"]:

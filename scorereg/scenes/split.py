@@ -1,13 +1,14 @@
 """Split into training and held-out views: the folder's own, or the protocol of the few-view literature (RegNeRF's)."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from scorereg.files import Listing
 
-__all__ = ["hold_out", "split_listing", "spread"]
+__all__ = ["hold_out", "split_listing", "spread", "with_split"]
 
 _Views = tuple[int, ...]
 
@@ -31,6 +32,30 @@ def split_listing(listing: Listing, views: int, *, path: Path) -> tuple[_Views, 
         train = [i for i, part in enumerate(parts) if part == "train"]
         return spread(train, views, path=path), tuple(i for i, part in enumerate(parts) if part == held)
     return hold_out(len(listing.views), views, path=path)
+
+
+def with_split(listing: Listing, train: Sequence[int], test: Sequence[int]) -> Listing:
+    """Return a listing with a split that someone chose, in place of its own.
+
+    Args:
+        listing: The views of a folder.
+        train: Positions of the training views.
+        test: Positions of the views that are held out.
+
+    Raises:
+        ValueError: If a position is none of the listing's, one is given twice, or its view has no pose.
+    """
+    both, count = (*train, *test), len(listing.views)
+    if wrong := sorted({i for i in both if not 0 <= i < count}):
+        raise ValueError(
+            f"{listing.source}: the split names photo {wrong[0]} (from 0), but there are {count} photos. Is one "
+            "missing?"
+        )
+    if twice := sorted({i for i in both if both.count(i) > 1}):
+        raise ValueError(f"{listing.source}: the split names photo {twice[0]} (from 0) twice. Name each photo once.")
+    if lost := [listing.views[i].file.name for i in both if listing.views[i].pose is None]:
+        raise ValueError(f"{listing.source}: the split names {lost[0]}, which has no pose. Name another, or add it.")
+    return replace(listing, train=tuple(train), test=tuple(test))
 
 
 def hold_out(count: int, views: int, *, path: Path) -> tuple[_Views, _Views]:

@@ -34,8 +34,9 @@ def test_matrices_of_an_archive(tmp_path, name):
     assert layout_of(folder) is read_dtu
     listing = read_dtu(folder)
     check(listing)
-    assert [view.mask.name for view in listing.views] == ["000.png", "001.png", "002.png", "003.png"]
-    assert "the masks beside its photos are used" in listing.said[-1]
+    assert [view.object_mask.name for view in listing.views] == ["000.png", "001.png", "002.png", "003.png"]
+    assert [view.mask for view in listing.views] == [None] * 4
+    assert "its masks are those of the object" in listing.said[-1]
     assert listing.views[0].lens.size == (WIDTH, HEIGHT)
 
 
@@ -63,6 +64,41 @@ def test_a_missing_matrix_or_photo_is_refused(tmp_path):
     (folder / "image" / "000003.png").unlink()
     with pytest.raises(ValueError, match=r"has 4 cameras \(world_mat_0, world_mat_1, ...\) for the 3 photos"):
         read_dtu(folder)
+
+
+def rewrite(folder, change):
+    """Change the arrays of an archive."""
+    arrays = dict(np.load(folder / "cameras_sphere.npz"))
+    change(arrays)
+    np.savez(folder / "cameras_sphere.npz", **arrays)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda a: a.pop("scale_mat_2"), "has no scale_mat_2, but others"),
+        (lambda a: a.update(scale_mat_2=2 * SCALE), "scale_mat_2 differs from scale_mat_0"),
+        (lambda a: a.update(scale_mat_2=np.eye(4, dtype=int)), "must be 4x4 floats"),
+        (lambda a: a.update(scale_mat_2=np.full((4, 4), "x")), "must be 4x4 floats"),
+    ],
+)
+def test_a_scene_with_two_scales_is_refused(tmp_path, change, says):
+    folder = archive(tmp_path)
+    rewrite(folder, change)
+    with pytest.raises(ValueError, match=says) as error:
+        read_dtu(folder)
+    assert "\n" not in str(error.value)
+
+
+def test_cameras_that_are_left_out_are_those_of_photos_that_are(tmp_path):
+    folder = archive(tmp_path)
+    rewrite(folder, lambda arrays: [arrays.pop(f"{kind}_mat_1") for kind in ("world", "scale")])
+    (folder / "image" / "000003.png").unlink()
+    with pytest.raises(ValueError, match=r"has no world_mat_1, and its other cameras are not numbered as the photos"):
+        read_dtu(folder)
+    (folder / "image" / "000001.png").rename(folder / "image" / "000003.png")
+    names = [view.color.name for view in read_dtu(folder).views]
+    assert names == ["000000.png", "000002.png", "000003.png"]
 
 
 @pytest.mark.parametrize("world", [np.zeros((4, 4)), np.full((4, 4), np.nan), np.eye(4, dtype=int), np.eye(3)])
@@ -174,7 +210,7 @@ def test_masks_of_scan24_meet_in_space():
 
     def seen(view):
         """Whether points lie in a photo, and whether in its mask."""
-        mask = np.asarray(Image.open(view.mask).convert("L")) > 127
+        mask = np.asarray(Image.open(view.object_mask).convert("L")) > 127
         local = (points - view.matrix[:, 3]) @ view.matrix[:, :3]
         pixel = (view.lens.focal * local[:, :2] / local[:, 2:] + view.lens.center) * (400 / 1600)
         inside = (local[:, 2] > 0) & ((pixel >= 0) & (pixel < mask.shape[::-1])).all(1)

@@ -26,7 +26,7 @@ def test_frames_of_sdfstudio(tmp_path, matrix):
     (view,) = read_sdfstudio(tmp_path).views
     assert view.pose == (0, -1, 0, 3, 1, 0, 0, 4, 0, 0, 1, 5)  # as it is: OpenCV's axes
     assert view.lens == Lens((25.0, 26.0), (9.0, 8.0), size=(20.0, 14.0))
-    assert (view.mask, view.bounds) == (tmp_path / "0_mask.png", None)
+    assert (view.mask, view.object_mask, view.bounds) == (None, tmp_path / "0_mask.png", None)
 
 
 def test_what_sdfstudio_estimates_is_left_out(tmp_path):

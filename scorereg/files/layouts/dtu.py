@@ -1,7 +1,7 @@
 """DTU as IDR and NeuS have it: `cameras_sphere.npz`, `image/`, `mask/`; and DTU's own text files of projections.
 
     cameras_sphere.npz    world_mat_i @ scale_mat_i projects the scene, scaled into the unit sphere, to the i-th photo
-    image/, mask/         or images, rgb; files in the order of their names; of a mask, pixels above 0 count
+    image/, mask/         or images, rgb; files in the order of their names; masks of the object, not of what counts
     pos_001.txt           3x4, world in millimetres to pixels of 1600x1200; in the folder, cal18/ or Calibration/cal18/
 
 The matrices are for photos of 1600x1200 pixels, also where the photos are smaller.
@@ -18,7 +18,7 @@ from scorereg.files.images import list_images, read_head
 from scorereg.files.layouts.folders import COLOR_FOLDERS, MASK_FOLDERS, by_stem, named, natural, size_of_first
 from scorereg.files.layouts.lenses import lens_of_matrix, scaled_words, sized_for
 from scorereg.files.layouts.parsing import Bad, raise_it, read_table
-from scorereg.files.layouts.poses import mask_words
+from scorereg.files.layouts.poses import object_words
 from scorereg.files.layouts.projection import decompose
 from scorereg.files.view import Listing, View
 
@@ -51,8 +51,11 @@ def read_dtu(folder: Path, bad: Bad = raise_it) -> Listing:
             f"{path} has {len(numbers)} cameras (world_mat_0, world_mat_1, ...) for the {len(photos)} photos of "
             f"{_photo_folder(folder)}: there must be one for each. Restore the missing ones."
         )
+    photos = sorted(photos, key=lambda photo: natural(photo.stem))
+    _check_numbers(numbers, photos, path)
     projections = [_projection(matrices, number, path) for number in numbers]
-    return _listing(path, sorted(photos, key=lambda photo: natural(photo.stem)), projections)
+    _check_scales(matrices, numbers, path)
+    return _listing(path, photos, projections)
 
 
 def has_projections(folder: Path) -> bool:
@@ -96,9 +99,9 @@ def _listing(
     said += scaled_words(path, size, stored)
     masks = _masks(photos)
     if any(masks.values()):
-        said += mask_words(path.parent)
+        said += object_words(path)
     views = tuple(
-        View(photo, mask=masks[photo], lens=lens_of_matrix(camera, path, size), pose=pose)
+        View(photo, object_mask=masks[photo], lens=lens_of_matrix(camera, path, size), pose=pose)
         for photo, (camera, pose) in zip(photos, parts, strict=True)
     )
     return Listing(path, views, said=said)
@@ -118,6 +121,37 @@ def _masks(photos: list[Path]) -> dict[Path, Path | None]:
     ordered = sorted(files, key=natural)
     same = len(ordered) == len(photos)
     return {photo: files[ordered[place]] if same else None for place, photo in enumerate(photos)}
+
+
+def _check_numbers(numbers: list[int], photos: list[Path], path: Path) -> None:
+    """Check that cameras and photos belong together where numbers are left out: the two are paired in order."""
+    names = [int(found[-1]) for photo in photos if (found := re.findall(r"\d+", photo.stem))]
+    apart = {name - number for name, number in zip(names, numbers, strict=False)}
+    if numbers != list(range(len(numbers))) and not (len(names) == len(photos) and len(apart) == 1):
+        gone = min(set(range(len(numbers))) - set(numbers))
+        raise ValueError(
+            f"{path} has no world_mat_{gone}, and its other cameras are not numbered as the photos of "
+            f"{photos[0].parent} are, so which belongs to which is not known. Restore it."
+        )
+
+
+def _check_scales(matrices: dict[str, np.ndarray], numbers: list[int], path: Path) -> None:
+    """Check that the scene is scaled in one way for all cameras."""
+    scales = [matrices.get(f"scale_mat_{number}") for number in numbers]
+    if all(scale is None for scale in scales):
+        return
+    gone = next((number for number, scale in zip(numbers, scales, strict=True) if scale is None), None)
+    if gone is not None:
+        raise ValueError(f"{path} has no scale_mat_{gone}, but others, so its scene has two scales. Restore it.")
+    first = scales[0]
+    for number, scale in zip(numbers, scales, strict=True):
+        assert scale is not None, "checked above"
+        assert first is not None, "checked above"
+        if scale.shape == first.shape and not np.allclose(scale, first, rtol=1e-4, atol=1e-6 * np.abs(first).max()):
+            raise ValueError(
+                f"{path}: scale_mat_{number} differs from scale_mat_{numbers[0]}, but a scene has one scale. Write the "
+                "file again."
+            )
 
 
 def _projection(matrices: dict[str, np.ndarray], number: int, path: Path) -> Float[np.ndarray, "3 4"]:

@@ -9,11 +9,13 @@ from jaxtyping import Float
 from scorereg.files.layouts.parsing import read_table
 
 __all__ = [
-    "inverse", "is_lost", "lost_words", "mask_words", "pose_of", "read_pose", "read_trajectory", "rotation_of",
+    "inverse", "is_lost", "lost_words", "mask_words", "object_words", "pose_of", "read_pose", "read_trajectory",
+    "rotation_of",
 ]  # fmt: skip
 
 _LOST = "and are no part of a scene"
 _MASKS = "the masks beside its photos are used"
+_OBJECTS = "its masks are those of the object"
 
 
 def rotation_of(quaternion: Sequence[float]) -> Float[np.ndarray, "3 3"]:
@@ -103,6 +105,11 @@ def mask_words(folder: Path) -> tuple[str, ...]:
     return (f"{folder}: {_MASKS}: pixels of 0 do not count",)
 
 
+def object_words(source: Path) -> tuple[str, ...]:
+    """Return the line that masks of a folder are those of the object, which all of a photo is fitted for."""
+    return (f"{source}: {_OBJECTS}: they are for evaluation, and a fit is of whole photos",)
+
+
 def is_lost(line: str) -> bool:
     """Whether a line is of the above, which training, where poses and masks play no part, does not say."""
-    return _LOST in line or _MASKS in line
+    return any(words in line for words in (_LOST, _MASKS, _OBJECTS))

@@ -7,6 +7,7 @@ from typing import Any
 from scorereg._io import read_json
 from scorereg.files.images import IMAGE_SUFFIXES
 from scorereg.files.layouts.parsing import Bad, raise_it
+from scorereg.files.layouts.poses import object_words
 from scorereg.files.layouts.transforms_frame import file_name, matrix_of
 from scorereg.files.names import Names, shown
 from scorereg.files.text import number_in
@@ -15,7 +16,6 @@ from scorereg.files.view import Lens, Listing, View
 __all__ = ["META", "read_sdfstudio"]
 
 META = "meta_data.json"
-_MASKS = ("foreground_mask", "mask_path")
 
 
 def read_sdfstudio(folder: Path, bad: Bad = raise_it) -> Listing:
@@ -43,6 +43,8 @@ def read_sdfstudio(folder: Path, bad: Bad = raise_it) -> Listing:
             bad(error)
     depths = any(entry.get(key) for entry in frames for key in ("mono_depth_path", "sensor_depth_path"))
     said = [f"{path}: its depth maps are not read: their unit is not known."] if depths else []
+    if any(view.object_mask for view in views):
+        said += object_words(path)
     return Listing(path, tuple(views), said=(*said, *names.said), axes="opencv")
 
 
@@ -55,13 +57,15 @@ def _view(
     color, _ = names.find(written, IMAGE_SUFFIXES)
     name = f"{path}, frame {shown(color, folder)}"
     k = matrix_of(_wide(entry.get("intrinsics")), "intrinsics", name)
-    mask = file_name(entry, _MASKS, name)
+    masks = [file_name(entry, (key,), name) for key in ("mask_path", "foreground_mask")]
+    mask, outline = (names.find(file, IMAGE_SUFFIXES, unlike=color)[0] if file else None for file in masks)
     width, height = size
     if width is None or height is None or min(width, height, k[0], k[5]) <= 0:
         raise ValueError(f"{name}: focal lengths, `width` and `height` must be numbers above 0; correct the file.")
     return View(
         color,
-        mask=names.find(mask, IMAGE_SUFFIXES, unlike=color)[0] if mask else None,
+        mask=mask,
+        object_mask=outline,
         lens=Lens((k[0], k[5]), (k[2], k[6]), size=(width, height)),
         pose=matrix_of(entry.get("camtoworld"), "camtoworld", name),
     )
