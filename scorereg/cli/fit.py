@@ -45,7 +45,8 @@ def run_fit_views(
     alpha: Alpha = "white",
     depth: Depth = "off",
     regularize: Annotated[
-        str, opt("Prior", "none, geometric, or prior (geometric terms and the priors).", unit="KIND")
+        str,
+        opt("Prior", "none, geometric, prior (geometric terms and the priors), paper, or paper+prior.", unit="KIND"),
     ] = "prior",
     prior: RgbdPrior = "rooms-rgbd-24",
     ray_prior: Annotated[
@@ -79,9 +80,10 @@ def run_fit_views(
     """Fit, evaluate, and write `metrics.json`, `views/`, `field.pt`, `history.jsonl` and `path.mp4` into `out`.
 
     With `regularize="prior"` there are two priors: `prior` over RGB-D patches, and `ray_prior` over the weights along
-    photo rays, unless that is `"none"`. With `depth`, the weight of `MeasuredDepth`, the measured depth of the training
-    photos is fitted, and shown to the first prior. The arguments are the options of `scorereg fit`; what the files of
-    the first prior do not say is `d_min`, `focal`, and `facts`, arguments of `load_prior`.
+    photo rays, unless that is `"none"`; with `"paper+prior"` there is the first alone. With `depth`, the weight of
+    `MeasuredDepth`, the measured depth of the training photos is fitted, and shown to the first prior. The arguments
+    are the options of `scorereg fit`; what the files of the first prior do not say is `d_min`, `focal`, and `facts`,
+    arguments of `load_prior`.
 
     Returns:
         What `metrics.json` holds, and the rendered test views.
@@ -95,9 +97,10 @@ def run_fit_views(
     from scorereg.fit.recipe import PRESETS
     from scorereg.scenes import load_scene
 
+    from scorereg.fit.paper import on_paper_background
     about = {"focal": focal, "facts": (facts or {}) | ({} if d_min is None else {"d_min": d_min})}
     _check(regularize, estimator, gate, rays, seed, backend)
-    if regularize != "prior" and any(about.values()):
+    if not regularize.endswith("prior") and any(about.values()):
         raise ValueError(
             f"--focal, --d-min and what else is said of a prior mean nothing with --regularize {regularize}. "
             "Leave them out."
@@ -108,6 +111,7 @@ def run_fit_views(
     recipe = recipe if rays is None else replace(recipe, rays=rays)
     make_run_folder(out, video=video)
     loaded = load_scene(scene, views, scale=scale, max_size=max_size, alpha=alpha)  # pyright: ignore[reportArgumentType]
+    recipe = on_paper_background(recipe) if regularize.startswith("paper") else recipe
     settings = {"patches": chosen.patches, "estimator": estimator, "gate": gate}
     terms = _terms(regularize, prior, ray_prior, device, weight, **about, **settings)
     names = {term.name for term in terms}
@@ -168,7 +172,7 @@ def _check(regularize: str, estimator: str, gate: float | None, rays: int | None
             raise ValueError(f"--{name} must be one of {', '.join(known)}, but is {given!r}.")
     if backend == "tinycudann" and find_spec("tinycudann") is None:
         raise ValueError("--backend tinycudann needs tiny-cuda-nn, which is not installed. Install it, or leave auto.")
-    if regularize != "prior" and (estimator != "direct" or gate is not None):
+    if not regularize.endswith("prior") and (estimator != "direct" or gate is not None):
         raise ValueError(
             f"--estimator and --gate are the prior's, so they mean nothing with --regularize {regularize}."
         )
@@ -197,12 +201,13 @@ def _terms(
     from scorereg.fit import PatchPrior, RayPrior, default_terms
     from scorereg.priors.load import load_prior
 
-    terms = default_terms(regularize="none" if regularize == "none" else "geometric", depth=depth)
-    if regularize == "prior":
+    without = {"prior": "geometric", "paper+prior": "paper"}
+    terms = default_terms(regularize=without.get(regularize, regularize), depth=depth)  # pyright: ignore
+    if regularize.endswith("prior"):
         with named_option(f"--prior {prior}"):
             loaded = load_prior(prior, device=device, **facts)
             terms.append(PatchPrior(loaded, depth=depth is not None, **settings))
-        if ray_prior != "none":
+        if ray_prior != "none" and regularize == "prior":
             loaded = load_prior(ray_prior, device=device)
             with named_option(f"--ray-prior {ray_prior}"):
                 terms.append(RayPrior(loaded))

@@ -2,6 +2,14 @@
 
 from scorereg.fit.fit import Fit, Regularize, default_field, default_terms, fit_scene
 from scorereg.fit.measured_depth import MeasuredDepth
+from scorereg.fit.paper import (
+    PAPER_BACKGROUND,
+    PaperDistortion,
+    PaperFrustum,
+    PaperOpacity,
+    on_paper_background,
+    paper_terms,
+)
 from scorereg.fit.patch_prior import PatchPrior
 from scorereg.fit.ray_prior import RayPrior
 from scorereg.fit.recipe import CPU, GPU, PRESETS, Preset, Recipe
@@ -21,6 +29,7 @@ from scorereg.fit.terms import (
 __all__ = [
     "CPU",
     "GPU",
+    "PAPER_BACKGROUND",
     "PRESETS",
     "Batch",
     "Distortion",
@@ -30,6 +39,9 @@ __all__ = [
     "FunctionTerm",
     "MeasuredDepth",
     "Opacity",
+    "PaperDistortion",
+    "PaperFrustum",
+    "PaperOpacity",
     "PatchPrior",
     "Photo",
     "PhotoConsistency",
@@ -44,5 +56,7 @@ __all__ = [
     "default_terms",
     "fit_scene",
     "geometric_terms",
+    "on_paper_background",
+    "paper_terms",
     "photo_terms",
 ]

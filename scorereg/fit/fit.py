@@ -21,6 +21,7 @@ from scorereg.fit.checkpoint import SavedFit
 from scorereg.fit.fingerprint import fingerprint
 from scorereg.fit.loop import FitState
 from scorereg.fit.measured_depth import MeasuredDepth
+from scorereg.fit.paper import on_paper_background, paper_terms
 from scorereg.fit.patch_prior import PatchPrior
 from scorereg.fit.pixels import training_depth, training_masks
 from scorereg.fit.recipe import CPU, Recipe
@@ -38,7 +39,7 @@ from scorereg.scenes.reread import read_photos
 
 __all__ = ["Fit", "Regularize", "default_field", "default_terms", "fit_scene"]
 
-Regularize = Literal["none", "geometric", "prior"]
+Regularize = Literal["none", "geometric", "prior", "paper", "paper+prior"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,8 +147,10 @@ def default_terms(prior: Any = None, *, regularize: Regularize = "prior", depth:
     """Return the terms that `fit_scene(scene, prior, regularize=...)` uses.
 
     Args:
-        prior: Denoiser over RGB-D patches; needed where `regularize` is `"prior"`.
-        regularize: `"none"`: the photos alone; `"geometric"`: and `geometric_terms`; `"prior"`: and a `PatchPrior`.
+        prior: Denoiser over RGB-D patches; needed where `regularize` has one.
+        regularize: `"none"`: the photos alone; `"geometric"`: and `geometric_terms`; `"prior"`: and a `PatchPrior`;
+            `"paper"`: `paper_terms`, DiffusioNeRF's hand-made ones, without stereo and for a white background;
+            `"paper+prior"`: and a `PatchPrior`.
         depth: Weight of the `MeasuredDepth` of the training photos, which the prior is shown as well; None uses none.
 
     Raises:
@@ -155,14 +158,18 @@ def default_terms(prior: Any = None, *, regularize: Regularize = "prior", depth:
     """
     if regularize not in get_args(Regularize):
         raise ValueError(f"regularize must be one of {', '.join(get_args(Regularize))}, but is {regularize!r}.")
-    if regularize == "prior" and prior is None:
-        raise ValueError("regularize='prior' needs a prior. Give one (load_prior('rooms-rgbd-24')), or 'geometric'.")
-    terms = photo_terms()
-    if regularize != "none":
+    with_prior, paper = regularize.endswith("prior"), regularize.startswith("paper")
+    if with_prior and prior is None:
+        other = "paper" if paper else "geometric"
+        raise ValueError(
+            f"regularize={regularize!r} needs a prior. Give one (load_prior('rooms-rgbd-24')), or {other!r}."
+        )
+    terms = paper_terms() if paper else photo_terms()
+    if regularize in ("geometric", "prior"):
         terms += geometric_terms()
     if depth is not None:
         terms.append(MeasuredDepth(depth))
-    return [*terms, PatchPrior(prior, depth=depth is not None)] if regularize == "prior" else terms
+    return [*terms, PatchPrior(prior, depth=depth is not None)] if with_prior else terms
 
 
 def fit_scene(
@@ -221,6 +228,8 @@ def fit_scene(
     if terms is not None and prior is not None:
         raise ValueError("fit_scene takes a prior or terms. Put PatchPrior(prior) among the terms instead.")
     chosen = default_terms(prior, regularize=regularize) if terms is None else list(terms)
+    if terms is None and regularize.startswith("paper"):
+        recipe = on_paper_background(recipe)
     bound = as_terms([*chosen, *([] if extra is None else [extra])])
     if not bound:
         raise ValueError("fit_scene got no terms, so there is nothing to fit. Give some, such as photo_terms().")

@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from scorereg.cameras import Cameras
+from scorereg.scenes.kind import SceneKind, kind_of
 
 __all__ = ["Scene", "SceneSource"]
 
@@ -76,8 +77,13 @@ class Scene:
     source: SceneSource | None = None
     objects: Bool[Tensor, "n h w"] | None = None
 
+    @property
+    def kind(self) -> SceneKind:
+        """Forward-facing, object or inside-out: an object where there are masks of one, else by `kind_of`."""
+        return kind_of(self.cameras) if self.objects is None else "object"
+
     def describe(self) -> str:
-        """Summary in one line: views, size of the photos, depth, masks, near, far, scale and offset."""
+        """Summary in one line: views, size of the photos, kind, depth, masks, near, far, scale and offset."""
         depth = "with true depth" if self.depth is not None else "no true depth"
         if self.masks is not None:
             depth += f", {1 - self.masks.float().mean().item():.1%} of the pixels masked"
@@ -89,8 +95,8 @@ class Scene:
         )
         return (
             f"{self.name}: {len(self.train)} training and {len(self.test)} test views of "
-            f"{self.cameras.width}x{self.cameras.height}, {depth}; near {self.near:.3g} m, far {self.far:.3g} m, "
-            f"scale {self.scale:.4g} ({self.scale_source}){offset}"
+            f"{self.cameras.width}x{self.cameras.height}, {self.kind}, {depth}; "
+            f"near {self.near:.3g} m, far {self.far:.3g} m, scale {self.scale:.4g} ({self.scale_source}){offset}"
         )
 
     def ball(self) -> tuple[Float[Tensor, " 3"], float]:
