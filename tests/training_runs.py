@@ -87,7 +87,7 @@ def quick(monkeypatch) -> None:
     full = report.measure
     monkeypatch.setattr(report, "measure", lambda prior, source, **how: full(prior, source, count=8, fit=32, **how))
     monkeypatch.setattr(report, "sample", lambda prior, count: sample(prior, 4, steps=2))
-    monkeypatch.setattr(log, "_board", lambda out, step: None)
+    monkeypatch.setattr(log, "find_spec", lambda name: None)
 
 
 def run_apart(out: Path, settings: dict, environment: dict) -> None:

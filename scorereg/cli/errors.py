@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 import typer
 
 from scorereg._io import is_full, printable, remedy_of
+from scorereg._progress import told
 
 __all__ = ["DEBUG", "one_line_errors", "plain_warnings", "run_app"]
 
@@ -29,11 +30,12 @@ _RENAMED = {
 def run_app(app: typer.Typer, name: str) -> NoReturn:
     """Run a typer application under a name and exit with its code; errors and warnings are one line each.
 
-    The word `--debug`, anywhere in the command line, prints the traceback of an error as well.
+    What takes long says how far it is, every few seconds. The word `--debug`, anywhere in the command line, prints the
+    traceback of an error as well.
     """
     debug = DEBUG in sys.argv
     words = [word for word in sys.argv[1:] if word != DEBUG]
-    with one_line_errors(name, debug=debug), plain_warnings(name):
+    with one_line_errors(name, debug=debug), plain_warnings(name), told(_tell, idle="at work"):
         sys.exit(app(words, prog_name=name, standalone_mode=False) or 0)
 
 
@@ -101,6 +103,10 @@ def _say(text: str, color: str) -> None:
     line = printable(" ".join(text.split()))
     line = line if len(line) <= _LONGEST else f"{line[: _LONGEST // 2]} ... {line[-_LONGEST // 2 :]}"
     typer.secho(line, fg=color, err=True)
+
+
+def _tell(line: str) -> None:
+    typer.echo(printable(line), err=True)
 
 
 def _usage(error: Any) -> str:

@@ -14,6 +14,7 @@ import typer
 from scorereg.cli.options import (
     Alpha,
     Depth,
+    Log,
     MaxSize,
     OutFolder,
     Preset,
@@ -67,6 +68,7 @@ def run_fit_views(
     seed: Seed = 0,
     device: DeviceName = None,
     video: Video = 30,
+    log: Log = None,
     resume: Resume = False,
     d_min: Annotated[
         float | None, opt("Prior", "Depth at which the prior's disparity is 1.", "the card's", "METRES")
@@ -92,6 +94,7 @@ def run_fit_views(
         ValueError: If an argument or the scene is not usable.
         OSError: If a file cannot be read or `out` cannot be written.
     """
+    from scorereg.callbacks import logs_of
     from scorereg.fit.fit import default_field
     from scorereg.fit.folder import choose_device, choose_preset, fit_to_folder, make_run_folder, with_steps
     from scorereg.fit.recipe import PRESETS
@@ -109,6 +112,7 @@ def run_fit_views(
     device, chosen = choose_device(device), choose_preset(preset, PRESETS)
     recipe = with_steps(chosen.recipe, steps)
     recipe = recipe if rays is None else replace(recipe, rays=rays)
+    logs = logs_of(log or [], out, lines=out / "log.jsonl")
     make_run_folder(out, video=video)
     loaded = load_scene(scene, views, scale=scale, max_size=max_size, alpha=alpha)  # pyright: ignore[reportArgumentType]
     recipe = on_paper_background(recipe) if regularize.startswith("paper") else recipe
@@ -123,7 +127,7 @@ def run_fit_views(
     field = default_field(loaded, chosen.grid, backend=backend, seed=seed)  # pyright: ignore[reportArgumentType]
     return fit_to_folder(
         loaded, out, field=field, terms=terms, recipe=recipe, seed=seed, device=device, facts=told, video=video,
-        resume=resume,
+        resume=resume, report=logs,
     )  # fmt: skip
 
 

@@ -7,9 +7,9 @@ import typer
 
 __all__ = [
     "Alpha", "Best", "Channels", "Count", "CpuTime", "Credit", "DataRange", "Depth", "DepthFactor", "Device",
-    "Evaluate", "Exclude", "FileVersion", "Frames", "Groups", "Licence", "MaxSize", "Name", "OutFile", "OutFolder",
-    "Patch", "Prediction", "Preset", "PriorChannels", "PriorSource", "Resume", "RgbdPrior", "Scale", "Scene", "Seed",
-    "SkipBad", "Steps", "Variant", "Video", "Views", "option",
+    "Evaluate", "Exclude", "FileVersion", "Frames", "Groups", "Licence", "Log", "MaxSize", "Name", "OutFile",
+    "OutFolder", "Patch", "Prediction", "Preset", "PriorChannels", "PriorSource", "Resume", "RgbdPrior", "Scale",
+    "Scene", "Seed", "SkipBad", "Steps", "Variant", "Video", "Views", "option",
 ]  # fmt: skip
 
 
@@ -49,6 +49,10 @@ FileVersion = Annotated[
 Frames = Annotated[list[Path], typer.Argument(help="Folders with RGB-D frames, or folders of such folders.")]
 Groups = Annotated[int | None, option("Prior", "Groups of a checkpoint's group norms.", "8", "N")]
 Licence = Annotated[str, option("Output", "Licence for the card.", "the data's, where it is known", "TEXT")]
+Log = Annotated[
+    list[str] | None,
+    option("Output", "Log it as it goes: jsonl, tensorboard or wandb; repeatable.", "none", "KIND", name="--log"),
+]
 MaxSize = Annotated[int | None, option("Scene", "Longer side to reduce the photos to.", "not reduced", "PIXELS")]
 Name = Annotated[str, option("Output", "Name on the card.", unit="NAME")]
 OutFile = Annotated[Path, option("Output", "File to write.", unit="FILE")]

@@ -17,6 +17,10 @@ def train_prior_command(
     name: opt.Name = "prior",
     licence: opt.Licence = "",
     credit: opt.Credit = None,
+    log: Annotated[
+        list[str] | None,
+        option("Output", "jsonl (always), tensorboard, wandb; repeatable.", "tensorboard, if there", "KIND", "--log"),
+    ] = None,
     save_every: Annotated[
         int | None, option("Output", "Steps between checkpoints.", "edm: 500, diffusionerf: 5000", "N")
     ] = None,
@@ -87,6 +91,7 @@ def train_prior_command(
     """
     import torch
 
+    from scorereg.callbacks import logs_of
     from scorereg.data import ReadOptions, pinned
     from scorereg.evaluation import error_lines
     from scorereg.priors import PriorCard
@@ -103,9 +108,11 @@ def train_prior_command(
     }  # fmt: skip
     settings = recipe_settings(recipe, **{k: v for k, v in given.items() if v is not None})
     data = data if sha256 is None else pinned(data, sha256)
+    report = None if log is None else logs_of(log, out)
     prior = train_prior(
         data, out, settings, resume=resume, name=name, evaluate=evaluate, licence=licence,
         credits=tuple(credit or ()), device=device, show=True, reading=ReadOptions(skip_bad, tuple(exclude or ())),
+        report=report,
     )  # fmt: skip
     if prior is None:
         typer.echo(f"interrupted, saved in {out}; the same command with --resume goes on", err=True)

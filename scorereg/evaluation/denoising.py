@@ -13,7 +13,7 @@ On data where a prior's residual is larger it removes too much, where it is smal
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 from scorereg._io import write_beside
+from scorereg._progress import steps
 from scorereg.priors.base import Prior
 from scorereg.priors.sampling import device_of
 
@@ -68,7 +69,7 @@ def denoising_errors(
     separate: bool = False,
     seed: int = 0,
     chunk: int = 64,
-    tell: Callable[[str], None] = lambda line: None,
+    name: str = "",
 ) -> list[dict[str, Any]]:
     """Measure a prior's mean squared denoising error, the linear filter's on the same noise, and the prior's residual.
 
@@ -81,7 +82,7 @@ def denoising_errors(
         separate: Measure each channel by itself, in place of r, g and b together.
         seed: Seed of the noise.
         chunk: Patches at a time.
-        tell: Called with a line of text before each noise level.
+        name: What progress says of the patches.
 
     Returns:
         A row per noise level: `sigma`, then for each channel (r, g and b together are `rgb`) `NAME`, the prior's error;
@@ -91,20 +92,19 @@ def denoising_errors(
     """
     generator = torch.Generator().manual_seed(seed)
     weight = torch.ones_like(x) if weight is None else weight
-    rows = []
-    for sigma in _within(sigmas, prior):
-        tell(f"  sigma {sigma:g}")
+    rows, levels = [], _within(sigmas, prior)
+    for sigma in steps(f"measuring the denoising error{name}, noise levels", levels):
         noisy = x + sigma * torch.randn(x.shape, generator=generator)
         learned, filtered = _denoise(prior, noisy, sigma, chunk), linear.denoise(noisy, torch.full((len(x),), sigma))
         row: dict[str, Any] = {"sigma": sigma}
-        for name, index in _groups(prior.channels, separate=separate).items():
+        for group, index in _groups(prior.channels, separate=separate).items():
             ours, theirs, residual, noise = (
                 _mean_square(difference[:, index], weight[:, index])
                 for difference in (learned - x, filtered - x, noisy - learned, noisy - x)
             )
             ratio = round(ours / max(theirs, _LEAST), 4)
-            row |= {name: ours, f"{name}_linear": theirs, f"{name}_ratio": ratio}
-            row |= {f"{name}_residual": residual / sigma**2, f"{name}_expected": (noise - ours) / sigma**2}
+            row |= {group: ours, f"{group}_linear": theirs, f"{group}_ratio": ratio}
+            row |= {f"{group}_residual": residual / sigma**2, f"{group}_expected": (noise - ours) / sigma**2}
         rows.append(row)
     return rows
 
@@ -134,7 +134,8 @@ def residual_quantiles(
     """
     kept = _within(sigmas, prior)
     wanted = torch.tensor(list(levels), dtype=torch.float64)
-    rms = [(x - _denoise(prior, x, s, chunk)).double().square().flatten(1).mean(1).sqrt() / s for s in kept]
+    each = steps("measuring residuals of clean patches, noise levels", kept)
+    rms = [(x - _denoise(prior, x, s, chunk)).double().square().flatten(1).mean(1).sqrt() / s for s in each]
     return {"sigma": kept, "levels": list(levels), "values": [r.quantile(wanted).tolist() for r in rms]}
 
 

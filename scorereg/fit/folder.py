@@ -15,6 +15,7 @@ from torch import nn
 
 from scorereg._device import choose_device
 from scorereg._io import check_folder, check_names, hold_folder
+from scorereg.callbacks import Report, as_callback
 from scorereg.fit.checkpoint import SavedFit
 from scorereg.fit.fit import Fit, fit_scene
 from scorereg.fit.progress import in_words, show_progress, used_of
@@ -78,6 +79,7 @@ def fit_to_folder(
     resume: bool = False,
     also: Callable[[Fit, list[View]], dict | None] | None = None,
     cpu_time: bool = False,
+    report: Report = None,
 ) -> tuple[dict, list[View]]:
     """Fit with a progress bar, render the test views, and write everything into `out`, which no other run may use.
 
@@ -98,6 +100,7 @@ def fit_to_folder(
         resume: Resume the interrupted fit in `out`.
         also: Called with the fit and the rendered views before `metrics.json` is written; may return further metrics.
         cpu_time: Count the seconds of this process on the processor, in place of those on the clock.
+        report: Callbacks that are told of the fit beside the progress bar; as of `fit_scene`.
 
     Returns:
         What `metrics.json` holds, and the rendered test views.
@@ -109,7 +112,7 @@ def fit_to_folder(
     with hold_folder(out):
         return _fit_to_folder(
             scene, out, terms=terms, recipe=recipe, facts=facts, field=field, proposal=proposal, seed=seed,
-            device=device, video=video, resume=resume, also=also, cpu_time=cpu_time,
+            device=device, video=video, resume=resume, also=also, cpu_time=cpu_time, report=report,
         )  # fmt: skip
 
 
@@ -125,13 +128,13 @@ def _fit_to_folder(
     video: int,
     also: Callable[[Fit, list[View]], dict | None] | None,
     cpu_time: bool,
+    report: Report,
     **fitted: Any,
 ) -> tuple[dict, list[View]]:
     with show_progress(scene, facts["regularize"], recipe.steps, terms) as progress:
-        progress.say("compiling")
         fit = fit_scene(
-            scene, terms=terms, recipe=recipe, seed=seed, device=device, report=progress.report, save=out / STATE,
-            clock=time.process_time if cpu_time else time.monotonic, **fitted,
+            scene, terms=terms, recipe=recipe, seed=seed, device=device, report=[progress, as_callback(report)],
+            save=out / STATE, clock=time.process_time if cpu_time else time.monotonic, **fitted,
         )  # fmt: skip
         progress.say("rendering the test views" if scene.test else "rendering training views")
         views = render_views(fit.scene, fit.image)

@@ -1,9 +1,12 @@
 """What a command shows while a scene is fitted: the scene, a progress bar, and the metrics in one line."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from scorereg._io import printable
+from scorereg._progress import Stage, bar, told
+from scorereg.callbacks import Callback, Values
 from scorereg.fit.measured_depth import MeasuredDepth
 from scorereg.fit.pixels import training_depth
 from scorereg.fit.term import Term
@@ -20,35 +23,39 @@ _TEXTS = {
 }
 
 
-class ProgressBar:
-    """A progress bar on standard error; made by `show_progress`."""
+class ProgressBar(Callback):
+    """Shows the steps of a fit on standard error; made by `show_progress`."""
 
-    def __init__(self, progress, name: str, steps: int) -> None:
-        self._progress, self._task = progress, progress.add_task(name, total=steps, note="")
+    def __init__(self, shown: Stage) -> None:
+        self._shown = shown
 
-    def report(self, values: dict[str, float | int]) -> None:
-        """Show a step's number and the PSNR of its photo rays; `report` of `fit_scene`."""
-        note = f"step {values['step']:.0f}"
-        note += f"  training PSNR {values['psnr']:.1f}" if "psnr" in values else ""
-        self._progress.update(self._task, completed=values["step"] + 1, note=note)
+    def step(self, step: int) -> None:
+        self._shown.done = step
+        self._shown.step()
 
-    def say(self, note: str) -> None:
+    def values(self, values: Values) -> None:
+        self._shown.say(f"training PSNR {values['psnr']:.1f}" if "psnr" in values else None)
+
+    def say(self, what: str) -> None:
         """Show what is being done."""
-        self._progress.update(self._task, note=note)
+        self._shown.say("", what)
 
 
 @contextmanager
 def show_progress(scene: Scene, name: str, steps: int, terms: Sequence[Term] = ()) -> Iterator[ProgressBar]:
-    """Print what the scene is and what of it is used, and show a bar while its fit goes on."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    """Print what the scene is and what of it is used, and show how far its fit is: a bar, or lines without a terminal.
 
-    console = Console(stderr=True)
+    Args:
+        scene: The scene.
+        name: What the fit is called.
+        steps: Number of its steps.
+        terms: Its terms.
+    """
     for line in (scene.describe(), *notes(scene, terms)):
-        console.print(printable(line), highlight=False, soft_wrap=True, markup=False)
-    columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"), TimeRemainingColumn()
-    with Progress(*columns, console=console) as progress:
-        yield ProgressBar(progress, name, steps)
+        sys.stderr.write(f"{printable(line)}\n")
+    sys.stderr.flush()
+    with told(), bar(name, steps) as shown:
+        yield ProgressBar(shown)
 
 
 def used_of(scene: Scene, terms: Sequence[Term]) -> dict[str, float | None]:

@@ -1,13 +1,14 @@
 """Structure from motion by pycolmap, on the CPU: SIFT features, matches of pairs, incremental mapping."""
 
 import warnings
-from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from scorereg._progress import Stage, stage
 from scorereg.poses.photos import Copies
-from scorereg.poses.waiting import Progress, spoken
+from scorereg.poses.waiting import interruptible
 
 __all__ = ["CAMERAS", "MATCHING", "Motion", "import_pycolmap"]
 
@@ -54,23 +55,20 @@ class Motion:
     matching: str
     seed: int = 0
     colmap: Any = field(default_factory=import_pycolmap)
-    progress: Progress = field(default_factory=Progress)
+    doing: str = "starting"
 
-    def run(self, say: Callable[[str], object]) -> dict[str, int]:
+    def run(self) -> dict[str, int]:
         """Search, and return the number of verified matches of each photo with its best partner, by name.
-
-        Args:
-            say: Is given lines of progress.
 
         Raises:
             ValueError: If pycolmap fails.
         """
         token = self.colmap.CancellationToken()
         try:
-            return spoken(lambda: self._stages(token), self.progress, say, token.cancel)
+            return interruptible(lambda: self._stages(token), token.cancel)
         except (RuntimeError, ValueError) as error:
             text = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise ValueError(f"pycolmap failed ({self.progress}): {text}") from None
+            raise ValueError(f"pycolmap failed ({self.doing}): {text}") from None
 
     @property
     def _database(self) -> Path:
@@ -80,50 +78,49 @@ class Motion:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             self.colmap.set_random_seed(self.seed)
-            for stage in (self._features, self._matches, self._mapping):
+            for part in (self._features, self._matches, self._mapping):
                 if not token.is_cancelled:
-                    stage(token)
+                    part(token)
             return {} if token.is_cancelled else self._counts()
 
     def _features(self, token: Any) -> None:
-        self.progress.stage, self.progress.total = "features of the photos", len(self.copies.sizes)
         options, cameras = self.colmap.FeatureExtractionOptions(), dict[tuple[int, int], int]()
         options.max_image_size = _LONGEST
-        for done, (name, size) in enumerate(self.copies.sizes.items()):
-            self.progress.done = done
-            if token.is_cancelled:
-                return
-            reader = self.colmap.ImageReaderOptions()
-            reader.camera_model, reader.existing_camera_id = self.camera, cameras.get(size, -1)
-            self.colmap.extract_features(
-                self._database, self.copies.folder, [name], self.colmap.CameraMode.AUTO, reader, options,
-                self.colmap.Device.cpu, token,
-            )  # fmt: skip
-            with self.colmap.Database.open(self._database) as opened:
-                cameras.setdefault(size, opened.read_image_with_name(name).camera_id)
+        with self._doing("features of the photos", len(self.copies.sizes)) as progress:
+            for name, size in self.copies.sizes.items():
+                if token.is_cancelled:
+                    return
+                reader = self.colmap.ImageReaderOptions()
+                reader.camera_model, reader.existing_camera_id = self.camera, cameras.get(size, -1)
+                self.colmap.extract_features(
+                    self._database, self.copies.folder, [name], self.colmap.CameraMode.AUTO, reader, options,
+                    self.colmap.Device.cpu, token,
+                )  # fmt: skip
+                with self.colmap.Database.open(self._database) as opened:
+                    cameras.setdefault(size, opened.read_image_with_name(name).camera_id)
+                progress.step()
 
     def _matches(self, token: Any) -> None:
         count = len(self.copies.sizes)
         every = self.matching == "all"
-        self.progress.total = 0
-        self.progress.stage = f"matches of {count * (count - 1) // 2 if every else 'neighbouring'} pairs"
         match = self.colmap.match_exhaustive if every else self.colmap.match_sequential
-        match(self._database, device=self.colmap.Device.cpu, cancellation_token=token)
+        with self._doing(f"matches of {count * (count - 1) // 2 if every else 'neighbouring'} pairs"):
+            match(self._database, device=self.colmap.Device.cpu, cancellation_token=token)
 
     def _mapping(self, token: Any) -> None:
         models = self.work / "sparse"
         models.mkdir()
         options = self.colmap.IncrementalPipelineOptions()
         options.min_model_size, options.random_seed = _FEW, self.seed
-        self.progress.done, self.progress.total = _FEW, len(self.copies.sizes)
-        self.progress.stage = "places of the photos"
+        with self._doing("places of the photos", len(self.copies.sizes), _FEW) as progress:
+            self.colmap.incremental_mapping(
+                self._database, self.copies.folder, models, options, next_image_callback=progress.step,
+                cancellation_token=token,
+            )  # fmt: skip
 
-        def next_one() -> None:
-            self.progress.done += 1
-
-        self.colmap.incremental_mapping(
-            self._database, self.copies.folder, models, options, next_image_callback=next_one, cancellation_token=token
-        )
+    def _doing(self, what: str, total: int = 0, done: int = 0) -> AbstractContextManager[Stage]:
+        self.doing = what
+        return stage(what, total, done=done, announce=True)
 
     def _counts(self) -> dict[str, int]:
         with self.colmap.Database.open(self._database) as opened:

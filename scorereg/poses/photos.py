@@ -2,15 +2,13 @@
 
 import math
 import shutil
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from scorereg._progress import steps
 from scorereg.files.images import ImageHead, list_images, read_head, read_image
-from scorereg.poses.waiting import EVERY
 
 __all__ = ["Copies", "copy_photos", "heads_of"]
 
@@ -44,12 +42,10 @@ def heads_of(photos: Path) -> dict[Path, ImageHead]:
     paths = list_images(photos)
     if len(paths) < 2:
         raise ValueError(f"{photos} holds {len(paths) or 'no'} photos. Poses need at least two; name their own folder.")
-    return {path: read_head(path) for path in paths}
+    return {path: read_head(path) for path in steps("headers of the photos", paths)}
 
 
-def copy_photos(
-    heads: dict[Path, ImageHead], folder: Path, *, max_size: int | None, say: Callable[[str], object]
-) -> Copies:
+def copy_photos(heads: dict[Path, ImageHead], folder: Path, *, max_size: int | None) -> Copies:
     """Copy photos into a folder.
 
     A JPEG or an 8-bit PNG that is upright and small enough is copied byte by byte. Any other is turned as EXIF says,
@@ -59,7 +55,6 @@ def copy_photos(
         heads: The photos with their headers.
         folder: An empty folder.
         max_size: Longest side in pixels; not reduced, if None.
-        say: Is given lines of progress.
 
     Raises:
         OSError: If a photo cannot be read, or its copy not be written.
@@ -67,8 +62,7 @@ def copy_photos(
     """
     names: dict[str, str] = {}
     sizes: dict[str, tuple[int, int]] = {}
-    said = time.monotonic()
-    for place, (path, head) in enumerate(heads.items()):
+    for path, head in steps("copies of the photos", heads.items()):
         step = 1 if max_size is None else math.ceil(max(head.upright) / max_size)
         plain = step == 1 and not head.turned and head.bits == 8 and path.suffix.lower() in _PLAIN.get(head.kind, ())
         name = path.name if plain else _free(path, sizes)
@@ -78,9 +72,6 @@ def copy_photos(
         else:
             sizes[name] = _convert(path, folder / name, step)
         names[path.name] = name
-        if time.monotonic() - said > EVERY:
-            said = time.monotonic()
-            say(f"copies of the photos, {place + 1} of {len(heads)}")
     return Copies(folder, names, sizes)
 
 

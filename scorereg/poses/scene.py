@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scorereg._io import check_folder, hold_folder
+from scorereg._progress import told
 from scorereg.files.layouts.colmap_files import read_cameras, read_pictures, read_points
 from scorereg.files.names import real_path
 from scorereg.poses.motion import CAMERAS, MATCHING, Motion, import_pycolmap
@@ -81,12 +82,19 @@ def find_poses(
     """
     folder = _PHOTOS[real_path(out / _PHOTOS[0]) == real_path(photos)]
     _check(photos, out, folder, camera, matching, max_size)
+    with told(say):
+        return _find_poses(photos, out, folder, camera, matching, max_size, seed)
+
+
+def _find_poses(
+    photos: Path, out: Path, folder: str, camera: str, matching: str, max_size: int | None, seed: int
+) -> Found:
     heads = heads_of(photos)
     import_pycolmap()
     with _work_folder(out) as work:
         (work / folder).mkdir()
-        copies = copy_photos(heads, work / folder, max_size=max_size, say=say)
-        counts = Motion(copies, work, camera, matching, seed).run(say)
+        copies = copy_photos(heads, work / folder, max_size=max_size)
+        counts = Motion(copies, work, camera, matching, seed).run()
         return _written(copies, work, out, counts, camera)
 
 

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from scorereg._progress import steps as told_steps
 from scorereg.priors.base import Prior, one_line
 
 __all__ = ["heun", "noise_levels", "sample"]
@@ -47,7 +48,7 @@ def heun(prior: Prior, x: Float[Tensor, "b c *space"], levels: Float[Tensor, " n
         x: Samples at level `levels[0]`, in prior space.
         levels: Decreasing noise levels in prior-space units; only the last may be 0.
     """
-    for here, there in itertools.pairwise(levels.tolist()):
+    for here, there in told_steps("drawing samples", itertools.pairwise(levels.tolist()), len(levels) - 1):
         slope = (x - prior.denoise(x, x.new_full((len(x),), here))) / here
         ahead = x + (there - here) * slope
         if there > 0:

@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, Literal, get_args
 
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
+from scorereg._progress import Stage, stage, told
 from scorereg.priors.base import Prior
 from scorereg.priors.sampling import noise_levels
 from scorereg.restoration.arguments import (
@@ -23,7 +25,6 @@ from scorereg.restoration.diffusion import ancestral, implicit
 from scorereg.restoration.guidance import dps_estimate, pigdm_estimate
 from scorereg.restoration.langevin import langevin
 from scorereg.restoration.problem import Measure, Problem
-from scorereg.restoration.progress import Progress
 from scorereg.restoration.proximal import proximal_step
 from scorereg.restoration.result import Draws
 
@@ -132,20 +133,21 @@ def sample_posterior(
     settings["clip"] = math.inf if clip is None else clip
     generator = torch.Generator().manual_seed(seed)
     parts = [min(chunk or draws, draws - first) for first in range(0, draws, chunk or draws)]
-    progress = Progress(method, len(parts) * (len(chain) - 1) * (inner if method == "langevin" else 1), show)
+    total = len(parts) * (len(chain) - 1) * (inner if method == "langevin" else 1)
     images, misfits, calls = [], [], 0
-    for count in parts:
-        problem = Problem(
-            measure, y.repeat(count, *[1] * (y.ndim - 1)), _repeated(noise, y, count), (count * shape[0], *shape[1:]),
-            user_units(prior, data_range), linear,
-        )  # fmt: skip
-        _check_linear(problem, method)
-        denoiser = ImageDenoiser(prior, shape[2:], tiles=tiles, seed=seed)
-        first = None if start is None else problem.to_prior(start).repeat(count, *[1] * (len(shape) - 1))
-        x = _draw(problem, denoiser, method, first, chain, settings, generator, progress)
-        images.append(problem.to_user(x).unflatten(0, (count, shape[0])))
-        misfits.append(problem.residual_rms(x).unflatten(0, (count, shape[0])))
-        calls += denoiser.calls
+    with told() if show else nullcontext(), stage(f"{method}, step", total) as progress:
+        for count in parts:
+            problem = Problem(
+                measure, y.repeat(count, *[1] * (y.ndim - 1)), _repeated(noise, y, count),
+                (count * shape[0], *shape[1:]), user_units(prior, data_range), linear,
+            )  # fmt: skip
+            _check_linear(problem, method)
+            denoiser = ImageDenoiser(prior, shape[2:], tiles=tiles, seed=seed)
+            first = None if start is None else problem.to_prior(start).repeat(count, *[1] * (len(shape) - 1))
+            x = _draw(problem, denoiser, method, first, chain, settings, generator, progress)
+            images.append(problem.to_user(x).unflatten(0, (count, shape[0])))
+            misfits.append(problem.residual_rms(x).unflatten(0, (count, shape[0])))
+            calls += denoiser.calls
     return Draws(torch.cat(images), calls, torch.cat(misfits), method)
 
 
@@ -157,7 +159,7 @@ def _draw(
     levels: Tensor,
     settings: dict[str, Any],
     generator: torch.Generator,
-    progress: Progress,
+    progress: Stage,
 ) -> Tensor:
     """One draw for each image of a problem, in prior space."""
 

@@ -1,11 +1,13 @@
 """`restore`: an image from a measurement of it, a differentiable operator and a prior."""
 
+from contextlib import nullcontext
 from typing import Literal, get_args
 
 import torch
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
+from scorereg._progress import Stage, stage, told
 from scorereg.priors.base import Prior
 from scorereg.restoration.arguments import (
     check_choice,
@@ -20,7 +22,6 @@ from scorereg.restoration.denoising import ImageDenoiser, Tiles
 from scorereg.restoration.descent import descend
 from scorereg.restoration.posterior import sample_posterior
 from scorereg.restoration.problem import Measure, Problem
-from scorereg.restoration.progress import Progress
 from scorereg.restoration.proximal import proximal_step
 from scorereg.restoration.result import Restored
 from scorereg.restoration.splitting import half_quadratic
@@ -136,22 +137,23 @@ def restore(
     generator = torch.Generator().manual_seed(seed)
     x = _first_guess(problem, start, generator)
     denoiser = ImageDenoiser(prior, shape[2:], tiles=tiles, known=mask, seed=seed)
-    watch = _Watch(problem, discrepancy, Progress(method, steps, show))
     free = None if mask is None else ~mask
-    if method == "hqs":
-        half_quadratic(problem, denoiser, x, levels, weight=strength, free=free, report=watch)
-    else:
-        descend(
-            problem, denoiser, x, levels, method=method, weight=strength, rate=float(rate), free=free,
-            generator=generator, report=watch,
-        )  # fmt: skip
+    with told() if show else nullcontext(), stage(f"{method}, step", steps) as progress:
+        watch = _Watch(problem, discrepancy, progress)
+        if method == "hqs":
+            half_quadratic(problem, denoiser, x, levels, weight=strength, free=free, report=watch)
+        else:
+            descend(
+                problem, denoiser, x, levels, method=method, weight=strength, rate=float(rate), free=free,
+                generator=generator, report=watch,
+            )  # fmt: skip
     return Restored(problem.to_user(watch.image), len(watch.history), denoiser.calls, tuple(watch.history), method)
 
 
 class _Watch:
     """Keeps the residuals of a run and the image of each sample's last step, and says when all have met the target."""
 
-    def __init__(self, problem: Problem, discrepancy: float | int | None, progress: Progress) -> None:
+    def __init__(self, problem: Problem, discrepancy: float | int | None, progress: Stage) -> None:
         if discrepancy is not None and not 0 < discrepancy < float("inf"):
             raise ValueError(f"discrepancy is a residual in units of the noise and must be > 0, but is {discrepancy}.")
         self.problem, self.target, self.progress = problem, discrepancy, progress

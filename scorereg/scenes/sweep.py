@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
 
+from scorereg._progress import steps
 from scorereg.cameras import Cameras
 
 __all__ = ["matched", "shrunk"]
@@ -49,7 +50,8 @@ def matched(
         i: [int(j) for j in distance[i].argsort()[:NEIGHBORS] if distance[i, j].isfinite()] for i in range(len(cameras))
     }
     needed = {*chosen, *(j for i in chosen for j in near[i])}
-    found = {i: _sweep(photos, cameras, i, near[i], planes, apart) for i in sorted(needed)}
+    order = steps("near and far by a plane sweep, views", sorted(needed))
+    found = {i: _sweep(photos, cameras, i, near[i], planes, apart) for i in order}
     kept = []
     for i in chosen:
         index, good = found[i]

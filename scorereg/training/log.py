@@ -1,122 +1,109 @@
-"""Metrics of a run as JSON lines, TensorBoard and progress; handling of interrupts."""
+"""What a run tells while it goes on: its callbacks, `metrics.jsonl` and its progress; handling of interrupts."""
 
-import importlib.util
+import copy
 import math
 import signal
-import sys
 import threading
-import time
-import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
+import torch
+
+from scorereg._progress import bar, stage
+from scorereg.callbacks import Callback, JsonLines, Report, Run, TensorBoard, as_callback, begun
 from scorereg.evaluation.pictures import patch_grid
 from scorereg.priors.sampling import sample
 from scorereg.training.checkpoint import State
-from scorereg.training.lines import Lines
 from scorereg.training.step import StepMetrics
 
-__all__ = ["METRICS_FILE", "Log", "interrupts"]
+__all__ = ["METRICS_FILE", "Log", "callback_of", "interrupts"]
 
 METRICS_FILE = "metrics.jsonl"
-_SECONDS = 30  # between two lines of progress, without a terminal
+
+
+def callback_of(report: Report, out: Path) -> Callback:
+    """Return who is told of a run: `metrics.jsonl`, and `report` or, if that is None, TensorBoard where there is one.
+
+    Args:
+        report: As `train_prior` takes it.
+        out: Folder of the run.
+
+    Raises:
+        ValueError: If `report` is no callback.
+    """
+    if report is None:
+        report = [TensorBoard(out)] if find_spec("tensorboard") else []
+    return as_callback([JsonLines(out / METRICS_FILE, counted=True), as_callback(report)])
 
 
 class Log:
-    """Writes the mean loss every few steps and the results of validations; a context manager.
+    """Tells the mean loss every few steps and the results of validations; a context manager.
 
-    A resumed run removes the lines beyond the step that it resumes from, so that each step is logged once.
+    A resumed run removes the lines beyond the step that it resumes from, so that each step is told once.
 
     Args:
-        out: Folder of the run.
         state: The run, at its start or resumption.
-        show: Draw a progress bar on standard error, or write a line every 30 seconds where that is no terminal.
+        callback: Is told of it.
+        show: Draw a progress bar where standard error is a terminal.
         every: Steps between lines.
     """
 
-    def __init__(self, out: Path, state: State, *, show: bool, every: int = 25) -> None:
-        self.out, self.every, self.show = out, every, show
+    def __init__(self, state: State, callback: Callback, *, show: bool = False, every: int = 25) -> None:
+        self.callback, self.show, self.every = callback, show, every
         self.mark = (state.step, state.seconds)
         self.settings = state.settings
-        self.first = state.step
-        self.lines = Lines(out / METRICS_FILE)
+        self.run = Run(
+            state.card.name, state.settings.steps, state.step, asdict(state.settings),
+            snapshot=lambda: copy.deepcopy(state.prior()),
+        )  # fmt: skip
 
     def __enter__(self) -> "Log":
-        self.lines.keep_until(self.first)
-        self.board = _board(self.out, self.first)
-        drawn = self.show and sys.stderr.isatty()
-        self.progress, self.next_line = _progress() if drawn else None, time.monotonic()
-        if self.progress:
-            self.progress.start()
-            self.task = self.progress.add_task("", total=self.settings.steps, completed=self.first, loss=0.0, rate=0.0)
+        with ExitStack() as stack:
+            stack.enter_context(begun(self.callback, self.run))
+            shown = bar if self.show else stage
+            self.shown = stack.enter_context(shown("training", self.settings.steps, done=self.run.first))
+            self.stack = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.lines.close()
-        if self.board:
-            self._tell_board("close")
-        if self.progress:
-            self.progress.stop()
+        self.stack.close()
 
     def step(self, state: State, metrics: StepMetrics) -> None:
-        """Record the metrics of a step; every few steps write their mean."""
+        """Record the metrics of a step; every few steps tell their mean."""
         state.untold.append((metrics.loss, metrics.gradient))
+        self.shown.step()
+        self.callback.step(state.step)
         if state.step % self.every and state.step != self.settings.steps:
             return
         loss, gradient = (sum(values) / len(state.untold) for values in zip(*state.untold, strict=True))
         steps, seconds = state.step - self.mark[0], state.seconds - self.mark[1]
         rate = steps * self.settings.batch / max(seconds, 1e-9)
         state.untold, self.mark = [], (state.step, state.seconds)
-        line = {
-            "step": state.step,
-            "loss": loss,
-            "gradient": gradient,
-            "lr": state.optimizer.param_groups[0]["lr"],
-            "images_per_second": round(rate, 2),
-            "seconds": round(state.seconds, 2),
-        }
-        self.lines.write(line)
-        if self.board:
-            for name in ("loss", "gradient", "lr", "images_per_second"):
-                self._tell_board("add_scalar", name, line[name], state.step)
-        if self.progress:
-            self.progress.update(self.task, completed=state.step, loss=loss, rate=rate)
-        elif self.show and (time.monotonic() >= self.next_line or state.step == self.settings.steps):
-            self.next_line = time.monotonic() + _SECONDS
-            left = (self.settings.steps - state.step) * self.settings.batch / max(rate, 1e-9) / 60
-            line_now = f"step {state.step} of {self.settings.steps}, loss {loss:.4f}, {rate:.0f} images/s"
-            sys.stderr.write(f"{line_now}, {left:.0f} min left\n")
-            sys.stderr.flush()
-
-    def validation(self, state: State, errors: dict[float, float], score: float) -> None:
-        """Write the results of a validation; draw samples for TensorBoard."""
-        best = state.best is not None and state.best[0] == state.step
-        self.lines.write(
+        self.shown.say(f"loss {loss:.4f}, {rate:.0f} images/s")
+        self.callback.values(
             {
                 "step": state.step,
-                "denoising": {f"{s:g}": e if math.isfinite(e) else None for s, e in errors.items()},
-                "best": best,
+                "loss": loss,
+                "gradient": gradient,
+                "lr": state.optimizer.param_groups[0]["lr"],
+                "images_per_second": round(rate, 2),
+                "seconds": round(state.seconds, 2),
             }
         )
-        if self.board:
-            prior = state.prior()
-            for sigma, error in errors.items():
-                self._tell_board("add_scalar", f"denoising/sigma {sigma:g}", error, state.step)
-            self._tell_board("add_scalar", "denoising/mean over sigma squared", score, state.step)
-            grid = patch_grid(sample(prior, 16, steps=12), prior.channels, span=prior.card.range)
-            self._tell_board("add_image", "samples", grid, state.step, dataformats="HWC")
 
-    def _tell_board(self, method: str, *values: Any, **more: Any) -> None:
-        """Call a method of TensorBoard's writer; the run goes on without one that fails."""
-        try:
-            if self.board:
-                getattr(self.board, method)(*values, **more)
-        except (OSError, RuntimeError, ValueError) as error:  # on a full disk, of a thread that has ended
-            self.board = None
-            line = (str(error).splitlines() or [""])[0][:160]
-            warnings.warn(f"{self.out / 'tensorboard'} cannot be written ({line}). It is not told more.", stacklevel=3)
+    def validation(self, state: State, errors: dict[float, float], score: float) -> None:
+        """Tell the results of a validation; draw samples where they are wanted."""
+        best = state.best is not None and state.best[0] == state.step
+        told = {f"{s:g}": e if math.isfinite(e) else None for s, e in errors.items()}
+        score_told = score if math.isfinite(score) else None
+        self.callback.values({"step": state.step, "denoising": told, "score": score_told, "best": best})
+        if self.callback.pictures:
+            prior = state.prior()
+            grid = patch_grid(sample(prior, 16, steps=12), prior.channels, span=prior.card.range)
+            self.callback.picture("samples", torch.from_numpy(grid).float() / 255, state.step)
 
 
 @contextmanager
@@ -133,27 +120,3 @@ def interrupts() -> Iterator[threading.Event]:
     finally:
         for kind, handler in zip(kinds, old, strict=True):
             signal.signal(kind, handler)
-
-
-def _board(out: Path, step: int) -> Any:
-    if importlib.util.find_spec("tensorboard") is None:
-        return None
-    from torch.utils.tensorboard import SummaryWriter
-
-    return SummaryWriter(str(out / "tensorboard"), purge_step=step)
-
-
-def _progress() -> Any:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    return Progress(
-        TextColumn("training"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("loss {task.fields[loss]:.4f}"),
-        TextColumn("{task.fields[rate]:.0f} images/s"),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        refresh_per_second=2,
-    )

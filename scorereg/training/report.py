@@ -3,10 +3,10 @@
 import dataclasses
 import json
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from scorereg._progress import stage
 from scorereg.data.bad_frames import ReadOptions
 from scorereg.data.open import open_source
 from scorereg.data.source import Source
@@ -26,9 +26,7 @@ RESIDUAL_SIGMAS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 _VALUES = 2**25  # most values of the patches in memory
 
 
-def measure(
-    prior: Any, source: Source, *, count: int = 512, fit: int = 8192, tell: Callable[[str], None] = lambda line: None
-) -> PriorCard:
+def measure(prior: Any, source: Source, *, count: int = 512, fit: int = 8192) -> PriorCard:
     """Measure a prior; returns its card with the results.
 
     Denoising errors are measured on each set of `source.measured`, residuals of clean patches on `"held-out"`.
@@ -38,19 +36,17 @@ def measure(
         source: The data of its training.
         count: Patches to measure on; fewer where they are large.
         fit: Patches to fit the linear filter to.
-        tell: Called with a line of text before each part that takes time.
     """
     card: PriorCard = prior.card
     most = max(_VALUES // (len(card.channels) * math.prod(card.size)), 16)
     count, fit = min(count, max(most // 16, 16)), min(fit, most)
-    tell(f"fitting the linear filter to {fit} patches")
-    linear = LinearFilter(source.plain("train", fit, seed=1)[0])
+    with stage(f"fitting the linear filter to {fit} patches", announce=True):
+        linear = LinearFilter(source.plain("train", fit, seed=1)[0])
     errors = {}
     for name in source.measured:
-        x, weight = source.plain(name, count, seed=2)
-        tell(f"measuring the denoising error on {len(x)} patches, {name}")
-        errors[name] = denoising_errors(prior, linear, x, weight, tell=tell)
-    tell("measuring residuals of clean patches")
+        with stage(f"patches of {name}"):
+            x, weight = source.plain(name, count, seed=2)
+        errors[name] = denoising_errors(prior, linear, x, weight, name=f" on {len(x)} patches, {name}")
     return dataclasses.replace(card, denoising=errors, residual_quantiles=clean_residuals(prior, source, 4 * count))
 
 
@@ -88,24 +84,20 @@ def clean_residuals(prior: Prior, source: Source, count: int) -> dict[str, Any]:
     return {**measured, "data": f"{len(x)} held-out patches, as they are, no noise added"}
 
 
-def write_report(
-    out: Path, source: Source, *, best: bool = False, tell: Callable[[str], None] = lambda line: None
-) -> Path:
+def write_report(out: Path, source: Source, *, best: bool = False) -> Path:
     """Measure a run's averaged prior, write it to `out/prior`, and its samples and errors to `out`.
 
     Args:
         out: Folder of the run.
         source: Data of the run.
         best: Take the checkpoint with the smallest error on held-out data in place of the newest.
-        tell: Called with a line of text before each part that takes time.
 
     Returns:
         The prior's folder.
     """
     prior = ema_prior(out, best=best)
-    prior.card = measure(prior, source, tell=tell)
+    prior.card = measure(prior, source)
     save_prior(prior, out / "prior")
-    tell("drawing samples")
     grid = sample(prior, 64 if len(prior.card.size) < 3 else 16)
     save_grid(out / "samples.png", grid, prior.channels, span=prior.card.range)
     save_errors(out, json.loads(json.dumps(prior.card.denoising)))

@@ -4,6 +4,7 @@ import dataclasses
 import math
 from typing import Any
 
+from scorereg._progress import stage
 from scorereg.data.source import Source
 from scorereg.priors.card import PriorCard
 from scorereg.priors.load import load_prior
@@ -37,7 +38,10 @@ def with_spectrum(card: PriorCard, settings: Settings, source: Source) -> PriorC
     if not settings.linear:
         return card
     count = max(min(_PATCHES, _VALUES // (len(card.channels) * math.prod(card.size))), 16)
-    spectrum = measure_spectrum(*source.batch(count, seed=settings.seed, step=0, slot=_SLOT))
+    with stage(f"cutting {count} patches for the linear start", announce=True):
+        patches = source.batch(count, seed=settings.seed, step=0, slot=_SLOT)
+    with stage("measuring the spectrum of the linear start"):
+        spectrum = measure_spectrum(*patches)
     return dataclasses.replace(card, network={**card.network, SPECTRUM: spectrum.to_json()})
 
 

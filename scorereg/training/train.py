@@ -3,7 +3,6 @@
 import dataclasses
 import math
 import os
-import sys
 import time
 import warnings
 from contextlib import nullcontext
@@ -15,13 +14,15 @@ import torch
 from scorereg._device import check_device
 from scorereg._io import check_folder, check_names, hold_folder
 from scorereg._io.saved import write_saved
+from scorereg._progress import stage, told
+from scorereg.callbacks import Callback, Report
 from scorereg.data.bad_frames import ReadOptions
 from scorereg.data.open import open_source
 from scorereg.data.source import Source
 from scorereg.training.batches import Batch, BatchDataset, RankShare, batches
 from scorereg.training.card import make_card
 from scorereg.training.checkpoint import State, checkpoints, init_from_prior, new_state, resume_state, save_state
-from scorereg.training.log import METRICS_FILE, Log, interrupts
+from scorereg.training.log import METRICS_FILE, Log, callback_of, interrupts
 from scorereg.training.report import write_report
 from scorereg.training.settings import Settings, has_bf16
 from scorereg.training.space import check_space
@@ -47,6 +48,7 @@ def train_prior(
     device: str | None = None,
     show: bool = False,
     reading: ReadOptions | None = None,
+    report: Report = None,
 ) -> Path | None:
     """Train a prior; write checkpoints, metrics, and at the end the prior's folder, samples and denoising errors.
 
@@ -66,6 +68,8 @@ def train_prior(
         device: `"cpu"` or `"cuda"`; CUDA if available, if not given.
         show: Show progress on standard error.
         reading: Which frames may be left out; none, if not given.
+        report: Callbacks that are told of the run beside `metrics.jsonl` (see `scorereg.callbacks`); by default
+            TensorBoard in `out/tensorboard`, where it is installed.
 
     Returns:
         The folder of the trained prior; None if the run was interrupted and saved.
@@ -75,8 +79,32 @@ def train_prior(
             step are saved), memory is too small (the error says what fits), or `accelerate` is not installed.
         OSError: If a file cannot be read, `out` cannot be written or is another run's, or no checkpoint has room there.
     """
-    accelerator = _accelerator(device)
+    with told() if show else nullcontext():
+        return _train_prior(
+            data, out, settings, resume=resume, name=name, evaluate=evaluate, licence=licence, credits=credits,
+            device=device, show=show, reading=reading, report=report,
+        )  # fmt: skip
+
+
+def _train_prior(
+    data: list[Path] | Source,
+    out: Path,
+    settings: Settings,
+    *,
+    resume: bool,
+    name: str,
+    evaluate: list[Path] | None,
+    licence: str,
+    credits: tuple[str, ...],
+    device: str | None,
+    show: bool,
+    reading: ReadOptions | None,
+    report: Report,
+) -> Path | None:
+    with stage("starting"):  # the first import of accelerate takes seconds
+        accelerator = _accelerator(device)
     check_folder(out)
+    callback = callback_of(report, out)
     check_names(*(out / name for name in (METRICS_FILE, "samples.png", "denoising.json", "denoising.png", BAD_BATCH)))
     with hold_folder(out) if accelerator.is_main_process else nullcontext():
         if checkpoints(out) and not resume:
@@ -95,15 +123,15 @@ def train_prior(
         if accelerator.is_main_process and state.step < settings.steps:
             check_space(state, out)
         share = RankShare.of(settings, accelerator.process_index, accelerator.num_processes)
-        if not _loop(state, BatchDataset(source, settings, share), accelerator, out, show):
+        if not _loop(state, BatchDataset(source, settings, share), accelerator, out, callback, show):
             return None
         accelerator.end_training()
         if not accelerator.is_main_process:
             return out / "prior"
-        return write_report(out, source, tell=_tell if show else lambda line: None)
+        return write_report(out, source)
 
 
-def _loop(state: State, draws: BatchDataset, accelerator: Any, out: Path, show: bool) -> bool:
+def _loop(state: State, draws: BatchDataset, accelerator: Any, out: Path, callback: Callback, show: bool) -> bool:
     """Take the remaining steps; returns whether all were taken."""
     settings, main = state.settings, accelerator.is_main_process
     if settings.compile:
@@ -111,7 +139,7 @@ def _loop(state: State, draws: BatchDataset, accelerator: Any, out: Path, show: 
     model = accelerator.prepare_model(state.loss)
     validation = Validation(draws.source, chunk=draws.share.count) if main else None
     workers = _workers(settings, accelerator.device)
-    with interrupts() as interrupted, Log(out, state, show=show) if main else nullcontext() as log:
+    with interrupts() as interrupted, Log(state, callback, show=show) if main else nullcontext() as log:
         began = time.perf_counter()
         for parts in batches(draws, state.step, device=accelerator.device, workers=workers):
             metrics = _step(state, model, parts, accelerator, out)
@@ -198,11 +226,6 @@ def _accelerator(device: str | None) -> Any:
     if device is not None:
         check_device(device, only=("cpu", "cuda"))
     return Accelerator(cpu=device == "cpu", mixed_precision="no")
-
-
-def _tell(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
-    sys.stderr.flush()
 
 
 def _precision(settings: Settings, device: torch.device) -> str:

@@ -2,6 +2,7 @@
 
 import torch
 
+from scorereg._progress import stage, steps
 from scorereg.data.source import Source, seeded
 from scorereg.priors.base import Prior
 
@@ -23,7 +24,8 @@ class Validation:
     def __init__(self, source: Source, count: int = 64, *, chunk: int = 16) -> None:
         self.chunk = chunk
         values = len(source.about.channels) * torch.Size(source.about.size).numel()
-        self.x, self.weight = source.plain("held-out", min(count, max(_VALUES // values, 4)), seed=3)
+        with stage("patches to validate on"):
+            self.x, self.weight = source.plain("held-out", min(count, max(_VALUES // values, 4)), seed=3)
         self.noise = torch.randn(self.x.shape, generator=seeded(3, 1))
 
     @torch.no_grad()
@@ -31,7 +33,7 @@ class Validation:
         """Return the error by sigma, and the mean of error / sigma^2 over sigmas, which is 1 for the identity."""
         x, weight, noise = (each.to(device) for each in (self.x, self.weight, self.noise))
         errors = {}
-        for sigma in SIGMAS:
+        for sigma in steps("validation, noise levels", SIGMAS):
             parts = zip(x.split(self.chunk), weight.split(self.chunk), noise.split(self.chunk), strict=True)
             squares = [
                 ((prior.denoise(a + sigma * n, torch.full((len(a),), sigma, device=device)) - a).square() * w).sum()

@@ -1,5 +1,6 @@
 """Poses of photos: copies, progress, what is written, what is refused; and the whole on a small textured room."""
 
+import _thread
 import json
 import sys
 import time
@@ -8,20 +9,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from scorereg._progress import steps, told
 from scorereg.files.layouts.colmap_files import Camera, Picture
 from scorereg.files.layouts.transforms import read_transforms
 from scorereg.poses import find_poses
 from scorereg.poses.photos import copy_photos, heads_of
-from scorereg.poses.waiting import Progress, spoken
+from scorereg.poses.waiting import interruptible
 from scorereg.poses.write import POINTS, write_points, write_transforms
 from scorereg.scenes.ply import read_ply
 from tests.files.truth import check, photo, poses, quaternion, rotation, world_to_camera
 
 SIDE = (240, 180)
-
-
-def silent(line):
-    """No progress."""
 
 
 def test_copies_are_upright_small_and_plain(tmp_path):
@@ -37,7 +35,7 @@ def test_copies_are_upright_small_and_plain(tmp_path):
     turned.save(source / "c.jpg", exif=exif)
     photo(source / "c.png", 2, (300, 200))
     before = {path.name: path.read_bytes() for path in source.iterdir()}
-    copies = copy_photos(heads_of(source), target, max_size=150, say=silent)
+    copies = copy_photos(heads_of(source), target, max_size=150)
     assert copies.names == {"a.png": "a.png", "b.JPG": "b.JPG", "c.jpg": "c_jpg.png", "c.png": "c.png"}
     assert copies.sizes == {"a.png": (100, 80), "b.JPG": (100, 80), "c_jpg.png": (80, 100), "c.png": (150, 100)}
     assert (target / "a.png").read_bytes() == before["a.png"]
@@ -50,41 +48,35 @@ def test_copies_are_upright_small_and_plain(tmp_path):
     assert {path.name: path.read_bytes() for path in source.iterdir()} == before
 
 
-def test_progress_is_said_at_stages_and_every_few_seconds(monkeypatch):
-    monkeypatch.setattr("scorereg.poses.waiting.EVERY", 0.25)
-    progress, said = Progress("one", 0, 3), []
-
-    def work():
-        time.sleep(0.5)
-        progress.done = 2
-        time.sleep(0.5)
-        progress.stage, progress.total = "two", 0
-        time.sleep(0.3)
-        return 7
-
-    assert spoken(work, progress, said.append, silent) == 7
-    assert said[0] == "one, 0 of 3"
-    assert any(line.startswith("one, 2 of 3, ") and line.endswith(" s") for line in said)
-    assert "two" in said
-
-
 def test_errors_come_through_and_ctrl_c_stops_the_work():
     with pytest.raises(ZeroDivisionError):
-        spoken(lambda: 1 / 0, Progress(), silent, silent)
+        interruptible(lambda: 1 / 0, lambda: None)
     ended = []
 
     def work():
+        _thread.interrupt_main()
         while "stop" not in ended:
             time.sleep(0.01)
         time.sleep(0.2)
         ended.append("end")
 
-    def say(line):
-        raise KeyboardInterrupt
-
     with pytest.raises(KeyboardInterrupt):
-        spoken(work, Progress("x"), say, lambda: ended.append("stop"))
+        interruptible(work, lambda: ended.append("stop"))
     assert ended == ["stop", "end"], "it is waited for"
+
+
+def test_progress_of_the_work_in_the_thread_is_heard(monkeypatch):
+    monkeypatch.setattr("scorereg._progress.EVERY", 0.2)
+    said = []
+
+    def work():
+        for _ in steps("photos", range(3)):
+            time.sleep(0.2)
+        return 7
+
+    with told(said.append):
+        assert interruptible(work, lambda: None) == 7
+    assert any(line.startswith("photos: ") for line in said)
 
 
 @pytest.mark.parametrize(

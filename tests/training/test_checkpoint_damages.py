@@ -10,9 +10,9 @@ import torch
 from training_runs import Waves, assert_same, content, quick, small
 
 from scorereg import _io
+from scorereg.callbacks.lines import Lines
 from scorereg.training import export_prior, train_prior
 from scorereg.training.checkpoint import ema_prior
-from scorereg.training.lines import Lines
 
 pytest.importorskip("accelerate")
 SETTINGS = small(steps=6)

@@ -13,6 +13,7 @@ from rgbd_folders import pairs, rooms, transforms
 from training_runs import SMALL, Waves, assert_same, content, quick, small
 
 from scorereg import NetworkPrior, load_prior
+from scorereg.callbacks import TensorBoard
 from scorereg.training import train_prior
 from scorereg.training.checkpoint import ema_prior
 from scorereg.training.step import train_step
@@ -354,11 +355,12 @@ def test_too_little_memory_says_what_fits(tmp_path, monkeypatch):
 
 
 def test_what_tensorboard_is_told(tmp_path, monkeypatch):
-    from scorereg.training import log
-
     written: dict[str, list] = {}
 
     class Board:
+        def __init__(self, folder, purge_step):
+            assert folder == str(tmp_path / "run" / "tensorboard")
+
         def add_scalar(self, name, value, step):
             written.setdefault(name, []).append((step, value))
 
@@ -370,10 +372,11 @@ def test_what_tensorboard_is_told(tmp_path, monkeypatch):
         def close(self):
             written["closed"] = []
 
-    monkeypatch.setattr(log, "_board", lambda out, step: Board())
-    train_prior(Waves(), tmp_path / "run", small(steps=2, save_every=1))
-    names = {"loss", "gradient", "lr", "images_per_second", "samples", "closed", "denoising/mean over sigma squared"}
-    assert set(written) == names | {f"denoising/sigma {sigma}" for sigma in ("0.02", "0.1", "0.5")}
+    pytest.importorskip("tensorboard")
+    monkeypatch.setattr("torch.utils.tensorboard.SummaryWriter", Board)
+    train_prior(Waves(), tmp_path / "run", small(steps=2, save_every=1), report=TensorBoard(tmp_path / "run"))
+    names = {"loss", "gradient", "lr", "images_per_second", "samples", "closed", "seconds", "score", "best"}
+    assert set(written) == names | {f"denoising/{sigma}" for sigma in ("0.02", "0.1", "0.5")}
     assert [step for step, _ in written["samples"]] == [1, 2]
 
 

@@ -6,7 +6,7 @@ have several voxel sizes and smooth surfaces.
 """
 
 import zlib
-from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from scorereg._progress import steps, told
 from scorereg.data.arrays.write import check_new, write_arrays
 from scorereg.data.blocks.sources import BlockSource, find_sources, load_grid
 from scorereg.data.blocks.voxels import Grid
@@ -125,11 +126,12 @@ def make_blocks(
     check_new(out)
     each = -(-count // len(sources))
     parts: dict[str, list[np.ndarray]] = {"train": [], "held": []}
-    for source in _progress(sources, show):
-        generator = np.random.default_rng((seed, zlib.crc32(source.name.encode())))
-        size = float(np.exp(generator.uniform(*np.log(voxel))))
-        grid = load_grid(source, size if source.kind in ("mesh", "depth") else voxel[0], mix.up, generator)
-        parts["held" if source.name in held else "train"].append(cut_blocks(grid, each, generator, mix=mix))
+    with told() if show else nullcontext():
+        for source in steps("cutting blocks, sources", sources):
+            generator = np.random.default_rng((seed, zlib.crc32(source.name.encode())))
+            size = float(np.exp(generator.uniform(*np.log(voxel))))
+            grid = load_grid(source, size if source.kind in ("mesh", "depth") else voxel[0], mix.up, generator)
+            parts["held" if source.name in held else "train"].append(cut_blocks(grid, each, generator, mix=mix))
     arrays = {name: np.concatenate(blocks)[:, None] for name, blocks in parts.items()}
     facts = {
         "channels": [mix.kind],
@@ -170,14 +172,6 @@ def _held(sources: list[BlockSource]) -> set[str]:
     if len(sources) < 2:
         raise ValueError(f"{sources[0].path} is all there is; at least two sources are needed, one to be held out.")
     return held_out_names(source.name for source in sources)
-
-
-def _progress(sources: list[BlockSource], show: bool) -> Iterator[BlockSource]:
-    from rich.console import Console
-    from rich.progress import track
-
-    console = Console(stderr=True)
-    yield from track(sources, "cutting blocks", console=console, disable=not (show and console.is_terminal))
 
 
 def _free(grid: Grid, generator: np.random.Generator) -> np.ndarray:

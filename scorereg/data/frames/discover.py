@@ -11,6 +11,7 @@ from collections import Counter
 from fnmatch import fnmatch
 from pathlib import Path
 
+from scorereg._progress import steps
 from scorereg.data.bad_frames import BadFrames
 from scorereg.data.channels import COLOR, DEPTH, RGBD, maps_of
 from scorereg.data.frames.copies import copied_words
@@ -57,7 +58,8 @@ def find_frames(
         folders = [folder for folder in rgbd_folders(path) if not _matches(folder, bad.options.exclude)]
         left_out = len(bad.left_out)
         with gathered():
-            found = [frame for folder in folders for frame in _read_folder(folder, channels, bad)]
+            each = steps("finding frames, folders", folders)
+            found = [frame for folder in each for frame in _read_folder(folder, channels, bad)]
         if not folders and maps_of(channels) == (COLOR,):
             found = [frame for frame in _photos(path) if not _matches(frame.file.parent, bad.options.exclude)]
         if not found and not bad.messages:

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from scorereg._progress import steps
 from scorereg.data.frames.photos import photos_among
 from scorereg.data.patch_spec import PatchSpec
 from scorereg.data.source import SourceInfo, seeded
@@ -118,7 +119,7 @@ def image_patches(
         raise ValueError(f"images give r, g, b or one grey channel, but the prior knows {', '.join(names)}.")
     order = torch.randperm(len(paths), generator=generator)[torch.arange(count) % len(paths)].sort().values
     patches, last, pixels = [], -1, np.empty((0, 0, 0))
-    for index in order.tolist():
+    for index in steps("patches of images", order.tolist()):
         if index != last:
             last, pixels = index, read_image(paths[index]).color
         height, width = pixels.shape[:2]

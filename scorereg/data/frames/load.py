@@ -1,5 +1,6 @@
 """Read frames into memory: a `Pyramid` for each set."""
 
+from scorereg._progress import steps
 from scorereg.data.bad_frames import BadFrames
 from scorereg.data.frames.build import PyramidBuilder, maps_to_read
 from scorereg.data.frames.depth_unit import DepthRange
@@ -31,7 +32,7 @@ def load_pyramid(frames: list[Frame], spec: PatchSpec, *, levels: int = 6, bad: 
     bad = bad or BadFrames()
     builder, ranges = PyramidBuilder(spec, levels=levels), DepthRange()
     with gathered():
-        for frame in frames:
+        for frame in steps("reading frames", frames):
             try:
                 _add(builder, ranges, frame, spec)
             except (OSError, ValueError) as error:

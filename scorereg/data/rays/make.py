@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from scorereg._progress import steps
 from scorereg.data.arrays.write import check_new, write_arrays
 from scorereg.data.bad_frames import BadFrames, ReadOptions
 from scorereg.data.channels import DEPTH
@@ -154,7 +155,7 @@ def _all(
 ) -> np.ndarray:
     numbers: dict[str, int] = {}
     parts = []
-    for frame in frames:
+    for frame in steps("rays of frames", frames):
         number = numbers[frame.scene] = numbers.get(frame.scene, -1) + 1
         generator = seeded(seed, zlib.crc32(frame.scene.encode()), number)
         try:

@@ -19,6 +19,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from scorereg._progress import steps
 from scorereg.data.channels import DEPTH, maps_of
 from scorereg.data.frames.augment import augmented, plain_patches
 from scorereg.data.frames.build import PyramidBuilder
@@ -87,7 +88,7 @@ class ShardSource:
         """
         builder, shards = PyramidBuilder(self.spec), self.manifest.of(split)
         each = -(-_MOST_FRAMES // len(shards))
-        for shard in shards:
+        for shard in steps(f"reading shards of {split}", shards):
             for frame, planes in islice(self._read(shard), each):
                 builder.add(frame, planes)
         return builder.build()

@@ -21,6 +21,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 from scorereg._io import check_folder, check_names, free_bytes, hold_folder, write_beside
+from scorereg._progress import steps
 from scorereg.data.bad_frames import BadFrames, ReadOptions
 from scorereg.data.channels import COLOR, DEPTH, RGBD, maps_of
 from scorereg.data.frames.build import maps_to_read
@@ -107,7 +108,7 @@ def prepare(
         _check_space(out, jobs, known)
         shards: dict[Path, Shard] = {}
         unpaired = tuple(bad.messages)
-        for job, shard in _run(jobs, known, workers):
+        for job, shard in steps("writing shards", _run(jobs, known, workers), len(jobs)):
             shards[job.path] = shard
             bad.messages += shard.skipped
             bad.check(total)
@@ -129,7 +130,7 @@ def write_shard(job: Job) -> Shard:
     bad = BadFrames(job.reading)
     buffer, count = io.BytesIO(), 0
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-        for key, frame in enumerate(job.frames, job.first):
+        for key, frame in enumerate(steps(f"frames of {job.path.name}", job.frames), job.first):
             try:
                 files = _files(job, frame)
             except (OSError, ValueError) as error:
@@ -244,7 +245,7 @@ def _check_units(frames: list[Frame], channels: tuple[str, ...]) -> None:
         return
     scenes = {frame.scene: frame for frame in reversed(frames)}
     ranges = DepthRange()
-    for scene in sorted(scenes)[:: -(-len(scenes) // 64)]:
+    for scene in steps("depth units of scenes", sorted(scenes)[:: -(-len(scenes) // 64)]):
         try:
             ranges.add(scene, read_frame(scenes[scene], (DEPTH,)).metres)
         except (OSError, ValueError):
