@@ -16,12 +16,11 @@ import typer
 
 from examples.voxel_grid.blocks import upright
 from examples.voxel_grid.floaters import empty_points
-from examples.voxel_grid.recipe import PRESETS
-from examples.voxel_grid.run import frustum_box
 from scorereg import VoxelGrid
 from scorereg._io import write_beside
 from scorereg.cli import one_line_errors
-from scorereg.scenes import Scene, load_scene
+from scorereg.fit import Fit
+from scorereg.scenes import load_scene
 
 VOXEL = 0.05  # metres between the points
 FULL = 1.5  # litres that are white
@@ -48,7 +47,7 @@ def main(
     figure, axes = plt.subplots(1, len(runs), figsize=(4.3 * len(runs), 4.6), squeeze=False, layout="constrained")
     shown = None
     for axis, run, name in zip(axes[0], runs, names, strict=True):
-        field = _field(run, loaded)
+        field = _field(run)
         with torch.no_grad():
             alpha = torch.cat([-torch.expm1(-field.density(piece) * VOXEL) for piece in points.split(100_000)])
         litres = torch.full(tuple((cells.amax(0) + 1).tolist()), torch.nan)
@@ -66,12 +65,10 @@ def main(
     typer.echo(f"picture: {out}")
 
 
-def _field(run: Path, scene: Scene) -> VoxelGrid:
-    preset = PRESETS[json.loads((run / "metrics.json").read_text(encoding="utf-8"))["preset"]]
-    low, high = frustum_box(scene.cameras[scene.train], scene.far)
-    field = VoxelGrid(low, high, vertices=preset.vertices, refine_at=preset.refine_at)
-    field.refine_to(1.0)
-    field.load_state_dict(torch.load(run / "field.pt", weights_only=True)["field"])
+def _field(run: Path) -> VoxelGrid:
+    field = Fit.load(run).field
+    if not isinstance(field, VoxelGrid):
+        raise ValueError(f"{run} holds a {type(field).__name__}. Give runs of examples.voxel_grid.")
     return field
 
 

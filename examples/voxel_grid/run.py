@@ -54,7 +54,7 @@ def run(
 ) -> dict:
     """Fit a voxel grid to a few photos, with or without a prior over blocks of its densities.
 
-    It writes `metrics.json`, `views/`, `field.pt` and `history.jsonl` into `out`.
+    It writes what `scorereg fit` does into `out`, but for the video.
     The arguments are the options of the command.
 
     Returns:

@@ -1,6 +1,6 @@
-"""A fit that leaves a folder: metrics, history, pictures of the held-out views, the field and a video.
+"""A fit that leaves a folder: card and weights, metrics, history, pictures of views, a contact sheet and a video.
 
-Where no view is held out, nothing is measured, and the pictures are of training views.
+Where no view is held out, nothing is measured.
 """
 
 import time
@@ -20,13 +20,13 @@ from scorereg.fit.checkpoint import SavedFit
 from scorereg.fit.fit import Fit, fit_scene
 from scorereg.fit.progress import in_words, show_progress, used_of
 from scorereg.fit.recipe import Recipe
+from scorereg.fit.results import write_run
 from scorereg.fit.term import Term
-from scorereg.fit.views import View, render_views, summary, write_run
+from scorereg.fit.views import RESULTS, View, render_views, summary
 from scorereg.rendering.volume import DensityFn
 from scorereg.scenes import Scene
 
 __all__ = [
-    "TRAINING",
     "choose_device",
     "choose_preset",
     "facts_of",
@@ -37,9 +37,9 @@ __all__ = [
 ]
 
 P = TypeVar("P")
-MOST_SHOWN, TRAINING = 12, "train-"  # pictures of training views, and what their names begin with
+MOST_SHOWN = 12  # pictures of training views
 STATE = "fit.pt"
-WRITTEN = ("metrics.json", "history.jsonl", "field.pt", STATE, "fit.previous.pt", "path.mp4")
+WRITTEN = (*RESULTS, "history.jsonl", STATE, "fit.previous.pt")
 
 
 def choose_preset(name: str, presets: Mapping[str, P]) -> P:
@@ -81,7 +81,7 @@ def fit_to_folder(
     cpu_time: bool = False,
     report: Report = None,
 ) -> tuple[dict, list[View]]:
-    """Fit with a progress bar, render the test views, and write everything into `out`, which no other run may use.
+    """Fit with a progress bar, render views, and write everything into `out`, which no other run may use.
 
     Where results cannot be written, the state of the fit is kept, and the same call with `resume` writes them. Where
     that could not be written either, all files that can be are.
@@ -136,17 +136,16 @@ def _fit_to_folder(
             scene, terms=terms, recipe=recipe, seed=seed, device=device, report=[progress, as_callback(report)],
             save=out / STATE, clock=time.process_time if cpu_time else time.monotonic, **fitted,
         )  # fmt: skip
-        progress.say("rendering the test views" if scene.test else "rendering training views")
+        progress.say("rendering views")
         views = render_views(fit.scene, fit.image)
-        shown = views or render_views(fit.scene, fit.image, some_of(scene.train))
+        trained = render_views(fit.scene, fit.image, some_of(scene.train))
     metrics = {**facts_of(scene, device), **used_of(scene, terms), **facts, **summary(views)}
     metrics |= {"seconds": fit.seconds, "steps": recipe.steps, "seed": seed}
     if also is not None:
         metrics |= also(fit, views) or {}
     saved = SavedFit(out / STATE, {})
     try:
-        prefix = "" if views else TRAINING
-        write_run(fit, shown, metrics, out, video_frames=video, prefix=prefix, whole=saved.exists())
+        write_run(fit, views, trained, metrics, out, video_frames=video, whole=saved.exists())
     except OSError as error:
         after = "The fit is saved: the same command with --resume writes the rest."
         words = in_words(metrics, *(name for name in ("psnr", "ssim", "depth_abs_rel") if name in metrics))
@@ -156,7 +155,7 @@ def _fit_to_folder(
 
 
 def some_of(train: tuple[int, ...]) -> tuple[int, ...]:
-    """Return up to 12 of the training views, spread evenly: those that are shown where no view is held out."""
+    """Return up to 12 of the training views, spread evenly: those that are shown."""
     count = min(len(train), MOST_SHOWN)
     return tuple(train[i * len(train) // count] for i in range(count))
 

@@ -1,16 +1,17 @@
 """Pictures of a fit: depth as color, labelled grids of images, videos."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt8
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from scorereg._io import write_beside
 
-__all__ = ["apply_palette", "hatch", "labelled_grid", "paint_depth", "paint_error", "save", "save_video"]
+__all__ = ["apply_palette", "as_bytes", "hatch", "labelled_grid", "paint_depth", "paint_error", "save", "save_video"]
 
 _GAP, _LABEL = 4, 22
 
@@ -67,7 +68,7 @@ def save(image: Float[Tensor, "h w 3"], path: Path) -> None:
     write_beside(path, lambda beside: _to_pil(image).save(beside, format="PNG"))
 
 
-def save_video(frames: list[Tensor], path: Path, *, fps: int = 15) -> None:
+def save_video(frames: Sequence[UInt8[np.ndarray, "h w 3"]], path: Path, *, fps: int = 15) -> None:
     """Write an mp4 of images of one size; their sides are cropped to even numbers, as the codec needs.
 
     Raises:
@@ -76,7 +77,7 @@ def save_video(frames: list[Tensor], path: Path, *, fps: int = 15) -> None:
     import imageio.v2 as imageio
 
     height, width = (side // 2 * 2 for side in frames[0].shape[:2])
-    cut = [_to_bytes(frame[:height, :width]) for frame in frames]
+    cut = [frame[:height, :width] for frame in frames]
 
     def write(beside: Path) -> None:
         part = beside.with_suffix(".mp4")  # by which imageio knows the kind
@@ -103,9 +104,10 @@ def _is_whole(path: Path) -> bool:
     return at == len(data) and b"moov" in kinds
 
 
-def _to_bytes(image: Tensor) -> np.ndarray:
+def as_bytes(image: Float[Tensor, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
+    """Return an image in [0, 1] as 8 bits."""
     return (image.clamp(0, 1) * 255 + 0.5).byte().cpu().numpy()
 
 
 def _to_pil(image: Tensor) -> Image.Image:
-    return Image.fromarray(_to_bytes(image))
+    return Image.fromarray(as_bytes(image))

@@ -13,15 +13,28 @@ from torch import Tensor
 
 from scorereg._io import write_beside
 from scorereg.cameras import Rays
-from scorereg.fit.fit import Fit
-from scorereg.fit.pictures import hatch, paint_depth, paint_error, save, save_video
+from scorereg.fit.pictures import hatch, paint_depth, paint_error, save
 from scorereg.metrics import depth_abs_rel, lpips, psnr, ssim, windows_count
-from scorereg.scenes import Scene, camera_path
+from scorereg.scenes import Scene
 
-__all__ = ["View", "clear", "render_views", "summary", "write_metrics", "write_run", "write_views"]
+__all__ = [
+    "RESULTS",
+    "TRAINING",
+    "View",
+    "clear",
+    "picture_names",
+    "render_views",
+    "summary",
+    "write_metrics",
+    "write_views",
+]
 
 
-_OLD = ("metrics.json", "fit.json", "weights.safetensors", "path.mp4", "field.pt")  # `field.pt` of older versions
+TRAINING = "train-"
+"""What the names of pictures of training views begin with."""
+
+RESULTS = ("metrics.json", "fit.json", "weights.safetensors", "contact.png", "path.mp4")
+"""Files of a run that are of one fit, the one first whose presence means that the run is complete."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,60 +118,15 @@ def summary(views: list[View]) -> dict:
     return {**{name: mean(name) for name in ("psnr", "ssim", "lpips", "depth_abs_rel")}, "views": each}
 
 
-def write_run(
-    fit: Fit,
-    views: list[View],
-    metrics: dict,
-    out: Path,
-    *,
-    video_frames: int,
-    prefix: str = "",
-    whole: bool = True,
-) -> None:
-    """Write metrics, history, a picture of each view, the field and a video; each file is renamed into place.
-
-    Args:
-        fit: The fit.
-        views: The views to draw.
-        metrics: Content of `metrics.json`.
-        out: Folder of the run.
-        video_frames: Frames of the video; 0 writes none.
-        prefix: What the names of pictures begin with.
-        whole: Stop at the first file that cannot be written. If not, the others are written before the error is raised,
-            `metrics.json` among them.
-
-    Raises:
-        OSError: If a file cannot be written.
-    """
-    clear(out)
-    writes: list[Callable[[], None]] = [
-        lambda: fit.save(out),
-        lambda: write_views(views, out, fit.scene.near, fit.scene.far, prefix),
-        lambda: write_metrics(metrics, out),
-    ]
-    if video_frames > 0:
-        writes.insert(2, lambda: save_video(_flight(fit, video_frames), out / "path.mp4"))
-    failed = None
-    for write in writes:
-        try:
-            write()
-        except OSError as error:
-            if whole:
-                raise
-            failed = failed or error
-    if failed is not None:
-        raise failed
-
-
 def clear(out: Path) -> None:
     """Remove what an earlier fit left, its metrics first, so that they never stand beside another fit's pictures."""
-    for old in (*(out / name for name in _OLD), *(out / "views").glob("*.png")):
+    for old in (*(out / name for name in (*RESULTS, "field.pt")), *(out / "views").glob("*.png")):
         old.unlink(missing_ok=True)
 
 
 def write_views(views: list[View], out: Path, near: float, far: float, prefix: str = "") -> None:
     """Write a picture of each view into `out/views`, named after its photo, with a prefix."""
-    for stem, view in zip(_stems([Path(view.name) for view in views]), views, strict=True):
+    for stem, view in zip(picture_names([Path(view.name) for view in views]), views, strict=True):
         save(view.picture(near, far), out / "views" / f"{prefix}{stem}.png")
 
 
@@ -167,24 +135,12 @@ def write_metrics(metrics: dict, out: Path) -> None:
     _write_text(out / "metrics.json", json.dumps(metrics, indent=1) + "\n")
 
 
-def _stems(names: list[Path]) -> list[str]:
+def picture_names(names: list[Path]) -> list[str]:
     """Names of pictures, each its own: those of the photos, with their folders or numbers only where needed."""
     stems = [name.stem for name in names]
     if len(set(stems)) < len(stems):  # photos of one name in several folders
         stems = ["-".join(p for p in name.with_suffix("").parts if p not in ("..", name.anchor)) for name in names]
     return stems if len(set(stems)) == len(stems) else [f"{i}-{name.stem}" for i, name in enumerate(names)]
-
-
-def _flight(fit: Fit, frames: int) -> list[Tensor]:
-    """Color beside depth along a closed path around the training cameras, at half the size."""
-    scene = fit.scene
-    cameras = scene.cameras[scene.train]
-    path = camera_path(cameras, frames, depth=(scene.near * scene.far) ** 0.5)
-    images = []
-    for index in range(frames):
-        rgb, depth, _ = (x.cpu() for x in fit.image(path.image_rays(index)[::2, ::2]))
-        images.append(torch.cat([rgb, paint_depth(depth, scene.near, scene.far)], 1))
-    return images
 
 
 def _write_text(path: Path, text: str) -> None:

@@ -18,7 +18,7 @@ from benchmarks import few_views, score_loss
 from examples.nerf_fewshot import demo
 from examples.nerf_fewshot.__main__ import app
 from scorereg.cli import one_line_errors
-from scorereg.fit import PRESETS, Preset, Recipe, pictures
+from scorereg.fit import PRESETS, Fit, Preset, Recipe, pictures
 from scorereg.fit.views import View
 from scorereg.ops import GridShape
 from scorereg.priors.card import PriorCard
@@ -177,11 +177,10 @@ def test_estimators_and_gates_that_cannot_be_are_named(options, says, scene, pri
 @pytest.mark.usefixtures("tiny")
 def test_the_field_can_be_loaded_again(scene, tmp_path):
     fit(scene, tmp_path / "run", "--regularize", "none", "--seed", "3")
-    state = torch.load(tmp_path / "run" / "field.pt", weights_only=True)
-    field = HashGrid(torch.zeros(3), 1.0, shape=TINY.grid)
-    field.load_state_dict(state["field"])
-    DensityGrid(torch.zeros(3), 1.0).load_state_dict(state["proposal"])
-    assert field.radius > 1
+    loaded = Fit.load(tmp_path / "run")
+    field = loaded.field
+    assert isinstance(field, HashGrid)
+    assert isinstance(loaded.proposal, DensityGrid)
     density, _ = field(torch.rand(5, 3), torch.randn(5, 3))
     assert torch.isfinite(density).all()
 
@@ -205,7 +204,11 @@ def test_a_run_may_go_into_the_same_folder_again_and_leaves_nothing_of_the_one_b
     fit(scene, out, "--regularize", "none", "--seed", "2")
     assert read(out)["seed"] == 2
     assert not (out / "path.mp4").exists()
-    assert sorted(path.name for path in (out / "views").iterdir()) == ["0.png", "3.png"]
+    assert sorted(path.name for path in (out / "views").iterdir()) == [
+        "0.png",
+        "3.png",
+        *[f"train-{i}.png" for i in (1, 2, 4)],
+    ]
 
 
 @pytest.mark.usefixtures("tiny")
@@ -276,7 +279,7 @@ def test_test_views_of_one_name_in_two_folders_each_get_a_picture(tmp_path):
     text = (scene / "transforms.json").read_text(encoding="utf-8").replace("images/3.png", "more/0.png")
     (scene / "transforms.json").write_text(text, encoding="utf-8")
     fit(scene, tmp_path / "run", "--regularize", "none")
-    assert len(list((tmp_path / "run" / "views").glob("*.png"))) == 2
+    assert len(list((tmp_path / "run" / "views").glob("*.png"))) == 2 + len(TRAIN)
 
 
 @pytest.mark.usefixtures("tiny")

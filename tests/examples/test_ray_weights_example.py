@@ -168,11 +168,13 @@ def test_a_run_leaves_what_a_fit_leaves(regularize, prior, tmp_path):
     assert (metrics["prior"] is None) == (regularize in ("none", "distortion"))
     assert metrics["depth_abs_rel"] > 0
     assert {p.name for p in (tmp_path / "run").iterdir()} == {
-        "field.pt",
+        "contact.png",
+        "fit.json",
         "history.jsonl",
         "metrics.json",
         "rays.npz",
         "views",
+        "weights.safetensors",
     }
     last = json.loads((tmp_path / "run/history.jsonl").read_text(encoding="utf-8").splitlines()[-1])
     assert ("ray_prior" in last) == (regularize in ("rays", "both"))

@@ -1,6 +1,7 @@
 """The folder of a fit: one run at a time, and results that survive a full disk."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from scorereg.fit.folder import fit_to_folder, make_run_folder
 from scorereg.rendering import MLP
 from scorereg.scenes import Scene
 
+WHOLE = ["contact.png", "fit.json", "history.jsonl", "metrics.json", "views", "weights.safetensors"]
 RECIPE = Recipe(steps=4, rays=16, samples=4, proposal_samples=6)
 
 
@@ -33,15 +35,25 @@ def run(out, *, resume=False):
 
 def refusing(monkeypatch, *names):
     """A disk that has no room for files of these names."""
-    save = torch.save
+    save, write = torch.save, Path.write_bytes
+
+    def is_cramped(path):
+        return any(path.name == f".{name}.new" for name in names)
 
     def cramped(content, file):
-        if any(f".{name}." in file.name for name in names):
+        if is_cramped(Path(file.name)):
             file.write(b"half")
             raise OSError(28, "No space left on device")
         save(content, file)
 
+    def write_cramped(path, data):
+        if is_cramped(path):
+            write(path, b"half")
+            raise OSError(28, "No space left on device")
+        return write(path, data)
+
     monkeypatch.setattr(torch, "save", cramped)
+    monkeypatch.setattr(Path, "write_bytes", write_cramped)
 
 
 def test_a_folder_is_one_fits(tmp_path):
@@ -50,7 +62,7 @@ def test_a_folder_is_one_fits(tmp_path):
     with _io.hold_folder(out), pytest.raises(OSError, match=r"run is in use by another run\. .* another --out"):
         run(out)
     run(out)
-    assert sorted(p.name for p in out.iterdir()) == ["field.pt", "history.jsonl", "metrics.json", "views"]
+    assert sorted(p.name for p in out.iterdir()) == WHOLE
 
 
 def test_a_fit_without_room_for_its_state_writes_its_results(tmp_path, monkeypatch):
@@ -60,30 +72,32 @@ def test_a_fit_without_room_for_its_state_writes_its_results(tmp_path, monkeypat
         metrics = run(out)
     assert len(heard) == 1
     assert json.loads((out / "metrics.json").read_text())["psnr"] == metrics["psnr"]
-    assert sorted(p.name for p in out.iterdir()) == ["field.pt", "history.jsonl", "metrics.json", "views"]
+    assert sorted(p.name for p in out.iterdir()) == WHOLE
 
 
 def test_results_that_do_not_fit_are_written_by_resuming(tmp_path, monkeypatch):
     out = tmp_path / "run"
     with monkeypatch.context() as patch:
-        refusing(patch, "field.pt")
-        with pytest.raises(OSError, match=r"field\.pt cannot be written .*The disk is full: .*with --resume writes"):
+        refusing(patch, "weights.safetensors")
+        with pytest.raises(
+            OSError, match=r"weights\.safetensors cannot be written .*The disk is full: .*with --resume writes"
+        ):
             run(out)
     assert (out / "fit.pt").is_file()
     assert not (out / "metrics.json").exists()
     run(out, resume=True)
-    assert sorted(p.name for p in out.iterdir()) == ["field.pt", "history.jsonl", "metrics.json", "views"]
+    assert sorted(p.name for p in out.iterdir()) == WHOLE
 
 
 def test_without_room_for_state_and_field_the_rest_is_written_and_told(tmp_path, monkeypatch):
     out = tmp_path / "run"
-    refusing(monkeypatch, "field.pt", "fit.pt")
+    refusing(monkeypatch, "weights.safetensors", "fit.pt")
     with (
         pytest.warns(UserWarning, match="it cannot be resumed"),
-        pytest.raises(OSError, match=r"field\.pt cannot be written .*What was measured: PSNR \d+\.\d+ dB"),
+        pytest.raises(OSError, match=r"weights\.safetensors cannot be written .*What was measured: PSNR \d+\.\d+ dB"),
     ):
         run(out)
-    assert sorted(p.name for p in out.iterdir()) == ["history.jsonl", "metrics.json", "views"]
+    assert sorted(p.name for p in out.iterdir()) == ["contact.png", "metrics.json", "views"]
 
 
 @pytest.mark.parametrize("name", ["fit.pt", "metrics.json", "fit.previous.pt"])

@@ -221,7 +221,10 @@ DAMAGES = {
     "half precision": (weights(lambda s: s.update({k: v.half() for k, v in s.items()})), "is not float32"),
     "other shape": (changed("field", "shape", "log2_slots", 7), "encoder.table of its HashGrid is"),
     "huge shape": (changed("field", "shape", "log2_slots", 30), "encoder.table of its HashGrid is|settings"),
-    "huge width": (changed("field", "hidden", HUGE), "settings of its HashGrid cannot be|geometry.0.0.weight of its HashGrid is"),
+    "huge width": (
+        changed("field", "hidden", HUGE),
+        "settings of its HashGrid cannot be|geometry.0.0.weight of its HashGrid is",
+    ),
     "levels": (changed("field", "shape", "levels", 10**6), "levels is 1000000"),
     "slots": (changed("field", "shape", "log2_slots", 99), "settings of its HashGrid cannot be"),
     "shape lacks": (changed("field", "shape", lambda shape: {}), "sizes of a GridShape"),

@@ -30,9 +30,9 @@ from scorereg.cli.options import (
     Views,
     option,
 )
-from scorereg.fit.folder import TRAINING, choose_device, choose_preset, facts_of, make_run_folder, some_of, with_steps
+from scorereg.fit.folder import choose_device, choose_preset, facts_of, make_run_folder, some_of, with_steps
 from scorereg.fit.pixels import training_masks
-from scorereg.fit.views import View, clear, summary, write_metrics, write_views
+from scorereg.fit.views import TRAINING, View, clear, summary, write_metrics, write_views
 from scorereg.priors import WrappedPrior
 from scorereg.rendering.patches import PatchSampler
 from scorereg.scenes import Scene as LoadedScene
