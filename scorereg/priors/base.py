@@ -87,6 +87,8 @@ def residual(prior: Prior, x: Float[Tensor, "b c *space"], sigma: Float[Tensor, 
 def check_patch(prior: Prior, x: Tensor, sigma: Tensor) -> tuple[float, float]:
     """Check the shapes of `x` and `sigma`, which could broadcast unnoticed, and return the smallest and largest sigma.
 
+    In a graph of `torch.compile` both are NaN, and the levels are not checked.
+
     Raises:
         ValueError: If `x` has other channels than the prior, or `sigma` is not one positive level per sample.
     """
@@ -110,6 +112,8 @@ def check_patch(prior: Prior, x: Tensor, sigma: Tensor) -> tuple[float, float]:
             f"a prior needs one sigma per sample, shape ({x.shape[0]},), but got {found}. "
             "For one level everywhere, pass `sigma.expand(len(x))`."
         )
+    if torch.compiler.is_compiling():  # a graph has no numbers to look at
+        return math.nan, math.nan
     levels = sigma.tolist() or [1.0]  # an empty batch passes; one transfer from a GPU instead of one per check
     low = min(levels)
     if not (low > 0 and math.isfinite(sum(levels))):  # the sum is NaN if any level is

@@ -90,10 +90,20 @@ def level_of(given: Any, step: int | None, x: Tensor, trained: tuple[float, floa
         )
     level = given.detach().to(x)
     low, high = trained or (0.0, math.inf)
-    if not (level.isfinite() & (level > 0) & (level >= low * _LESS) & (level <= high * _MORE)).all():
+    if not _all(level.isfinite() & (level > 0) & (level >= low * _LESS) & (level <= high * _MORE), "sigma"):
         for value in sorted(level.flatten().tolist()):
             check_level(value, trained)
     return level.expand(len(x))
+
+
+def _all(right: Tensor, name: str) -> bool:
+    """Whether every number is right; in a compiled graph, which cannot wait to know, an assertion of its own."""
+    if not torch.compiler.is_compiling():
+        return bool(right.all())
+    torch._assert_async(
+        right.all(), f"ScoreLoss, in a compiled graph: {name} is out of range. Run without torch.compile."
+    )
+    return True
 
 
 def weight_of(weight: Any, level: Tensor, step: int | None) -> Tensor | float:
@@ -110,7 +120,7 @@ def weight_of(weight: Any, level: Tensor, step: int | None) -> Tensor | float:
             f"returned shape {tuple(weight.shape)}."
         )
     weight = weight.detach().to(level)
-    if not (weight.isfinite() & (weight >= 0)).all():
+    if not _all(weight.isfinite() & (weight >= 0), "weight"):
         raise ValueError(
             f"ScoreLoss needs weights that are finite and at least 0, but the function given as `weight` returned "
             f"{weight.min().item():g} to {weight.max().item():g}."

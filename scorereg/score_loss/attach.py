@@ -19,6 +19,9 @@ Select = Callable[[Any], Any]
 _PREPARED: list[Any] = []  # `Attached.__call__` behind torch.compiler.disable, once it is needed
 
 
+_IN_GRAPH = "the hook of ScoreLoss.attach runs beside the graph; compile without fullgraph=True, or use loss.hook"
+
+
 class Attached:
     """A `ScoreLoss` on a module's output; made by `ScoreLoss.attach`.
 
@@ -131,7 +134,7 @@ def _prepare() -> None:
     Not on import, as `torch.compiler.disable` loads the compiler, which takes seconds.
     """
     if not _PREPARED:
-        _PREPARED.append(torch.compiler.disable(Attached.__call__))
+        _PREPARED.append(torch.compiler.disable(Attached.__call__, reason=_IN_GRAPH))
         Attached.__call__ = _PREPARED[0]
 
 

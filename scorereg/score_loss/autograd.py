@@ -5,17 +5,30 @@ would be taken for a constant, without a word; so `link`, a number that depends 
 an error.
 """
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["AddGradient", "CombineGradients", "PrecomputedGradient", "link"]
+__all__ = [
+    "AddGradient",
+    "AddInGraph",
+    "CombineGradients",
+    "GradientInGraph",
+    "LeadsNowhere",
+    "PrecomputedGradient",
+    "link",
+]
 
 # (precomputed gradients, incoming gradients, None where there is none) -> gradients to add to the incoming ones
 CombineGradients = Callable[[tuple[Tensor, ...], tuple[Tensor | None, ...]], tuple[Tensor, ...]]
 
+_NOWHERE = (
+    "ScoreLoss got a patch that does not require grad, so its gradient reaches nothing. Was it detached, rendered "
+    "under no_grad, or made of numbers? Without need of a gradient call the loss under torch.no_grad()."
+)
 _TWICE = (
     "The gradient of ScoreLoss has no derivative: double backward, Hessians and create_graph through it cannot work. "
     "Take it as a constant, patch.backward(loss.gradient(patch)), or leave it out of what is differentiated twice."
@@ -56,6 +69,47 @@ class PrecomputedGradient(torch.autograd.Function):
     def jvp(ctx: Any, tangent: Tensor, *others: Any) -> Tensor:  # pyright: ignore
         (gradient,) = ctx.saved_tensors
         return (gradient * tangent.to(gradient.dtype)).sum()
+
+
+class GradientInGraph(torch.autograd.Function):
+    """`PrecomputedGradient` for `torch.compile`, which takes no function with forward-mode or vmap rules."""
+
+    @staticmethod
+    def forward(ctx: Any, patch: Tensor, value: Tensor, gradient: Tensor) -> Tensor:
+        ctx.save_for_backward(gradient)
+        ctx.dtype = patch.dtype
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, incoming: Tensor) -> tuple[Tensor, None, None]:  # pyright: ignore
+        (gradient,) = ctx.saved_tensors
+        return (incoming * gradient).to(ctx.dtype), None, None
+
+
+class AddInGraph(torch.autograd.Function):
+    """`AddGradient` of one patch for `torch.compile`, as it is without budget and scaler; it leaves no report."""
+
+    @staticmethod
+    def forward(ctx: Any, patch: Tensor, gradient: Tensor) -> Tensor:
+        ctx.save_for_backward(gradient)
+        return patch.clone()
+
+    @staticmethod
+    def backward(ctx: Any, incoming: Tensor) -> tuple[Tensor, None]:  # pyright: ignore
+        (gradient,) = ctx.saved_tensors
+        return (incoming + gradient).to(incoming.dtype), None
+
+
+class LeadsNowhere(torch.autograd.Function):
+    """The value of a patch that does not require grad; a backward pass that comes to it warns, and goes no further."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor) -> Tensor:
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, incoming: Tensor) -> None:  # pyright: ignore
+        warnings.warn(_NOWHERE, stacklevel=2)
 
 
 class AddGradient(torch.autograd.Function):

@@ -34,7 +34,7 @@ from scorereg.score_loss.gradient_scale import (
     scale_to_data_norm,
 )
 from scorereg.score_loss.holder import DenoiserHolder, first_weight
-from scorereg.score_loss.patch import check_patch, explained, free_values, nonfinite_message
+from scorereg.score_loss.patch import NONFINITE_IN_GRAPH, check_patch, explained, free_values, nonfinite_message
 from scorereg.score_loss.range_check import RangeCheck
 
 __all__ = ["ScoreGradient"]
@@ -60,10 +60,14 @@ class ScoreGradient(DenoiserHolder):
     _range_check: RangeCheck
     noise_range: tuple[float, float] | None
     channel_groups: Tensor
-    skipped: int
+    _skipped: Tensor  # counted where the patches are, as a number of Python's would be waited for
     last: GradientReport | None
 
-    @torch.no_grad()
+    @property
+    def skipped(self) -> int:
+        """Number of patches that `on_nonfinite="skip"` has skipped."""
+        return int(self._skipped)
+
     def evaluate(
         self, patch: Tensor, sigma: Any, step: int | None, known: Tensor | None, generator: torch.Generator | None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -75,12 +79,16 @@ class ScoreGradient(DenoiserHolder):
         if self.channel_groups.device != patch.device:
             self.channel_groups = self.channel_groups.to(patch.device)
         try:
-            return self._evaluate(patch, sigma, step, known, generator)
+            with torch.no_grad():
+                found = self._evaluate(patch, sigma, step, known, generator)
         except RuntimeError as error:
             told = explained(error, patch, (self.prior, self.control))
             if told is error:
                 raise
             raise told from error
+        if torch.compiler.is_compiling() and self.on_nonfinite == "raise":  # a graph that ends early would keep no_grad
+            torch._assert_async(found[0].isfinite(), NONFINITE_IN_GRAPH)
+        return found
 
     def _evaluate(
         self, patch: Tensor, sigma: Any, step: int | None, known: Tensor | None, generator: torch.Generator | None
@@ -99,7 +107,10 @@ class ScoreGradient(DenoiserHolder):
             residual = residual * free
         gradient = residual * self._coefficient(residual, free, sigma, weight)
         value = torch.dot(residual.flatten(), gradient.flatten()) * 0.5
-        if not math.isfinite(self._number(value, x, level) if needed else value.item()):
+        if torch.compiler.is_compiling():  # a graph must not wait for a number
+            if self.on_nonfinite == "skip":
+                value, gradient = self._skip_nonfinite(residual, gradient)
+        elif not math.isfinite(self._number(value, x, level) if needed else value.item()):
             if self.on_nonfinite == "raise":
                 raise ValueError(nonfinite_message(patch, residual, self.prior.channels, step))
             value, gradient = self._skip_nonfinite(residual, gradient)
@@ -189,8 +200,10 @@ class ScoreGradient(DenoiserHolder):
         """Value and gradient without the patches that are not finite, which are counted."""
         values = (residual * gradient).flatten(1).sum(dim=1) / 2
         good = values.isfinite()
-        self.skipped += int((~good).sum())
-        return values[good].sum(), torch.where(append_spatial_axes(good, gradient.ndim), gradient, 0.0)
+        self._skipped = self._skipped.to(good.device) + (~good).sum()
+        return torch.where(good, values, 0.0).sum(), torch.where(
+            append_spatial_axes(good, gradient.ndim), gradient, 0.0
+        )
 
 
 def _removed(prior: Any, x: Tensor, level: Tensor, *mask: Tensor) -> Tensor:

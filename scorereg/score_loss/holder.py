@@ -26,6 +26,13 @@ class DenoiserHolder(nn.Module):
         else:
             super().__setattr__(name, value)
 
+    def __prepare_scriptable__(self) -> Any:
+        """Refuse TorchScript, which asks this of every module before it compiles one."""
+        raise ValueError(
+            f"{type(self).__name__} cannot be scripted (torch.jit.script): it calls any denoiser, which TorchScript "
+            "cannot. Script the renderer alone, or use torch.compile, which takes both."
+        )
+
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
         """Leave out weights of denoisers, which older versions saved with a model; a warning says so."""
         starts = tuple(f"{prefix}{name}." for name in _HELD)

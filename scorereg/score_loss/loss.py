@@ -15,11 +15,19 @@ from typing import Any, Literal
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.autograd.forward_ad import unpack_dual
 
 from scorereg.priors.base import Prior
 from scorereg.score_loss.arguments import Level, Weight, check_scaler, renamed_arguments
 from scorereg.score_loss.attach import Attached, Select
-from scorereg.score_loss.autograd import AddGradient, PrecomputedGradient, link
+from scorereg.score_loss.autograd import (
+    AddGradient,
+    AddInGraph,
+    GradientInGraph,
+    LeadsNowhere,
+    PrecomputedGradient,
+    link,
+)
 from scorereg.score_loss.dlpack import as_kind_of, as_tensor
 from scorereg.score_loss.gate import Gate
 from scorereg.score_loss.gradient import ScoreGradient
@@ -35,6 +43,12 @@ from scorereg.score_loss.settings import (
 )
 
 __all__ = ["ScoreLoss"]
+
+
+_IN_GRAPH = (
+    "ScoreLoss.hook with a budget or a scaler looks at the data's gradient, which one graph cannot hold. Compile "
+    "without fullgraph=True."
+)
 
 
 class ScoreLoss(ScoreGradient):
@@ -139,7 +153,7 @@ class ScoreLoss(ScoreGradient):
         self.gate = None if gate is None else Gate(prior, gate)
         self.noise_range = noise_range(prior)
         self._range_check = RangeCheck(prior)
-        self.skipped = 0
+        self._skipped = torch.zeros((), dtype=torch.int64)
         self.last = None
         self.channel_weights = None if channel_weights is None else channel_factors(channel_weights, prior.channels)
         self.channel_groups = channel_groups(prior.channels)
@@ -183,6 +197,10 @@ class ScoreLoss(ScoreGradient):
                 "Use loss.hook(patch), loss.attach(module), or loss.gradient(patch, data=...)."
             )
         value, gradient, _ = self.evaluate(patch, sigma, step, known, generator)
+        if torch.compiler.is_compiling():
+            return GradientInGraph.apply(patch, value, gradient)
+        if torch.is_grad_enabled() and not patch.requires_grad and unpack_dual(patch).tangent is None:
+            return LeadsNowhere.apply(value.detach().requires_grad_())
         return PrecomputedGradient.apply(patch, value, gradient, link(patch))
 
     def hook(
@@ -213,6 +231,10 @@ class ScoreLoss(ScoreGradient):
         """
         check_scaler(scaler)
         _, gradient, free = self.evaluate(patch, sigma, step, known, generator)
+        if torch.compiler.is_compiling():
+            if self.budget is None and scaler is None:
+                return AddInGraph.apply(patch, gradient)
+            torch._dynamo.graph_break(msg=_IN_GRAPH)
         if torch.is_grad_enabled() and not patch.requires_grad:
             warnings.warn(
                 "ScoreLoss.hook got a patch that does not require grad, so nothing can be added to its gradient. Was "

@@ -4,15 +4,21 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from scorereg.score_loss.holder import first_weight
 
-__all__ = ["check_patch", "explained", "free_values", "nonfinite_message"]
+__all__ = ["NONFINITE_IN_GRAPH", "check_patch", "explained", "free_values", "nonfinite_message"]
 
 _VMAP = (
     "ScoreLoss looks at the numbers of a patch and cannot run under torch.vmap or torch.func.vmap. It takes batches by "
     "itself: loss(patches) with patches of shape (b, c, h, w) has each patch's own gradient, divided by b."
+)
+
+
+NONFINITE_IN_GRAPH = (
+    "ScoreLoss, in a compiled graph: a patch or what the prior returned is not finite. Run without torch.compile to be "
+    "told where, or use on_nonfinite='skip'."
 )
 
 
@@ -115,6 +121,12 @@ def explained(error: RuntimeError, patch: Tensor, denoisers: Sequence[Any]) -> E
         if weight is None:
             continue
         name = type(denoiser).__name__
+        takes = _dimensions(denoiser)
+        if takes and patch.ndim - 2 not in takes:
+            return ValueError(
+                f"ScoreLoss got a patch of shape {tuple(patch.shape)}, with {patch.ndim - 2} spatial dimensions, but "
+                f"the convolutions of {name} take {takes.pop()}. Give patches of as many."
+            )
         if weight.device != patch.device:
             return ValueError(
                 f"ScoreLoss got a patch on {patch.device}, but the weights of {name} are on {weight.device}. "
@@ -130,3 +142,10 @@ def explained(error: RuntimeError, patch: Tensor, denoisers: Sequence[Any]) -> E
                 f"The weights of {name} are {weight.dtype}, but the patch is {patch.dtype}. Use denoiser.float()."
             )
     return error
+
+
+def _dimensions(denoiser: nn.Module) -> set[int]:
+    """Spatial dimensions of the convolutions of a network; empty, if they differ or there are none."""
+    kernels = (getattr(module, "kernel_size", ()) for module in denoiser.modules() if hasattr(module, "transposed"))
+    found = {len(kernel) for kernel in kernels}
+    return found if len(found) == 1 else set()
