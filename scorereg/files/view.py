@@ -100,6 +100,7 @@ class Listing:
         said: What was understood in a way that a user should know, one line each; they become warnings.
         axes: Axes of the cameras of such a folder, where people write its camera-to-world matrices themselves and may
             have taken others: `"opengl"` or `"opencv"`. None where a program wrote them.
+        likely: Near and far of such a folder's scenes, in its unit, where nothing else tells them.
     """
 
     source: Path
@@ -111,3 +112,4 @@ class Listing:
     test: tuple[int, ...] | None = None
     said: tuple[str, ...] = ()
     axes: Literal["opengl", "opencv"] | None = None
+    likely: tuple[float, float] | None = None

@@ -41,6 +41,7 @@ class Capture:
         metric: Whether the unit is the metre.
         bounds: Near and far of the training views as the folder gives them, without a margin.
         points: Sparse points in world coordinates.
+        likely: Near and far of such folders, for photos that do not tell them.
         masks: Pixels that count; None if all do.
         objects: Pixels that show the object, for evaluation; None without masks of one.
         offset: What was subtracted from all coordinates, float64.
@@ -56,6 +57,7 @@ class Capture:
     metric: bool = False
     bounds: tuple[float, float] | None = None
     points: Float[Tensor, "p 3"] | None = None
+    likely: tuple[float, float] | None = None
     masks: Bool[Tensor, "n h w"] | None = None
     objects: Bool[Tensor, "n h w"] | None = None
     offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
@@ -106,7 +108,7 @@ def read_capture(
         depth=depth, metric=bool(listing.metric),
         bounds=(min(b[0] for b in whole), max(b[1] for b in whole)) if len(whole) == len(bounds) else None,
         points=read_points(listing, cameras, offset) if listing.points else None,
-        masks=masks, objects=objects, offset=offset,
+        likely=listing.likely, masks=masks, objects=objects, offset=offset,
     )  # fmt: skip
 
 

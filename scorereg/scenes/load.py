@@ -44,8 +44,9 @@ def load_scene(
     A scene with true depth, or with `"metric": true`, is in metres. Any other is scaled so that its typical depth
     becomes `TYPICAL_DEPTH`. The typical depth is the harmonic mean of the file's near and far, else the median depth of
     its sparse points, else the median of a plane sweep between the training photos. Near and far come from the same
-    source, never from true depth, which is for evaluation. One or two training photos may not tell them: then they are
-    a wide range about the point that all cameras look at, with a warning.
+    source, never from true depth, which is for evaluation. Where training photos do not tell them, those of the layout
+    are taken if it has some (DTU), and for one or two photos a wide range about the point that all cameras look at,
+    with a warning.
 
     Args:
         path: Folder of the scene.
@@ -114,8 +115,7 @@ def _extent(capture: Capture, path: Path) -> tuple[Extent, str]:
     """Near, far and typical depth, and where they are from."""
     train = list(capture.train)
     if capture.bounds is not None:
-        near, far = capture.bounds
-        return Extent(0.9 * near, 1.1 * far, 2 / (1 / near + 1 / far)), "the file's bounds"
+        return _with_margins(*capture.bounds), "the file's bounds"
     cameras = capture.cameras[train]
     try:
         if capture.points is not None and len(capture.points):
@@ -123,6 +123,14 @@ def _extent(capture: Capture, path: Path) -> tuple[Extent, str]:
         masks = None if capture.masks is None else capture.masks[train]
         return extent_of_views(capture.images[train], cameras, masks, path=path), "a plane sweep of the training photos"
     except ValueError:
+        if capture.likely is not None:
+            near, far = capture.likely
+            warnings.warn(
+                f"{path}: its training photos do not tell near and far, so they are those of its layout, {near:.3g} to "
+                f"{far:.3g}.",
+                stacklevel=4,
+            )
+            return _with_margins(near, far), "its layout, as the photos do not tell them"
         if len(train) > _FEW:
             raise
         extent, source = wide_extent(cameras.pose, capture.poses, metric=capture.metric)
@@ -133,6 +141,10 @@ def _extent(capture: Capture, path: Path) -> tuple[Extent, str]:
             stacklevel=4,
         )
         return extent, f"{source}, as the photos do not tell them"
+
+
+def _with_margins(near: float, far: float) -> Extent:
+    return Extent(0.9 * near, 1.1 * far, 2 / (1 / near + 1 / far))
 
 
 def _check_depth(capture: Capture, extent: Extent, source: str, path: Path) -> None:

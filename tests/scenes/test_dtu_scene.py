@@ -8,21 +8,38 @@ from PIL import Image
 from scorereg.files.layouts.dtu import read_dtu
 from scorereg.files.lens import lens_of_size
 from scorereg.scenes import load_scene
-from tests.files.test_dtu import archive
-from tests.files.truth import matrix, photo, poses, text, world_to_camera
+from tests.files.truth import matrix, photo, poses, rotation, text, world_to_camera
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # what is told of sizes and masks; noise does not tell near and far
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """An archive of nine photos; the object is their upper part."""
-    folder = archive(tmp_path_factory.mktemp("dtu"), count=9)
-    for path in (folder / "mask").iterdir():
+def dome(count):
+    """World-from-camera, 3x4, of cameras that look at the origin from 3 to 3.5 away."""
+    parts = []
+    for i in range(count):
+        turn = rotation((0.2, 1.0, 0.1 * (i % 7)), 0.3 + 0.02 * i)
+        parts.append(np.concatenate([turn, -(3 + 0.5 * i / count) * turn[:, 2:]], 1))
+    return parts
+
+
+def scan(folder, count=9):
+    """An archive of photos of noise; the object is their upper part."""
+    arrays, scale = {}, np.diag([3.0, 3, 3, 1])
+    for i, pose in enumerate(dome(count)):
+        photo(folder / "image" / f"{i:06}.png", i)
         mask = np.zeros((16, 24), np.uint8)
         mask[:6] = 255
-        Image.fromarray(mask).save(path)
+        photo(folder / "mask" / f"{i:03}.png")
+        Image.fromarray(mask).save(folder / "mask" / f"{i:03}.png")
+        world = matrix(0.5) @ world_to_camera(pose)[:3] @ np.linalg.inv(scale)
+        arrays |= {f"world_mat_{i}": np.concatenate([world, [[0, 0, 0, 1]]]), f"scale_mat_{i}": scale}
+    np.savez(folder / "cameras_sphere.npz", **arrays)
     return folder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return scan(tmp_path_factory.mktemp("dtu"))
 
 
 def test_the_object_s_masks_leave_no_pixel_out(folder):
@@ -40,6 +57,15 @@ def test_the_object_alone_is_fitted_where_that_is_asked_for(folder):
     assert torch.equal(scene.masks, load_scene(folder, 2).objects)
 
 
+@pytest.mark.filterwarnings("default")
+def test_near_and_far_of_photos_that_tell_none(folder, tmp_path):
+    """Noise matches nowhere. The unit sphere is before all cameras; in millimetres all scans have one range."""
+    for path, near, far in ((folder, 3 - 1, 3 + 0.5 * 8 / 9 + 3), (texts(tmp_path), 425, 937)):
+        with pytest.warns(UserWarning, match="do not tell near and far, so they are those of its layout"):
+            scene = load_scene(path, 3)
+        assert [scene.near / scene.scale, scene.far / scene.scale] == pytest.approx([0.9 * near, 1.1 * far], rel=1e-4)
+
+
 def test_chosen_views(folder):
     scene = load_scene(folder, split=((5, 2), (0, 7)))
     assert (scene.train, scene.test) == ((5, 2), (0, 7))
@@ -53,13 +79,17 @@ def test_chosen_views(folder):
             load_scene(folder, split=split)
 
 
-def test_text_files_with_masks_of_the_object(tmp_path):
+def texts(tmp_path):
     for i, pose in enumerate(poses()):
         photo(tmp_path / "image" / f"rect_{i + 1:03}_3_r5000.png", i)
         photo(tmp_path / "mask" / f"{i:03}.png", i)
         Image.new("L", (24, 16), 255).save(tmp_path / "mask" / f"{i:03}.png")
         text(tmp_path / "cal18" / f"pos_{i + 1:03}.txt", matrix(0.5) @ world_to_camera(pose)[:3])
-    scene = load_scene(tmp_path, 2)
+    return tmp_path
+
+
+def test_text_files_with_masks_of_the_object(tmp_path):
+    scene = load_scene(texts(tmp_path), 2)
     assert scene.masks is None
     assert scene.objects.all()
     assert [name[-18:-12] for name in scene.filenames[:2]] == ["ct_001", "ct_002"]

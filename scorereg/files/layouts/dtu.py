@@ -8,6 +8,8 @@ The matrices are for photos of 1600x1200 pixels, also where the photos are small
 """
 
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +28,8 @@ __all__ = ["has_projections", "is_dtu", "read_dtu", "read_projections"]
 
 _CAMERAS = ("cameras_sphere.npz", "cameras.npz", "cameras_large.npz", "cameras_linear_init.npz")
 _FULL = (1600.0, 1200.0)
+_RANGE = (425.0, 937.0)  # millimetres, of all scans
+_BEHIND = 3.0  # radii behind the middle of the unit sphere, where the ground ends
 _TEXTS = ("", "cal18", "cal", "calib", "calibration", "Calibration/cal18", "Calibration", "pos", "cameras")
 _POS = re.compile(r"pos_?(\d+)", re.IGNORECASE)
 
@@ -54,8 +58,9 @@ def read_dtu(folder: Path, bad: Bad = raise_it) -> Listing:
     photos = sorted(photos, key=lambda photo: natural(photo.stem))
     _check_numbers(numbers, photos, path)
     projections = [_projection(matrices, number, path) for number in numbers]
-    _check_scales(matrices, numbers, path)
-    return _listing(path, photos, projections)
+    scaled = _check_scales(matrices, numbers, path)
+    listing = _listing(path, photos, projections)
+    return replace(listing, likely=_around_sphere(listing.views) if scaled else None)
 
 
 def has_projections(folder: Path) -> bool:
@@ -84,7 +89,8 @@ def read_projections(folder: Path, bad: Bad = raise_it) -> Listing:
     if not names:
         raise ValueError(f"{folder}: no photo has the number of a pos_*.txt. Name them rect_001..., or 000, 001, ...")
     projections = [_text_projection(texts[number]) for number in names]
-    return _listing(texts[names[0]].parent, [photos[number] for number in names], projections, said)
+    listing = _listing(texts[names[0]].parent, [photos[number] for number in names], projections, said)
+    return replace(listing, likely=_RANGE)
 
 
 def _listing(
@@ -135,11 +141,11 @@ def _check_numbers(numbers: list[int], photos: list[Path], path: Path) -> None:
         )
 
 
-def _check_scales(matrices: dict[str, np.ndarray], numbers: list[int], path: Path) -> None:
-    """Check that the scene is scaled in one way for all cameras."""
+def _check_scales(matrices: dict[str, np.ndarray], numbers: list[int], path: Path) -> bool:
+    """Check that the scene is scaled in one way for all cameras; tell whether it is scaled at all."""
     scales = [matrices.get(f"scale_mat_{number}") for number in numbers]
     if all(scale is None for scale in scales):
-        return
+        return False
     gone = next((number for number, scale in zip(numbers, scales, strict=True) if scale is None), None)
     if gone is not None:
         raise ValueError(f"{path} has no scale_mat_{gone}, but others, so its scene has two scales. Restore it.")
@@ -152,6 +158,13 @@ def _check_scales(matrices: dict[str, np.ndarray], numbers: list[int], path: Pat
                 f"{path}: scale_mat_{number} differs from scale_mat_{numbers[0]}, but a scene has one scale. Write the "
                 "file again."
             )
+    return True
+
+
+def _around_sphere(views: Sequence[View]) -> tuple[float, float] | None:
+    """Near and far of all views about the unit sphere, which holds the object; None if a camera is in it."""
+    depths = [float(-view.matrix[:, 3] @ view.matrix[:, 2]) for view in views]
+    return (min(depths) - 1, max(depths) + _BEHIND) if min(depths) > 1 else None
 
 
 def _projection(matrices: dict[str, np.ndarray], number: int, path: Path) -> Float[np.ndarray, "3 4"]:
