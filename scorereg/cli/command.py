@@ -7,10 +7,12 @@ import typer
 
 from scorereg.cli.data import make_blocks_command, make_rays_command, prepare_command
 from scorereg.cli.errors import DEBUG, run_app
+from scorereg.cli.export import export_command
 from scorereg.cli.fit import fit_command
 from scorereg.cli.poses import poses_command
 from scorereg.cli.prior import evaluate_command, inspect_command, sample_command
-from scorereg.cli.train import export_command, push_command, train_prior_command
+from scorereg.cli.runs import eval_command, render_command
+from scorereg.cli.train import push_command, train_prior_command
 
 __all__ = ["app", "main"]
 
@@ -38,8 +40,18 @@ def _root(
 
 # Group in `--help`, name, function and examples, in the order in which they are used.
 for _group, _name, _command, *_examples in (
-    ("Fit a scene", "fit", fit_command, "fit SCENE --views 3 --out runs/mine", "fit SCENE --regularize geometric"),
     ("Fit a scene", "poses", poses_command, "poses PHOTOS --out SCENE", "poses FILM --out SCENE --match order"),
+    (
+        "Use a fit", "render", render_command,
+        "render runs/mine --out renders",
+        "render runs/mine --out film --cameras spiral",
+    ),
+    (
+        "Use a fit", "export", export_command,
+        "export runs/mine --points room.ply --mesh room.glb",
+        "export runs/prior --out my-prior --best",
+    ),
+    ("Use a fit", "eval", eval_command, "eval runs/mine"),
     ("Look at a prior", "inspect", inspect_command, "inspect rooms-rgbd-24", "inspect runs/mine --best --json"),
     ("Look at a prior", "sample", sample_command, "sample rooms-rgbd-24 -n 16 --out grid.png"),
     ("Look at a prior", "evaluate", evaluate_command, "evaluate rooms-rgbd-24 NYU MY-ROOMS --out errors"),
@@ -51,7 +63,6 @@ for _group, _name, _command, *_examples in (
         "train-prior DATA --out runs/mine --resume",
         "train-prior DATA --out runs/mine --init rooms-rgbd-24 --steps 2000 --lr 1e-4",
     ),
-    ("Train a prior", "export", export_command, "export runs/mine --out my-prior --best"),
     ("Train a prior", "push", push_command, "push runs/mine me/my-prior"),
 ):  # fmt: skip
     _epilog = "\n\n".join(f"Example: scorereg {example}" for example in _examples)

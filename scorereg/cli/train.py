@@ -1,4 +1,4 @@
-"""Commands that train a prior and hand it on: `train-prior`, `export` and `push`."""
+"""Commands that train a prior and upload it: `train-prior` and `push`."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,7 +8,7 @@ import typer
 from scorereg.cli import options as opt
 from scorereg.cli.options import option
 
-__all__ = ["export_command", "push_command", "train_prior_command"]
+__all__ = ["push_command", "train_prior_command"]
 
 
 def train_prior_command(
@@ -120,30 +120,6 @@ def train_prior_command(
     for data_name, rows in PriorCard.load(prior).denoising.items():
         typer.echo("\n".join(error_lines(rows, data_name)))
     typer.echo(f"prior: {prior}\nsamples: {out / 'samples.png'}\nerrors: {out / 'denoising.json'}")
-
-
-def export_command(
-    prior: opt.PriorSource,
-    out: opt.OutFolder,
-    best: opt.Best = False,
-    full: Annotated[bool, option("Output", "Single precision, in place of half.", "off", name="--full")] = False,
-    measure: Annotated[
-        list[Path] | None, option("Data", "The run's data, to measure the errors on; repeatable.", "none", "FOLDER")
-    ] = None,
-    evaluate: opt.Evaluate = None,
-    skip_bad: opt.SkipBad = False,
-) -> None:
-    """Write a prior as a folder that diffusers reads, in half precision, with its card.
-
-    --evaluate and --skip-bad apply to what --measure measures.
-    """
-    from scorereg.data import ReadOptions
-    from scorereg.training import export_prior, measure_folder
-
-    card = export_prior(prior, out, best=best, half=not full).card
-    if measure:
-        card = measure_folder(out, measure, evaluate or [], half=not full, reading=ReadOptions(skip_bad))
-    typer.echo(f"prior: {out}, step {card.steps}")
 
 
 def push_command(

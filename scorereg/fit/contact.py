@@ -12,7 +12,7 @@ from scorereg.fit.views import View
 
 __all__ = ["contact_sheet"]
 
-_MOST, _WIDTH, _NAME = 8, 240, 12  # views of each kind, pixels of a picture, letters of a name
+_MOST, _WIDTH, _NAME = 8, 256, 12  # views of each kind, pixels of a picture, letters of a name
 
 
 def contact_sheet(held: list[View], trained: list[View], near: float, far: float) -> Float[Tensor, "h w 3"]:
@@ -28,7 +28,7 @@ def contact_sheet(held: list[View], trained: list[View], near: float, far: float
     """
     chosen = [("held out", view) for view in _spread(held)] + [("trained on", view) for view in _spread(trained)]
     truth = any(view.truth is not None for _, view in chosen)
-    columns = ["photo", "render", "depth"] + (["true depth", "depth error (white: 50 % or more)"] if truth else [])
+    columns = ["photo", "render", "depth"] + (["true depth", "error (white: 50 %)"] if truth else [])
     rows = [(f"{view.name[-_NAME:]}\n{kind}", _pictures(view, near, far)) for kind, view in chosen]
     return labelled_grid(rows, columns)
 

@@ -98,8 +98,9 @@ def test_help_of_a_command(call, monkeypatch):
 def test_help_lists_commands_in_groups_in_order_of_use(call):
     code, shown, _ = call("--help")
     assert code == 0
-    titles = ("Fit a scene", "Look at a prior", "Make training data", "Train a prior")
-    order = ["fit", "inspect", "sample", "evaluate", "prepare", "make-rays", "make-blocks", "train-prior", "export"]
+    titles = ("Fit a scene", "Use a fit", "Look at a prior", "Make training data", "Train a prior")
+    order = ["fit", "render", "export", "eval", "inspect", "sample", "evaluate", "prepare", "make-rays", "make-blocks"]
+    order += ["train-prior", "push"]
     for words in (titles, [f"│ {name} " for name in order]):
         places = [shown.index(word) for word in words]
         assert places == sorted(places)

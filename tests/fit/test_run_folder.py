@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from small_scenes import write_room
 from torch import nn
 from torch.testing import assert_close
 
@@ -345,26 +346,3 @@ def test_photos_are_read_again_and_held_against_the_run(tmp_path):
         again.with_photos()
     with pytest.raises(ValueError, match="does not say where the scene wall lies"):
         fitted().with_photos()
-
-
-def write_room(folder, *, count=4, shift=0.0):
-    import numpy as np
-    from PIL import Image
-
-    folder.mkdir(exist_ok=True)
-    frames = []
-    for i in range(count):
-        y, x = np.mgrid[:24, :32]
-        photo = np.stack([x * 8, y * 10, (x + y + i) * 4 % 256], -1).astype(np.uint8)
-        Image.fromarray(photo).save(folder / f"{i}.png")
-        Image.fromarray(np.full((24, 32), 2000, np.uint16)).save(folder / f"{i}.depth.png")
-        pose = np.eye(4)
-        pose[0, 3] = 0.1 * i + shift * (i == 1)
-        frames.append({"file_path": f"{i}.png", "depth_file_path": f"{i}.depth.png", "transform_matrix": pose.tolist()})
-    names = [f"{i}.png" for i in range(count)]
-    table = {
-        "fl_x": 30, "fl_y": 30, "cx": 16, "cy": 12, "w": 32, "h": 24, "near": 1.0, "far": 4.0, "frames": frames,
-        "train_filenames": names[:2], "test_filenames": names[2:],
-    }  # fmt: skip
-    (folder / "transforms.json").write_text(json.dumps(table))
-    return folder

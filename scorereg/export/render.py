@@ -1,0 +1,85 @@
+"""Renders of a fit as a folder of pictures, with a video of a path."""
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from scorereg._io import check_folder, hold_folder
+from scorereg.export.frames import Frame, render_frames
+from scorereg.export.image_files import KINDS, write_frame
+from scorereg.export.shots import Shot
+from scorereg.export.transforms_file import write_cameras
+from scorereg.fit import Fit
+from scorereg.fit.pictures import as_bytes, paint_depth, save_video
+
+__all__ = ["render_to_folder"]
+
+
+def render_to_folder(
+    fit: Fit, shots: Sequence[Shot], out: Path, *, what: Sequence[str] = ("color", "depth"), fps: int | None = None
+) -> list[str]:
+    """Render cameras and write `out/KIND/NAME.png`, `cameras.json`, and perhaps `video.mp4`.
+
+    Args:
+        fit: The fit.
+        shots: The cameras.
+        out: Folder, made where it is not there, which no other run may use meanwhile.
+        what: Kinds of pictures: color, depth, opacity, normals; see `write_frame` for their units.
+        fps: Frames a second of a video of color beside depth, at the pictures' size; None writes none.
+
+    Returns:
+        What was not written though it was asked for, one line each.
+
+    Raises:
+        OSError: If a file cannot be written, or another run holds the folder.
+        ValueError: If a kind is unknown, or there is no camera.
+    """
+    kinds = tuple(dict.fromkeys(what))
+    if not kinds or not set(kinds) <= set(KINDS):
+        raise ValueError(f"--what must be some of {', '.join(KINDS)}, but is {', '.join(kinds) or 'empty'}.")
+    if not shots:
+        raise ValueError("there is no camera to render from. Give some.")
+    if fps is not None and not 1 <= fps <= 240:
+        raise ValueError(f"--fps must be 1 to 240, but is {fps}.")
+    for folder in (out, *(out / kind for kind in kinds)):
+        check_folder(folder)
+    with hold_folder(out):
+        missing = _why_no_video(shots) if fps is not None else None
+        film = []
+        for frame in render_frames(fit, shots):
+            write_frame(frame, out, kinds)
+            if fps is not None and missing is None:
+                film.append(as_bytes(_beside(frame, fit)))
+        write_cameras(shots, fit.scene, out / "cameras.json")
+        if film:  # last, as all else is there where it fails
+            save_video(film, out / "video.mp4", fps=fps or 1)
+    return [] if missing is None else [missing]
+
+
+def _why_no_video(shots: Sequence[Shot]) -> str | None:
+    if find_spec("imageio") is None or not _has_ffmpeg():
+        return "no video.mp4 was written, as there is no ffmpeg. Install it: pip install 'imageio[ffmpeg]'"
+    sizes = {(shot.camera.width, shot.camera.height) for shot in shots}
+    return (
+        None if len(sizes) == 1 else f"no video.mp4 was written, as the pictures have {len(sizes)} sizes. Give --size."
+    )
+
+
+def _beside(frame: Frame, fit: Fit) -> Tensor:
+    """Color beside depth, or one above the other where a picture is wider than high by more than two to one."""
+    painted = paint_depth(frame.depth, fit.scene.near, fit.scene.far)
+    return torch.cat([frame.rgb, painted], 1 if frame.rgb.shape[1] <= 2 * frame.rgb.shape[0] else 0)
+
+
+def _has_ffmpeg() -> bool:
+    if find_spec("imageio_ffmpeg") is None:
+        return False
+    from imageio_ffmpeg import get_ffmpeg_exe
+
+    try:
+        return bool(get_ffmpeg_exe())
+    except RuntimeError:
+        return False
