@@ -40,6 +40,7 @@ def _root(
 
 # Group in `--help`, name, function and examples, in the order in which they are used.
 for _group, _name, _command, *_examples in (
+    ("Fit a scene", "fit", fit_command, "fit SCENE --views 3 --out runs/mine", "fit SCENE --regularize geometric"),
     ("Fit a scene", "poses", poses_command, "poses PHOTOS --out SCENE", "poses FILM --out SCENE --match order"),
     (
         "Use a fit", "render", render_command,
