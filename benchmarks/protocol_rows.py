@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from jaxtyping import Bool
-from torch import Tensor
 
 from benchmarks.protocol_splits import SIZES, Job
 from scorereg import load_prior
@@ -18,7 +16,7 @@ from scorereg.fit import PRESETS, PatchPrior, Preset, RayPrior, Term, default_fi
 from scorereg.fit.paper import on_paper_background
 from scorereg.fit.views import View, render_views
 from scorereg.metrics import WINDOWS, average, depth_abs_rel, lpips, lpips_lacks, on_white, psnr, ssim, windows_count
-from scorereg.scenes import Scene, load_scene
+from scorereg.scenes import load_scene
 
 Net = Literal["alex", "vgg"]
 
@@ -89,24 +87,16 @@ def fit_row(protocol: str, job: Job, how: How, state: Path, device: str) -> dict
     views = render_views(fit.scene, fit.image)
     return {
         "protocol": protocol, "scene": job.scene, "views": job.views, "regularize": job.regularize, "seed": job.seed,
-        "steps": job.steps, **measured(views, objects_of(scene), how.lpips_net), "seconds": fit.seconds,
+        "steps": job.steps, **measured(views, how.lpips_net), "seconds": fit.seconds,
         "test_views": len(views), "width": scene.cameras.width, "height": scene.cameras.height, "kind": scene.kind,
         "train": [scene.filenames[i] for i in scene.train], **how.told(job.regularize),
         "device": torch.cuda.get_device_name() if device == "cuda" else device, "torch": torch.__version__,
     }  # fmt: skip
 
 
-def objects_of(scene: Scene) -> list[Bool[Tensor, "h w"] | None]:
-    """Where each held-out view shows the object and its pixels count; None where no such mask is."""
-    if scene.objects is None:
-        return [None] * len(scene.test)
-    shown = scene.objects if scene.masks is None else scene.objects & scene.masks
-    return [shown[i] if bool(shown[i].any()) else None for i in scene.test]
-
-
-def measured(views: Sequence[View], objects: Sequence[Bool[Tensor, "h w"] | None], net: str) -> dict[str, float | None]:
+def measured(views: Sequence[View], net: str) -> dict[str, float | None]:
     """Means over the views of what each of them has; None where one has none, as a mean of the others misleads."""
-    each = [{**whole(view, net), **masked(view, shown, net)} for view, shown in zip(views, objects, strict=True)]
+    each = [{**whole(view, net), **masked(view, net)} for view in views]
     return {name: _mean([values[name] for values in each]) for name in each[0]}
 
 
@@ -126,10 +116,10 @@ def whole(view: View, net: str) -> dict[str, float | None]:
     return {**values, "depth_abs_rel": known}
 
 
-def masked(view: View, shown: Bool[Tensor, "h w"] | None, net: str) -> dict[str, float | None]:
+def masked(view: View, net: str) -> dict[str, float | None]:
     """Errors of the object: PSNR over its pixels, SSIM and LPIPS of both images put on white outside of it."""
     names = ("psnr", *(f"ssim_{window}" for window in WINDOWS), "lpips", "average")
-    if shown is None:
+    if (shown := view.shown) is None:
         return {f"{name}_masked": None for name in names}
     on = View(view.name, on_white(view.rgb, shown), view.depth, on_white(view.photo, shown), None)
     values = {**whole(on, net), "psnr": psnr(view.rgb, view.photo, shown)}

@@ -4,7 +4,6 @@ import json
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -14,7 +13,7 @@ from torch import Tensor
 from scorereg._io import write_beside
 from scorereg.cameras import Rays
 from scorereg.fit.pictures import hatch, paint_depth, paint_error, save
-from scorereg.metrics import depth_abs_rel, lpips, psnr, ssim, windows_count
+from scorereg.metrics import depth_abs_rel, lpips, lpips_lacks, psnr, ssim, windows_count
 from scorereg.scenes import Scene
 
 __all__ = [
@@ -48,6 +47,7 @@ class View:
         photo: The photo.
         truth: True planar depth, metres, 0 where unknown; None where there is none.
         mask: Pixels of the photo that count; None where all do.
+        shown: Pixels of these that show the scene's object; None where there is no mask of it.
     """
 
     name: str
@@ -56,22 +56,25 @@ class View:
     photo: Float[Tensor, "h w 3"]
     truth: Float[Tensor, "h w"] | None
     mask: Bool[Tensor, "h w"] | None = None
+    shown: Bool[Tensor, "h w"] | None = None
 
     def metrics(self) -> dict[str, float | str | None]:
-        """Return PSNR in dB, SSIM, LPIPS where its package is installed, and the relative depth error where known.
+        """Return PSNR in dB, SSIM, LPIPS where it can be computed, and the relative depth error where known.
 
-        They are over the pixels that count, and None where there are none.
+        They are over the pixels that count, and None where there are none. Where there is a mask of the object,
+        `psnr_masked` is over its pixels.
         """
         truth, mask = self.known_truth(), self.mask
         some = mask is None or bool(mask.any())
         windows = mask is None or bool(windows_count(mask).any())
-        return {
+        values = {
             "view": self.name,
             "psnr": psnr(self.rgb, self.photo, mask) if some else None,
             "ssim": ssim(self.rgb, self.photo, mask) if windows else None,
-            "lpips": lpips(self.rgb, self.photo, net="vgg", mask=mask) if some and find_spec("lpips") else None,
+            "lpips": lpips(self.rgb, self.photo, net="vgg", mask=mask) if some and lpips_lacks("vgg") is None else None,
             "depth_abs_rel": depth_abs_rel(self.depth, truth) if truth is not None and bool(truth.any()) else None,
         }
+        return values if self.shown is None else {**values, "psnr_masked": psnr(self.rgb, self.photo, self.shown)}
 
     def known_truth(self) -> Float[Tensor, "h w"] | None:
         """Return the true depth at the pixels that count, 0 elsewhere."""
@@ -103,8 +106,17 @@ def render_views(
     for index in scene.test if views is None else views:
         rgb, depth, _ = (x.cpu() for x in image(scene.cameras.image_rays(index)))
         truth, mask = (None if x is None else x[index].cpu() for x in (scene.depth, scene.masks))
-        rendered.append(View(scene.filenames[index], rgb.clamp(0, 1), depth, scene.images[index].cpu(), truth, mask))
+        photo, shown = scene.images[index].cpu(), _shown(scene, index)
+        rendered.append(View(scene.filenames[index], rgb.clamp(0, 1), depth, photo, truth, mask, shown))
     return rendered
+
+
+def _shown(scene: Scene, index: int) -> Bool[Tensor, "h w"] | None:
+    """Pixels of a view that show the object and count; None if none do."""
+    if scene.objects is None:
+        return None
+    shown = scene.objects[index] if scene.masks is None else scene.objects[index] & scene.masks[index]
+    return shown.cpu() if bool(shown.any()) else None
 
 
 def summary(views: list[View]) -> dict:
@@ -112,10 +124,12 @@ def summary(views: list[View]) -> dict:
     each = [view.metrics() for view in views]
 
     def mean(name: str) -> float | None:
-        values = [value for view in each if isinstance(value := view[name], float)]
+        values = [value for view in each if isinstance(value := view.get(name), float)]
         return statistics.fmean(values) if values else None
 
-    return {**{name: mean(name) for name in ("psnr", "ssim", "lpips", "depth_abs_rel")}, "views": each}
+    names = ["psnr", "ssim", "lpips", "depth_abs_rel"]
+    names += ["psnr_masked"] if any("psnr_masked" in view for view in each) else []
+    return {**{name: mean(name) for name in names}, "views": each}
 
 
 def clear(out: Path) -> None:

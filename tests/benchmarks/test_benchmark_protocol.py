@@ -10,11 +10,12 @@ import torch
 
 from benchmarks import protocol, protocol_rows
 from benchmarks.protocol_published import published
-from benchmarks.protocol_rows import How, measured, objects_of
+from benchmarks.protocol_rows import How, measured
 from benchmarks.protocol_splits import dtu_split, jobs_of, llff_split, split_of
 from benchmarks.protocol_tables import as_latex, as_markdown, lines_of
 from scorereg.fit import Preset, Recipe
-from scorereg.fit.views import View
+from scorereg.fit.views import View, render_views, summary
+from scorereg.metrics import psnr
 from scorereg.ops import GridShape
 from scorereg.scenes import load_scene
 from tests.scenes.scene_folders import frame, llff, poses, transforms
@@ -85,8 +86,8 @@ def test_a_view_with_and_without_the_object_s_mask():
 
     shown = torch.zeros(16, 20, dtype=torch.bool)
     shown[3:14, 2:15] = True
-    view = a_view(truth=torch.full((16, 20), 2.0))
-    values = measured([view], [shown], "none")
+    view = a_view(truth=torch.full((16, 20), 2.0), shown=shown)
+    values = measured([view], "none")
     error = (view.rgb - view.photo).square()
     assert values["psnr"] == pytest.approx(-10 * math.log10(error.mean().item()), abs=1e-4)
     assert values["psnr_masked"] == pytest.approx(-10 * math.log10(error[shown].mean().item()), abs=1e-4)
@@ -99,7 +100,7 @@ def test_a_view_with_and_without_the_object_s_mask():
         assert values[f"ssim_{name}"] != values[f"ssim_{name}_masked"]
     assert values["depth_abs_rel"] == pytest.approx(0.1)
     assert values["lpips"] is values["average"] is values["average_masked"] is None
-    without = measured([view], [None], "none")
+    without = measured([replace(view, shown=None)], "none")
     assert without["psnr_masked"] is without["ssim_uniform7_masked"] is None
     assert without["psnr"] == values["psnr"]
 
@@ -107,15 +108,15 @@ def test_a_view_with_and_without_the_object_s_mask():
 def test_average_needs_lpips(monkeypatch):
     monkeypatch.setattr(protocol_rows, "lpips_lacks", lambda net: None)
     monkeypatch.setattr(protocol_rows, "lpips", lambda a, b, *, net, mask=None: {"alex": 0.2, "vgg": 0.4}[net])
-    values = measured([a_view()], [torch.ones(16, 20, dtype=torch.bool)], "alex")
+    values = measured([a_view(shown=torch.ones(16, 20, dtype=torch.bool))], "alex")
     expected = (10 ** (-values["psnr"] / 10) * math.sqrt(1 - values["ssim_uniform7"]) * 0.2) ** (1 / 3)
     assert values["average"] == pytest.approx(expected) == values["average_masked"]
-    assert measured([a_view()], [None], "vgg")["lpips"] == 0.4
+    assert measured([a_view()], "vgg")["lpips"] == 0.4
 
 
 def test_a_mean_over_some_of_the_views_is_none():
     shown = torch.ones(16, 20, dtype=torch.bool)
-    values = measured([a_view(), a_view()], [shown, None], "none")
+    values = measured([a_view(shown=shown), a_view()], "none")
     assert values["psnr_masked"] is None
     assert values["psnr"] is not None
 
@@ -242,12 +243,16 @@ def test_tables():
 def test_objects_are_those_pixels_that_count(tmp_path):
     transforms(tmp_path, 4)
     scene = load_scene(tmp_path)
-    assert objects_of(scene) == [None] * len(scene.test)
     objects = torch.ones_like(scene.images[..., 0], dtype=torch.bool)
     masks = objects.clone()
     masks[:, :3] = False
-    (found,) = objects_of(replace(scene, objects=objects, masks=masks))
-    assert torch.equal(found, masks[0])
+    image = lambda rays: (torch.full((14, 20, 3), 0.5), torch.ones(14, 20), torch.ones(14, 20))  # noqa: E731
+    (view,) = render_views(replace(scene, objects=objects, masks=masks), image)
+    assert torch.equal(view.shown, masks[0])
+    assert summary([view])["psnr_masked"] == pytest.approx(psnr(view.rgb, view.photo, masks[0]))
+    (view,) = render_views(scene, image)
+    assert view.shown is None
+    assert "psnr_masked" not in summary([view])
 
 
 def test_how_tells_what_a_fit_uses():
