@@ -13,6 +13,7 @@ from scorereg.cli.poses import poses_command
 from scorereg.cli.prior import evaluate_command, inspect_command, sample_command
 from scorereg.cli.runs import eval_command, render_command
 from scorereg.cli.train import push_command, train_prior_command
+from scorereg.cli.view import view_command
 
 __all__ = ["app", "main"]
 
@@ -53,6 +54,7 @@ for _group, _name, _command, *_examples in (
         "export runs/prior --out my-prior --best",
     ),
     ("Use a fit", "eval", eval_command, "eval runs/mine"),
+    ("Use a fit", "view", view_command, "view runs/mine", "view runs/geometric runs/prior --port 9000"),
     ("Look at a prior", "inspect", inspect_command, "inspect rooms-rgbd-24", "inspect runs/mine --best --json"),
     ("Look at a prior", "sample", sample_command, "sample rooms-rgbd-24 -n 16 --out grid.png"),
     ("Look at a prior", "evaluate", evaluate_command, "evaluate rooms-rgbd-24 NYU MY-ROOMS --out errors"),

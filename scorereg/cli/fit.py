@@ -30,6 +30,7 @@ from scorereg.cli.options import (
 from scorereg.cli.options import Device as DeviceName
 from scorereg.cli.options import option as opt
 from scorereg.cli.prior_facts import with_facts
+from scorereg.cli.view import Host, Port, View, check_page, live_view, serve
 
 __all__ = ["app_of", "command_of", "fit_command", "run_fit", "run_fit_views"]
 
@@ -69,6 +70,9 @@ def run_fit_views(
     device: DeviceName = None,
     video: Video = 30,
     log: Log = None,
+    view: View = False,
+    port: Port = 8080,
+    host: Host = "127.0.0.1",
     resume: Resume = False,
     d_min: Annotated[
         float | None, opt("Prior", "Depth at which the prior's disparity is 1.", "the card's", "METRES")
@@ -79,7 +83,7 @@ def run_fit_views(
     ] = None,
     facts: dict[str, Any] | None = None,
 ) -> tuple[dict, list]:
-    """Fit, evaluate, and write `metrics.json`, `views/`, `field.pt`, `history.jsonl` and `path.mp4` into `out`.
+    """Fit, evaluate, and write a run into `out`: `fit.json`, weights, metrics, history, pictures and a video.
 
     With `regularize="prior"` there are two priors: `prior` over RGB-D patches, and `ray_prior` over the weights along
     photo rays, unless that is `"none"`; with `"paper+prior"` there is the first alone. With `depth`, the weight of
@@ -97,10 +101,11 @@ def run_fit_views(
     from scorereg.callbacks import logs_of
     from scorereg.fit.fit import default_field
     from scorereg.fit.folder import choose_device, choose_preset, fit_to_folder, make_run_folder, with_steps
+    from scorereg.fit.paper import on_paper_background
+    from scorereg.fit.progress import in_words
     from scorereg.fit.recipe import PRESETS
     from scorereg.scenes import load_scene
 
-    from scorereg.fit.paper import on_paper_background
     about = {"focal": focal, "facts": (facts or {}) | ({} if d_min is None else {"d_min": d_min})}
     _check(regularize, estimator, gate, rays, seed, backend)
     if not regularize.endswith("prior") and any(about.values()):
@@ -111,11 +116,12 @@ def run_fit_views(
     weight = _weight(depth)
     device, chosen = choose_device(device), choose_preset(preset, PRESETS)
     recipe = with_steps(chosen.recipe, steps)
+    recipe = on_paper_background(recipe) if regularize.startswith("paper") else recipe
     recipe = recipe if rays is None else replace(recipe, rays=rays)
-    logs = logs_of(log or [], out, lines=out / "log.jsonl")
+    report = logs_of(log or [], out, lines=out / "log.jsonl")
+    check_page(view, port, host)
     make_run_folder(out, video=video)
     loaded = load_scene(scene, views, scale=scale, max_size=max_size, alpha=alpha)  # pyright: ignore[reportArgumentType]
-    recipe = on_paper_background(recipe) if regularize.startswith("paper") else recipe
     settings = {"patches": chosen.patches, "estimator": estimator, "gate": gate}
     terms = _terms(regularize, prior, ray_prior, device, weight, **about, **settings)
     names = {term.name for term in terms}
@@ -125,10 +131,14 @@ def run_fit_views(
         "gate": gate, "preset": preset, "rays": recipe.rays,
     }  # fmt: skip
     field = default_field(loaded, chosen.grid, backend=backend, seed=seed)  # pyright: ignore[reportArgumentType]
-    return fit_to_folder(
+    page = live_view(prior if "prior" in names else "none", port, host) if view else None
+    result = fit_to_folder(
         loaded, out, field=field, terms=terms, recipe=recipe, seed=seed, device=device, facts=told, video=video,
-        resume=resume, report=logs,
+        resume=resume, report=report if page is None else [*report, page],
     )  # fmt: skip
+    if page is not None:
+        serve(page, f"{in_words(result[0], 'psnr', 'ssim', 'depth_abs_rel')}; shown at {page.address}")
+    return result
 
 
 @wraps(run_fit_views, assigned=("__module__", "__annotations__"))

@@ -302,9 +302,10 @@ def test_what_was_held_out_is_not_trained_on_by_resuming(scenes, tmp_path):
         train_prior([other], tmp_path / "run", small(steps=2), resume=True)
 
 
-def test_progress_without_a_terminal_is_lines(tmp_path, capsys):
+def test_progress_without_a_terminal_is_lines(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("scorereg._progress.EVERY", 0.01)
     train_prior(Waves(), tmp_path / "run", small(steps=2), show=True)
-    assert "step 2 of 2, loss " in capsys.readouterr().err
+    assert "training: 2 of 2, loss " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("device", "says"), [("cuda", "needs an NVIDIA GPU"), ("gpu", "must be cpu or cuda")])
