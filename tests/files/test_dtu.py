@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from scorereg.files.layouts import layout_of
-from scorereg.files.layouts.dtu import read_dtu, read_projections
+from scorereg.files.layouts.dtu import read_dtu
+from scorereg.files.layouts.dtu_texts import read_projections
 from scorereg.files.layouts.mvsnet import read_mvsnet
 from scorereg.files.layouts.projection import decompose
 from tests.conftest import DATA
@@ -151,6 +152,47 @@ def test_text_files_count_from_1_and_photos_from_0(tmp_path):
     listing = read_projections(tmp_path)
     check(listing)
     assert "photos begin with number 0, pos_*.txt with 1; they are paired in order" in listing.said[0]
+
+
+@pytest.mark.parametrize(
+    "masks", ["idrmasks/scan7/mask", "idrmasks/scan7", "masks/scan7", "Rectified/scan7/mask", None]
+)
+def test_scans_as_they_are_distributed(tmp_path, masks):
+    """The scans in Rectified/, the cameras of all of them in Calibration/cal18/, 64 for the 49 photos of most."""
+    for i, pose in enumerate(poses(6)):
+        text(tmp_path / "Calibration" / "cal18" / f"pos_{i + 1:03}.txt", matrix(0.5) @ world_to_camera(pose)[:3])
+    scan = tmp_path / "Rectified" / "scan7"
+    for i in range(4):
+        photo(scan / f"rect_{i + 1:03}_3_r5000.png", i)
+        photo(scan / f"rect_{i + 1:03}_max.png", i)
+        if masks and i < 3:  # 49 masks of 64 photos
+            photo(tmp_path / masks / f"{i:03}.png", i)
+    assert layout_of(scan) is read_projections
+    listing = read_projections(scan)
+    check(listing)
+    assert listing.likely == (425, 937)
+    found = [view.object_mask.name if view.object_mask else None for view in listing.views]
+    assert found == (["000.png", "001.png", "002.png", None] if masks else [None] * 4)
+    assert layout_of(tmp_path / "Rectified") is None
+
+
+def test_masks_that_belong_to_no_photo_are_told(tmp_path):
+    folder = archive(tmp_path)
+    for name in ("000.png", "001.png"):
+        (folder / "mask" / name).rename(folder / "mask" / f"{name[:-4]}x7.png".replace("00", "9"))
+    (folder / "mask" / "002.png").unlink()
+    listing = read_dtu(folder)
+    assert [view.object_mask for view in listing.views] == [None] * 4
+    assert any("its 3 masks are not used, as their names do not agree" in line for line in listing.said)
+
+
+def test_matrices_with_leading_zeros(tmp_path):
+    folder = archive(tmp_path)
+    rewrite(folder, lambda a: a.update({f"{kind}_mat_00": a.pop(f"{kind}_mat_0") for kind in ("world", "scale")}))
+    check(read_dtu(folder))
+    rewrite(folder, lambda a: a.update(world_mat_0=a["world_mat_00"]))
+    with pytest.raises(ValueError, match="has world_mat_0 twice"):
+        read_dtu(folder)
 
 
 def mvsnet(folder, photos="images", tail="2.5 0.1 11 3.5", camera=None):

@@ -1,8 +1,7 @@
-"""DTU as IDR and NeuS have it: `cameras_sphere.npz`, `image/`, `mask/`; and DTU's own text files of projections.
+"""DTU as IDR and NeuS have it: `cameras_sphere.npz`, `image/`, `mask/`.
 
     cameras_sphere.npz    world_mat_i @ scale_mat_i projects the scene, scaled into the unit sphere, to the i-th photo
     image/, mask/         or images, rgb; files in the order of their names; masks of the object, not of what counts
-    pos_001.txt           3x4, world in millimetres to pixels of 1600x1200; in the folder, cal18/ or Calibration/cal18/
 
 The matrices are for photos of 1600x1200 pixels, also where the photos are smaller.
 """
@@ -16,22 +15,16 @@ import numpy as np
 from jaxtyping import Float
 
 from scorereg.files.arrays import read_npz
-from scorereg.files.images import list_images, read_head
-from scorereg.files.layouts.folders import COLOR_FOLDERS, MASK_FOLDERS, by_stem, named, natural, size_of_first
-from scorereg.files.layouts.lenses import lens_of_matrix, scaled_words, sized_for
-from scorereg.files.layouts.parsing import Bad, raise_it, read_table
-from scorereg.files.layouts.poses import object_words
-from scorereg.files.layouts.projection import decompose
+from scorereg.files.images import list_images
+from scorereg.files.layouts.dtu_views import listing_of, photo_folder
+from scorereg.files.layouts.folders import natural
+from scorereg.files.layouts.parsing import Bad, raise_it
 from scorereg.files.view import Listing, View
 
-__all__ = ["has_projections", "is_dtu", "read_dtu", "read_projections"]
+__all__ = ["is_dtu", "read_dtu"]
 
 _CAMERAS = ("cameras_sphere.npz", "cameras.npz", "cameras_large.npz", "cameras_linear_init.npz")
-_FULL = (1600.0, 1200.0)
-_RANGE = (425.0, 937.0)  # millimetres, of all scans
 _BEHIND = 3.0  # radii behind the middle of the unit sphere, where the ground ends
-_TEXTS = ("", "cal18", "cal", "calib", "calibration", "Calibration/cal18", "Calibration", "pos", "cameras")
-_POS = re.compile(r"pos_?(\d+)", re.IGNORECASE)
 
 
 def is_dtu(files: set[str]) -> bool:
@@ -44,89 +37,33 @@ def read_dtu(folder: Path, bad: Bad = raise_it) -> Listing:
 
     Raises:
         OSError: If a file cannot be read.
-        ValueError: If a matrix is missing or not usable, or there are more matrices than photos.
+        ValueError: If a matrix is missing or not usable, or there are more or fewer matrices than photos.
     """
     path = next(folder / name for name in _CAMERAS if (folder / name).is_file())
-    matrices = read_npz(path)
-    numbers = sorted(int(key.removeprefix("world_mat_")) for key in matrices if re.fullmatch(r"world_mat_\d+", key))
-    photos = list_images(_photo_folder(folder))
-    if not numbers or len(photos) != len(numbers):
+    arrays = read_npz(path)
+    worlds, scales = (_numbered(arrays, kind, path) for kind in ("world_mat", "scale_mat"))
+    where = photo_folder(folder)
+    photos = sorted(list_images(where), key=lambda photo: natural(photo.stem))
+    if not worlds or len(photos) != len(worlds):
         raise ValueError(
-            f"{path} has {len(numbers)} cameras (world_mat_0, world_mat_1, ...) for the {len(photos)} photos of "
-            f"{_photo_folder(folder)}: there must be one for each. Restore the missing ones."
+            f"{path} has {len(worlds)} cameras (world_mat_0, world_mat_1, ...) for the {len(photos)} photos of "
+            f"{where}: there must be one for each. Restore the missing ones."
         )
-    photos = sorted(photos, key=lambda photo: natural(photo.stem))
-    _check_numbers(numbers, photos, path)
-    projections = [_projection(matrices, number, path) for number in numbers]
-    scaled = _check_scales(matrices, numbers, path)
-    listing = _listing(path, photos, projections)
-    return replace(listing, likely=_around_sphere(listing.views) if scaled else None)
+    _check_numbers(list(worlds), photos, path)
+    projections = [_projection(world, scales.get(n, np.eye(4)), f"{n}", path) for n, world in worlds.items()]
+    _check_scales(list(worlds), scales, path)
+    listing = listing_of(path, folder, photos, projections)
+    return replace(listing, likely=_around_sphere(listing.views) if scales else None)
 
 
-def has_projections(folder: Path) -> bool:
-    """Whether a folder has text files of projections."""
-    return _texts(folder) is not None
-
-
-def read_projections(folder: Path, bad: Bad = raise_it) -> Listing:
-    """Read `pos_001.txt` and the photos of the same numbers: of several in other light, the fourth (`_3_`).
-
-    Raises:
-        OSError: If a file cannot be read.
-        ValueError: If a matrix is not usable, or photos and matrices do not belong together.
-    """
-    texts = _texts(folder) or {}
-    photos, said = _numbered(_photo_folder(folder))
-    names = sorted(set(texts) & set(photos))
-    if names != sorted(photos) and len(texts) == len(photos) and min(photos) == min(texts) - 1:
-        names = sorted(photos)  # photos from 0 on, matrices from 1 on
-        texts = {number - 1: path for number, path in texts.items()}
-        said += (
-            f"{folder}: photos begin with number {names[0]}, pos_*.txt with {names[0] + 1}; they are paired in order",
-        )
-    for number in sorted(set(photos) - set(names)):
-        bad(FileNotFoundError(f"{photos[number]} has no pos_{number:03}.txt. Restore it or remove the photo."))
-    if not names:
-        raise ValueError(f"{folder}: no photo has the number of a pos_*.txt. Name them rect_001..., or 000, 001, ...")
-    projections = [_text_projection(texts[number]) for number in names]
-    listing = _listing(texts[names[0]].parent, [photos[number] for number in names], projections, said)
-    return replace(listing, likely=_RANGE)
-
-
-def _listing(
-    path: Path, photos: list[Path], projections: list[Float[np.ndarray, "3 4"]], said: tuple[str, ...] = ()
-) -> Listing:
-    parts = [
-        decompose(matrix, f"{path}, camera of {photo.name}") for matrix, photo in zip(projections, photos, strict=True)
-    ]
-    stored = size_of_first(photos) or read_head(photos[0]).upright  # which raises
-    center = tuple(np.median([camera[:2, 2] for camera, _ in parts], 0).tolist())
-    size = sized_for((center[0], center[1]), stored, [_FULL], path)
-    said += scaled_words(path, size, stored)
-    masks = _masks(photos)
-    if any(masks.values()):
-        said += object_words(path)
-    views = tuple(
-        View(photo, object_mask=masks[photo], lens=lens_of_matrix(camera, path, size), pose=pose)
-        for photo, (camera, pose) in zip(photos, parts, strict=True)
-    )
-    return Listing(path, views, said=said)
-
-
-def _photo_folder(folder: Path) -> Path:
-    inside = named(folder, (*COLOR_FOLDERS, "rectified"))
-    return inside if inside and list_images(inside) else folder
-
-
-def _masks(photos: list[Path]) -> dict[Path, Path | None]:
-    """The masks of photos, in the folder beside theirs: of the same names, or, as in IDR, in the same order."""
-    folder = named(photos[0].parent.parent, MASK_FOLDERS)
-    files = by_stem(folder) if folder else {}
-    if any(photo.stem in files for photo in photos):
-        return {photo: files.get(photo.stem) for photo in photos}
-    ordered = sorted(files, key=natural)
-    same = len(ordered) == len(photos)
-    return {photo: files[ordered[place]] if same else None for place, photo in enumerate(photos)}
+def _numbered(arrays: dict[str, np.ndarray], kind: str, path: Path) -> dict[int, np.ndarray]:
+    """The matrices of a kind by their numbers, in order."""
+    keys = [(int(found[1]), key) for key in arrays if (found := re.fullmatch(rf"{kind}_([0-9]{{1,9}})", key))]
+    found = {number: arrays[key] for number, key in sorted(keys)}
+    if len(found) < len(keys):
+        twice = next(number for number in found if [n for n, _ in keys].count(number) > 1)
+        raise ValueError(f"{path} has {kind}_{twice} twice, with and without leading zeros. Write the file again.")
+    return found
 
 
 def _check_numbers(numbers: list[int], photos: list[Path], path: Path) -> None:
@@ -141,24 +78,19 @@ def _check_numbers(numbers: list[int], photos: list[Path], path: Path) -> None:
         )
 
 
-def _check_scales(matrices: dict[str, np.ndarray], numbers: list[int], path: Path) -> bool:
-    """Check that the scene is scaled in one way for all cameras; tell whether it is scaled at all."""
-    scales = [matrices.get(f"scale_mat_{number}") for number in numbers]
-    if all(scale is None for scale in scales):
-        return False
-    gone = next((number for number, scale in zip(numbers, scales, strict=True) if scale is None), None)
-    if gone is not None:
-        raise ValueError(f"{path} has no scale_mat_{gone}, but others, so its scene has two scales. Restore it.")
-    first = scales[0]
-    for number, scale in zip(numbers, scales, strict=True):
-        assert scale is not None, "checked above"
-        assert first is not None, "checked above"
-        if scale.shape == first.shape and not np.allclose(scale, first, rtol=1e-4, atol=1e-6 * np.abs(first).max()):
+def _check_scales(numbers: list[int], scales: dict[int, np.ndarray], path: Path) -> None:
+    """Check that the scene is scaled in one way for all cameras."""
+    if not scales:
+        return
+    if gone := [number for number in numbers if number not in scales]:
+        raise ValueError(f"{path} has no scale_mat_{gone[0]}, but others, so its scene has two scales. Restore it.")
+    first = scales[numbers[0]]
+    for number in numbers:
+        if not np.allclose(scales[number], first, rtol=1e-4, atol=1e-6 * np.abs(first).max()):
             raise ValueError(
                 f"{path}: scale_mat_{number} differs from scale_mat_{numbers[0]}, but a scene has one scale. Write the "
                 "file again."
             )
-    return True
 
 
 def _around_sphere(views: Sequence[View]) -> tuple[float, float] | None:
@@ -167,41 +99,10 @@ def _around_sphere(views: Sequence[View]) -> tuple[float, float] | None:
     return (min(depths) - 1, max(depths) + _BEHIND) if min(depths) > 1 else None
 
 
-def _projection(matrices: dict[str, np.ndarray], number: int, path: Path) -> Float[np.ndarray, "3 4"]:
-    world, scale = matrices[f"world_mat_{number}"], matrices.get(f"scale_mat_{number}", np.eye(4))
+def _projection(world: np.ndarray, scale: np.ndarray, number: str, path: Path) -> Float[np.ndarray, "3 4"]:
     if world.shape not in ((4, 4), (3, 4)) or scale.shape != (4, 4) or {world.dtype.kind, scale.dtype.kind} - {"f"}:
         raise ValueError(
             f"{path}: world_mat_{number} and scale_mat_{number} must be 4x4 floats, not {world.shape} of {world.dtype} "
             f"and {scale.shape} of {scale.dtype}. Write the file again."
         )
     return world[:3].astype(np.float64) @ scale.astype(np.float64)
-
-
-def _texts(folder: Path) -> dict[int, Path] | None:
-    for place in (folder / name for name in _TEXTS):
-        if place.is_dir():
-            files = {
-                int(found[1]): path for path in sorted(place.glob("*.txt")) if (found := _POS.fullmatch(path.stem))
-            }
-            if files:
-                return files
-    return None
-
-
-def _text_projection(path: Path) -> Float[np.ndarray, "3 4"]:
-    table = read_table(path, "a 3x4 projection matrix")
-    if table.size != 12:
-        raise ValueError(f"{path} must hold a 3x4 projection matrix, but has {table.size} numbers. Correct the file.")
-    return table.reshape(3, 4)
-
-
-def _numbered(folder: Path) -> tuple[dict[int, Path], tuple[str, ...]]:
-    """One photo for each first number in a name, that of the fourth light where there are several."""
-    groups: dict[int, list[Path]] = {}
-    for path in list_images(folder):
-        if found := re.search(r"\d+", path.stem):
-            groups.setdefault(int(found[0]), []).append(path)
-    if max((len(group) for group in groups.values()), default=0) <= 1:
-        return {number: group[0] for number, group in groups.items()}, ()
-    chosen = {n: next((p for p in group if "_3_" in p.name), group[0]) for n, group in groups.items()}
-    return chosen, (f"{folder} has several photos of a view; {next(iter(chosen.values())).name} and its like are read",)

@@ -20,7 +20,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from scorereg.files.layouts.colmap import has_model, read_colmap
-from scorereg.files.layouts.dtu import has_projections, is_dtu, read_dtu, read_projections
+from scorereg.files.layouts.dtu import is_dtu, read_dtu
+from scorereg.files.layouts.dtu_texts import has_projections, read_projections
 from scorereg.files.layouts.folders import COLOR_FOLDERS, DEPTH_FOLDERS
 from scorereg.files.layouts.intrinsics import INTRINSICS, MATRICES
 from scorereg.files.layouts.kinect import CAMERA, is_color, read_kinect
