@@ -11,10 +11,10 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import get_args
+from typing import NoReturn, get_args
 
 from benchmarks.protocol_published import SOURCE, published
-from benchmarks.protocol_rows import How, fit_row
+from benchmarks.protocol_rows import How, fit_row, terms_of
 from benchmarks.protocol_splits import PROTOCOLS, Job, jobs_of
 from benchmarks.protocol_tables import as_latex, as_markdown, lines_of
 from scorereg._device import choose_device
@@ -25,9 +25,16 @@ from scorereg.fit import PRESETS, Regularize
 from scorereg.metrics import lpips_lacks
 
 
+class _Parser(argparse.ArgumentParser):
+    """Errors are one line, as those of all commands."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(f"{message}. See --help.")
+
+
 def parse(words: Sequence[str]) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.protocol", description=(__doc__ or "").split("\n")[0])
+    parser = _Parser(prog="python -m benchmarks.protocol", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("protocol", choices=PROTOCOLS, help="whose splits and sizes")
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="folders of the scenes")
     parser.add_argument("--views", nargs="+", type=int, metavar="N", help="training views (3 6 9; of rooms 3)")
@@ -68,6 +75,8 @@ def main(words: Sequence[str]) -> dict:
         _say(f"{len(jobs)} fits, of which {len(jobs) - len(missing)} are in {out / 'table.json'}")
         if lacks := lpips_lacks(given.lpips) if given.lpips != "none" else None:
             _say(f"No LPIPS and no Average: {lacks}")
+        for kind in dict.fromkeys(job.regularize for job in missing):
+            terms_of(kind, how, device)  # a prior that cannot be used is named before the first fit
         for job in missing:
             state = out / "fits" / f"{job.scene}-{job.views}-{job.regularize}-{job.seed}-{job.steps}" / "fit.pt"
             check_folder(state.parent)

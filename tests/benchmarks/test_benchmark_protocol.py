@@ -166,7 +166,12 @@ def fits(monkeypatch):
         row = dict(zip(names, made[-1], strict=True))
         return {**row, **ROW, "psnr": 20.0 + job.seed**2, **how.told(job.regularize)}
 
+    def terms_of(regularize, how, device):
+        if how.prior == "nope":
+            raise ValueError("no prior is called 'nope'")
+
     monkeypatch.setattr(protocol, "fit_row", fit_row)
+    monkeypatch.setattr(protocol, "terms_of", terms_of)
     return made
 
 
@@ -213,6 +218,8 @@ def test_mistakes_are_found_before_the_first_fit(tmp_path, fits):
         (["--views", "3", "9"], "9 training views are asked for, but 8 of 10"),
         (["--views", "3", "--steps", "0"], "--steps must be at least 1"),
         (["--views", "3", "--seeds", "-1"], "--seeds must be 0 or more"),
+        (["--views", "three"], "argument --views: invalid int value: 'three'. See --help."),
+        (["--views", "3", "--prior", "nope"], "no prior is called 'nope'"),
     ):
         with pytest.raises(ValueError, match=says):
             protocol.main([*words, *more])
