@@ -62,17 +62,15 @@ def export_command(
     if wanted and (out is not None or best or full or measure or evaluate or skip_bad):
         raise ValueError(f"{_FIT} are of a fit; --out, --best, --full and --measure of a prior. Give those of one.")
     if wanted:
-        from scorereg._progress import told
         from scorereg.export import export_fit
 
         fit = load_run(Path(run), device)
         shots = shots_for(fit, cameras, frames, size, None)
         fit = _with_photos(fit, scene) if transforms is not None else fit
-        with told():
-            lines = export_fit(
-                fit, shots, points=points, mesh=mesh, depth=depth, transforms=transforms, count=count,
-                resolution=resolution, voxel=voxel, seed=seed,
-            )  # fmt: skip
+        lines = export_fit(
+            fit, shots, points=points, mesh=mesh, depth=depth, transforms=transforms, count=count,
+            resolution=resolution, voxel=voxel, seed=seed,
+        )  # fmt: skip
         typer.echo("\n".join(lines))
         return
     if out is None:

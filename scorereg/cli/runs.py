@@ -26,7 +26,12 @@ CamerasOf = Annotated[
     str,
     option("Scene", "test, train, all, spiral, orbit, between, or a transforms.json.", unit="KIND", name="--cameras"),
 ]
-Frames = Annotated[int | None, option("Scene", "Cameras of a path.", "24, or 24 between two photos", "N", "--frames")]
+Frames = Annotated[
+    int | None,
+    option(
+        "Scene", "Number of cameras; of photos, spread evenly.", "all; 24 of a path, or between two", "N", "--frames"
+    ),
+]
 Size = Annotated[int | None, option("Output", "Longer side of the pictures.", "the photos'", "PIXELS", "--size")]
 Zoom = Annotated[
     float | None, option("Output", "Factor on the pictures' size, in place of it.", "1", "FACTOR", "--scale")
@@ -67,8 +72,7 @@ def render_command(
     kinds = [word.strip() for words in what or ["color", "depth"] for word in words.split(",") if word.strip()]
     moving = cameras in PATHS if video is None else video
     _choose_encoder(fit, shots)
-    missing = _shown(lambda: render_to_folder(fit, shots, out, what=kinds, fps=fps if moving else None))
-    for line in missing:
+    for line in render_to_folder(fit, shots, out, what=kinds, fps=fps if moving else None):
         typer.secho(f"scorereg: {line}", fg="yellow", err=True)
     typer.echo(f"renders: {out}, {len(shots)} views of {', '.join(kinds)}")
 
@@ -86,12 +90,12 @@ def eval_command(
     file = run / "eval.json" if out is None else out
     fit = load_run(run, device).with_photos(scene)
     check_file(file)
-    measured = _shown(lambda: measure_fit(fit))
+    measured = measure_fit(fit)
     write_measured(measured, file)
     for line in view_lines(measured):
         typer.echo(line)
-    if told := compare_metrics(measured, run / "metrics.json"):
-        typer.secho(f"scorereg: {told}", fg="yellow", err=True)
+    if differ := compare_metrics(measured, run / "metrics.json"):
+        typer.secho(f"scorereg: {differ}", fg="yellow", err=True)
     typer.echo(f"metrics: {file}")
 
 
@@ -109,7 +113,7 @@ def shots_for(fit: Any, cameras: str, frames: int | None, size: int | None, scal
 
     if cameras.lower().endswith(".json"):
         if frames is not None:
-            raise ValueError("--frames is the number of cameras of a path, and a file has its own. Leave it out.")
+            raise ValueError("--frames is the number of cameras of a kind, and a file has its own. Leave it out.")
         return resized(read_shots(Path(cameras), fit.scene), size, scale)
     return resized(shots_of(fit.scene, cameras, frames), size, scale)
 
@@ -120,11 +124,3 @@ def _choose_encoder(fit: Any, shots: Any) -> None:
     pixels = sum(shot.camera.width * shot.camera.height for shot in shots)
     if getattr(encoder, "backend", None) == "auto" and str(fit.scene.images.device) == "cpu" and pixels < _FEW:
         encoder.backend = "eager"  # pyright: ignore[reportOptionalMemberAccess]
-
-
-def _shown(work: Any) -> Any:
-    """Do some work, and say how far it is."""
-    from scorereg._progress import told
-
-    with told():
-        return work()

@@ -72,8 +72,9 @@ def write_scene(
         save_png(as_bytes(photos.get(frame.name, frame.rgb)), folder / "images" / f"{frame.name}.png")
         write_depth_png((frame.depth.double() / scene.scale).numpy(), folder / "depth" / f"{frame.name}.png", unit=STEP)
         entries.append({"file_path": f"images/{frame.name}.png", "depth_file_path": f"depth/{frame.name}.png"})
-        if frame.name in masks:
-            counts = masks[frame.name].to(torch.uint8).numpy() * np.uint8(255)
+        if masks:  # nerfstudio takes one of every view or none
+            whole = torch.ones(frame.depth.shape, dtype=torch.bool)
+            counts = masks.get(frame.name, whole).to(torch.uint8).numpy() * np.uint8(255)
             save_png(counts, folder / "masks" / f"{frame.name}.png")
             entries[-1]["mask_path"] = f"masks/{frame.name}.png"
     write_points(cloud, scene, folder / "points.ply")

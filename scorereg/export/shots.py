@@ -41,14 +41,15 @@ def shots_of(scene: Scene, kind: str, frames: int | None = None) -> list[Shot]:
         kind: `"test"`, `"train"` or `"all"`: those of the photos; `"spiral"`: an ellipse around the training cameras,
             as `scenes.camera_path`; `"orbit"`: a circle around the point that they look at, at their mean height and
             distance; `"between"`: from each training camera to the next.
-        frames: Number of cameras of a path; 24 of a circle, and 24 from each photo to the next, if not given.
+        frames: Number of cameras. If not given, all of the photos, 24 around, and 24 from each photo to the next; of
+            more photos than that those are taken that spread evenly.
 
     Raises:
         ValueError: If the kind is unknown, no view is of it, or the number is below 1.
     """
     train = scene.cameras.to("cpu")[scene.train]
-    if frames is not None and (frames < 1 or kind not in PATHS):
-        raise ValueError(f"--frames is the number of cameras of {', '.join(PATHS)}, at least 1; got {frames}.")
+    if frames is not None and frames < 1:
+        raise ValueError(f"--frames is the number of cameras, at least 1, but is {frames}.")
     if kind == "spiral":
         return _numbered(camera_path(train, frames or _ROUND, depth=(scene.near * scene.far) ** 0.5))
     if kind == "orbit":
@@ -60,6 +61,8 @@ def shots_of(scene: Scene, kind: str, frames: int | None = None) -> list[Shot]:
         raise ValueError(f"--cameras must be test, train, all, {', '.join(PATHS)} or a .json file, but is {kind!r}.")
     if not chosen:
         raise ValueError(f"{scene.name}: the fit has no held-out views. Give --cameras train, or a path.")
+    count = min(frames or len(chosen), len(chosen))
+    chosen = [chosen[i * len(chosen) // count] for i in range(count)]
     names = picture_names([Path(name) for name in scene.filenames])  # of all: the same name in every kind
     return [Shot(names[i], scene.cameras.to("cpu")[i]) for i in chosen]
 

@@ -4,15 +4,18 @@ import json
 from pathlib import Path
 from typing import Any
 
-from scorereg._io import read_json, write_beside
+from scorereg._io import printable, read_json, write_beside
 from scorereg.fit.fit import Fit
 from scorereg.fit.views import render_views, summary
 
 __all__ = ["compare_metrics", "measure_fit", "view_lines", "write_measured"]
 
-_NAMES = ("psnr", "ssim", "lpips", "depth_abs_rel")
-_TITLES = ("PSNR dB", "SSIM", "LPIPS", "depth abs-rel")
-_ALIKE = {"psnr": 0.05, "ssim": 0.002, "lpips": 0.002, "depth_abs_rel": 0.002}
+_OTHERS = ("scene", "seconds", "views")  # entries that are no metric
+_TITLES = {
+    "psnr": "PSNR dB", "ssim": "SSIM", "lpips": "LPIPS", "depth_abs_rel": "depth abs-rel",
+    "psnr_masked": "of the object",
+}  # fmt: skip
+_ALIKE = 0.05, 0.002  # of a PSNR in dB, and of other metrics: what they may differ by between devices
 
 
 def measure_fit(fit: Fit) -> dict[str, Any]:
@@ -44,18 +47,17 @@ def write_measured(measured: dict[str, Any], path: Path) -> None:
 
 def view_lines(measured: dict[str, Any]) -> list[str]:
     """Return a table of the metrics, a view a line, with the means in the last."""
-    names = [name for name in _NAMES if any(view[name] is not None for view in measured["views"])]
-    titles = [title for name, title in zip(_NAMES, _TITLES, strict=True) if name in names]
-    wide = max(24, *(len(view["view"]) + 2 for view in measured["views"]))
-    rows = [(view["view"], view) for view in measured["views"]] + [("mean", measured)]
-    lines = [f"{'view':<{wide}}" + "".join(f"{title:>15}" for title in titles)]
-    for name, values in rows:
-        cells = (
-            "" if values[key] is None else f"{values[key]:.2f}" if key == "psnr" else f"{values[key]:.4f}"
-            for key in names
-        )
-        lines.append(f"{name:<{wide}}" + "".join(f"{cell:>15}" for cell in cells))
+    views = measured["views"]
+    names = [name for name in measured if name not in _OTHERS and any(view.get(name) is not None for view in views)]
+    wide = max(24, *(len(view["view"]) + 2 for view in views))
+    lines = [f"{'view':<{wide}}" + "".join(f"{_TITLES.get(name, name):>15}" for name in names)]
+    for title, values in [*((view["view"], view) for view in views), ("mean", measured)]:
+        lines.append(f"{printable(title):<{wide}}" + "".join(f"{_cell(name, values.get(name)):>15}" for name in names))
     return lines
+
+
+def _cell(name: str, value: float | None) -> str:
+    return "" if value is None else f"{value:.{2 if name.startswith('psnr') else 4}f}"
 
 
 def compare_metrics(measured: dict[str, Any], path: Path) -> str | None:
@@ -72,8 +74,8 @@ def compare_metrics(measured: dict[str, Any], path: Path) -> str | None:
         return f"{path} is missing, so there is nothing to compare with."
     before = read_json(path, "Fit again.")
     differ = []
-    for name, most in _ALIKE.items():
-        old, new = before.get(name), measured[name]
+    for name in (name for name in measured if name not in _OTHERS):
+        old, new, most = before.get(name), measured[name], _ALIKE[not name.startswith("psnr")]
         if (old is None) != (new is None) or (isinstance(old, int | float) and not abs(new - old) <= most):
             differ.append(f"{name} was {old}, now {new}")
     if not differ:

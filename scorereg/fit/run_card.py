@@ -26,6 +26,7 @@ CARD, KIND, FORMAT = "fit.json", "scorereg fit", 1
 _CURE = "Copy the whole folder again, or fit again."
 _SOURCE = tuple(field.name for field in dataclasses.fields(SceneSource))
 _PLAIN = bool | int | float | str
+_PIXELS, _SAMPLES = 2**28, 4096  # of a picture, and of a ray: beyond them a card asks for memory that no fit needs
 _TURNED = 1e-2  # that the rows of a rotation may be off from unit length and right angles
 
 
@@ -106,7 +107,9 @@ def scene_of(table: Any, device: torch.device | str = "cpu") -> Scene:
     offset = table.get("offset", [])
     _check_numbers(offset, (3,), "offset")
     for key in ("width", "height"):
-        check_number(table.get(key), key, 1, 2**20, whole=True)
+        check_number(table.get(key), key, 1, _PIXELS, whole=True)
+    if table["width"] * table["height"] > _PIXELS:
+        raise Damaged(f"pictures of {table['width']}x{table['height']} are larger than any photo that is read")
     views = table.get("cameras")
     if not isinstance(views, list) or not views or not all(isinstance(view, dict) for view in views):
         raise Damaged("`cameras` is no list of cameras")
@@ -134,6 +137,8 @@ def recipe_of(table: Any) -> Recipe:
     whole = ("steps", "rays", "samples", "proposal_samples", "image_oversampling")
     for name, value in table.items():
         check_number(value, name, 1 if name in whole else 0, 10**9, whole=name in whole)
+    for name in ("samples", "proposal_samples"):
+        check_number(table[name] * table["image_oversampling"], f"{name} of a ray", 1, _SAMPLES)
     if not table["background"] <= 1:
         raise Damaged(f"background is {table['background']:g}")
     return Recipe(**table)

@@ -4,6 +4,7 @@ import io
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 
 from scorereg import PriorCard, load_prior
@@ -114,6 +115,12 @@ def test_addresses_and_other_things_in_place_of_a_path(name, says):
 
 
 def test_files_of_a_fit(tmp_path):
+    (tmp_path / "run").mkdir()
+    tensors = {"field.center": torch.ones(3), "proposal.grid": torch.ones(2)}
+    safetensors.torch.save_file(tensors, tmp_path / "run" / "weights.safetensors")
+    for path in (tmp_path / "run", tmp_path / "run" / "weights.safetensors"):
+        with pytest.raises((ValueError, OSError), match="weights.safetensors is of scorereg fit: the field of a scene"):
+            load_prior(path)
     torch.save({"field": {"table": torch.ones(2)}}, tmp_path / "field.pt")
     with pytest.raises(ValueError, match="field.pt is of scorereg fit: the field of a scene, and no prior"):
         load_prior(tmp_path / "field.pt")

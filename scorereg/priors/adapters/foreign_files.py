@@ -158,4 +158,5 @@ def _own(content: Mapping[Any, Any], path: Path) -> str | None:
             f"--out FOLDER, then load_prior(FOLDER)."
         )
     fitted = {"identity", "history", "learned", "terms"} <= keys or ("field" in keys and keys <= {"field", "proposal"})
+    fitted = fitted or (len(keys) > 0 and all(key.startswith(("field.", "proposal.")) for key in keys))
     return f"{path} is of scorereg fit: the field of a scene, and no prior. Give the prior." if fitted else None
