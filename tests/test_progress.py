@@ -24,6 +24,13 @@ def slowly(items, seconds=0.15):
         yield item
 
 
+def until(condition, seconds=10.0):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come about"
+        time.sleep(0.01)
+
+
 def test_a_line_says_what_how_far_how_long_and_how_long_yet(monkeypatch):
     now = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
@@ -63,7 +70,7 @@ def test_also_within_a_single_long_step_and_of_work_that_counts_nothing(said):
 
 
 def test_the_innermost_stage_is_said_and_short_ones_only_if_announced(said, monkeypatch):
-    monkeypatch.setattr(_progress, "EVERY", 1.0)
+    monkeypatch.setattr(_progress, "EVERY", 30.0)
     with told(said.append), stage("outer"):
         with stage("short"):
             time.sleep(0.25)
@@ -83,6 +90,28 @@ def test_an_inner_listener_takes_over_and_hushed_work_is_not_said(said):
             time.sleep(0.3)
     assert set(inner) == {"a"}
     assert set(said) == {"c"}
+
+
+def test_the_pause_is_counted_from_the_last_line_of_an_inner_listener(said):
+    times = []
+    with told(said.append):
+        began = time.monotonic()
+        with told(lambda line: times.append(time.monotonic())), stage("inner"):
+            until(lambda: times)
+        watch = _progress._heard.get()
+        assert began < watch.said <= times[-1]
+
+
+def test_long_stages_are_said_less_often_until_they_are_called_something_else(said, monkeypatch):
+    monkeypatch.setattr(_progress, "_FIRST", 0.0)
+    monkeypatch.setattr(_progress, "_LATER", 1e6)
+    with told(said.append), stage("a") as own:
+        time.sleep(0.3)
+        assert said == []
+        monkeypatch.setattr(_progress, "_FIRST", 60.0)
+        own.say(what="b")
+        until(lambda: said)
+    assert said[0] == "b"
 
 
 def test_a_bar_is_a_stage_without_a_terminal_and_drawn_on_one(said, monkeypatch, capsys):

@@ -35,7 +35,7 @@ def run_app(app: typer.Typer, name: str) -> NoReturn:
     """
     debug = DEBUG in sys.argv
     words = [word for word in sys.argv[1:] if word != DEBUG]
-    with one_line_errors(name, debug=debug), plain_warnings(name), told(_tell, idle="at work"):
+    with one_line_errors(name, debug=debug), plain_warnings(name), told(_tell):
         sys.exit(app(words, prog_name=name, standalone_mode=False) or 0)
 
 

@@ -27,12 +27,14 @@ class Wanted:
         fit: Whose field: anything with `image(rays)`, as a `Fit`, and a `scene`.
         beside: A second one, which the right part of the picture shows; None for one alone.
         divide: Where the right part begins, in shares of the width.
+        base: What the same camera showed before; it stays until the new picture is there, in place of a coarse one.
     """
 
     camera: Cameras
     fit: Any
     beside: Any = None
     divide: float = 0.5
+    base: Maps | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,15 +55,18 @@ class Drawing:
 def draw(wanted: Wanted, pace: Pace) -> Iterator[Drawing | None]:
     """Yield a coarse picture, then the full one as it becomes sharp from the middle; None between the pieces."""
     camera, scene = wanted.camera, wanted.fit.scene
-    step = pace.step(camera.width * camera.height)
-    values = yield from _pieces(wanted, smaller(camera, step) if step > 1 else camera, pace)
-    yield Drawing(_maps(values, scene), step, done=step == 1)
-    if step == 1:
-        return
-    rays = camera.image_rays(0)
+    if wanted.base is None:
+        step = pace.step(camera.width * camera.height)
+        values = yield from _pieces(wanted, smaller(camera, step) if step > 1 else camera, pace)
+        yield Drawing(_maps(values, scene), step, done=step == 1)
+        if step == 1:
+            return
+        full = torch.nn.functional.interpolate(values.permute(2, 0, 1)[None], (camera.height, camera.width))[0]
+        full = full.permute(1, 2, 0).contiguous()
+    else:
+        full = torch.cat([wanted.base.rgb, wanted.base.depth[..., None], wanted.base.opacity[..., None]], -1)
+    rays, shown = camera.image_rays(0), pace.clock()
     pace.try_out(lambda count: _rendered(wanted.fit, rays.flatten()[:count]))
-    full = torch.nn.functional.interpolate(values.permute(2, 0, 1)[None], (camera.height, camera.width))[0]
-    full, shown = full.permute(1, 2, 0).contiguous(), pace.clock()
     for rows in _from_the_middle(camera.height, max(pace.rays() // camera.width, 1)):
         full[rows] = _row(wanted, rays[rows], pace)
         if pace.clock() - shown > _SHOWN:

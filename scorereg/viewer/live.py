@@ -52,7 +52,7 @@ class LiveView(Callback):
 
     def step(self, step: int) -> None:
         due = time.monotonic() - self._taken >= self.every
-        if self.page is not None and due and self.page.server.get_clients():
+        if self.page is not None and due and self.page.waits():
             self._renew(points=False)
 
     def end(self) -> None:

@@ -2,16 +2,18 @@
 
 import threading
 import time
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 
+from scorereg.cameras import Cameras
 from scorereg.fit.pictures import as_bytes
 from scorereg.viewer.camera import browser_camera, fov_of, quaternion_of, up_of
 from scorereg.viewer.canvas import Drawing, Wanted
 from scorereg.viewer.controls import Controls, add_controls, on_change
-from scorereg.viewer.layers import LAYERS
+from scorereg.viewer.layers import LAYERS, Maps
 from scorereg.viewer.loop import RenderLoop
 from scorereg.viewer.pace import Pace
 from scorereg.viewer.parts import add_cameras, add_points, start_of
@@ -50,12 +52,14 @@ class Page:
         threads: Sequence[int] = (),
         title: str = "scorereg",
     ) -> None:
+        # of a browser that is closed while its picture is drawn
+        warnings.filterwarnings("ignore", r"Queued a \w+ on a closed connection")
         self.fits = dict(fits)
         self.scene = next(iter(fits.values())).scene
         self.lens = None if prior is None else PriorLens(prior)
         self.server, self.address = open_server(host, port)
         self.loop = RenderLoop(Pace(threads))
-        self._last: dict[int, Drawing] = {}
+        self._last: dict[int, tuple[Cameras, Drawing]] = {}
         self._went = -1.0  # when a photo's frame was clicked, which is no click on a place
         self._points: Any = None
         self.frames: list[Any] = []
@@ -81,7 +85,8 @@ class Page:
             points: Whether to compute its points anew.
         """
         self.fits[name] = fit
-        self.redraw()
+        for client in self.server.get_clients().values():
+            self._draw(client, again=True)
         if points:
             self._renew_points()
 
@@ -89,6 +94,11 @@ class Page:
         """Render anew for all browsers."""
         for client in self.server.get_clients().values():
             self._draw(client)
+
+    def waits(self) -> bool:
+        """Whether a browser is open, and none still waits for its picture to be sharp."""
+        clients = self.server.get_clients()
+        return bool(clients) and all(self._last[key][1].done for key in clients if key in self._last)
 
     def stop(self) -> None:
         """Close the page."""
@@ -128,8 +138,8 @@ class Page:
         self.loop.forget(client.client_id)
         self._last.pop(client.client_id, None)
 
-    def _draw(self, client: Any) -> None:
-        """Ask for a browser's picture."""
+    def _draw(self, client: Any, *, again: bool = False) -> None:
+        """Ask for a browser's picture; `again` where only the field has changed, so that the last one may stay."""
         if not self.controls.field.value:
             self.loop.forget(client.client_id)
             client.scene.set_background_image(None)
@@ -137,20 +147,29 @@ class Page:
         name, beside = self.controls.names
         camera = browser_camera(client.camera, int(self.controls.longest.value))
         divide = self.controls.divide.value / 100 if self.controls.divide else 0.5
-        wanted = Wanted(camera, self.fits[name], self.fits[beside] if beside else None, divide)
+        base = self._same(client, camera) if again else None
+        wanted = Wanted(camera, self.fits[name], self.fits[beside] if beside else None, divide, base)
         began = time.monotonic()
-        self.loop.want(client.client_id, wanted, lambda drawing: self._show(client, drawing, began))
+        self.loop.want(client.client_id, wanted, lambda drawing: self._show(client, camera, drawing, began))
 
-    def _show(self, client: Any, drawing: Drawing, began: float) -> None:
+    def _same(self, client: Any, camera: Cameras) -> Maps | None:
+        """The last sharp picture of a browser, if it is of the same camera."""
+        before, drawing = self._last.get(client.client_id, (None, None))
+        if before is None or drawing is None or not drawing.done or camera.width != before.width:
+            return None
+        same = torch.equal(camera.pose, before.pose) and torch.equal(camera.focal, before.focal)
+        return drawing.maps if same and camera.height == before.height else None
+
+    def _show(self, client: Any, camera: Cameras, drawing: Drawing, began: float) -> None:
         """Send a picture to a browser."""
-        self._last[client.client_id] = drawing
+        self._last[client.client_id] = camera, drawing
         self._paint(client, drawing)
         height, width = drawing.maps.depth.shape
         if drawing.done:
             self.controls.status.content = f"{width} x {height}, {time.monotonic() - began:.1f} s"
 
     def _paint(self, client: Any, drawing: Drawing) -> None:
-        if not self.controls.field.value:
+        if not self.controls.field.value or client.client_id not in self.server.get_clients():
             return
         picture = LAYERS[self.controls.layer.value](drawing.maps)
         client.scene.set_background_image(
@@ -160,7 +179,7 @@ class Page:
     def _repaint(self) -> None:
         for client in self.server.get_clients().values():
             if (last := self._last.get(client.client_id)) is not None:
-                self._paint(client, last)
+                self._paint(client, last[1])
 
     def _show_parts(self) -> None:
         for handle in self.frames:

@@ -168,6 +168,11 @@ def test_a_picture_is_coarse_and_then_as_a_whole_one():
     assert last.done
     assert_close(last.maps.rgb, whole[0])
     assert_close(last.maps.depth, whole[1])
+    red = Wall((1.0, 0.0, 0.0))
+    *earlier, again = [each for each in draw(Wanted(camera, red, base=last.maps), slow_pace()[0]) if each]
+    assert all(each.step == 1 for each in earlier), "no coarse picture where only the field has changed"
+    assert_close(again.maps.rgb, red.image(camera.image_rays(0))[0])
+    assert_close(last.maps.rgb, whole[0], msg="the one before is left as it was")
     (single,) = [each for each in draw(Wanted(camera, Wall((1.0, 0, 0))), Pace(moving=1e9)) if each]
     assert single.done
 

@@ -109,7 +109,7 @@ def test_a_watched_fit_is_the_same_to_the_bit(monkeypatch):
         client_id, camera = 7, Camera()
 
     drawn = []
-    monkeypatch.setattr(Page, "_show", lambda self, client, drawing, began: drawn.append(drawing))
+    monkeypatch.setattr(Page, "_show", lambda self, client, camera, drawing, began: drawn.append(drawing))
     said = []
     live = LiveView(port=0, every=0.0, say=said.append)
 
