@@ -85,6 +85,8 @@ def main(words: Sequence[str]) -> dict:
             for file in state.parent.glob("fit*.pt"):
                 file.unlink()
             state.parent.rmdir()
+            if not any(state.parents[1].iterdir()):
+                state.parents[1].rmdir()
         write_report(report, out, lacks)
     print(as_markdown(report), end="")
     return report
