@@ -2,17 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from scorereg._io import check_folder
+from scorereg._io import check_folder, hold_folder
 from scorereg.export.frames import Frame
 from scorereg.export.image_files import save_npy, save_png, write_depth_png
 from scorereg.export.points import PointCloud, write_points
 from scorereg.export.shots import Shot
+from scorereg.export.targets import EXPORTER
 from scorereg.export.transforms_file import write_cameras
 from scorereg.fit.pictures import as_bytes
 from scorereg.scenes import Scene
@@ -32,10 +34,11 @@ def write_depth_maps(frames: Sequence[Frame], scene: Scene, folder: Path) -> Non
         OSError: If a file cannot be written.
     """
     check_folder(folder)
-    for frame in frames:
-        depth = (frame.depth.double() / scene.scale).float().numpy()
-        save_npy(depth, folder / f"{frame.name}.npy")
-        write_depth_png(depth, folder / f"{frame.name}.png", unit=STEP)
+    with hold_folder(folder):
+        for frame in frames:
+            depth = (frame.depth.double() / scene.scale).float().numpy()
+            save_npy(depth, folder / f"{frame.name}.npy")
+            write_depth_png(depth, folder / f"{frame.name}.png", unit=STEP)
 
 
 def write_scene(
@@ -67,21 +70,39 @@ def write_scene(
     """
     for part in (folder, folder / "images", folder / "depth", *([folder / "masks"] if masks else [])):
         check_folder(part)
-    entries = []
-    for frame in frames:
-        save_png(as_bytes(photos.get(frame.name, frame.rgb)), folder / "images" / f"{frame.name}.png")
-        write_depth_png((frame.depth.double() / scene.scale).numpy(), folder / "depth" / f"{frame.name}.png", unit=STEP)
-        entries.append({"file_path": f"images/{frame.name}.png", "depth_file_path": f"depth/{frame.name}.png"})
-        if masks:  # nerfstudio takes one of every view or none
-            whole = torch.ones(frame.depth.shape, dtype=torch.bool)
-            counts = masks.get(frame.name, whole).to(torch.uint8).numpy() * np.uint8(255)
-            save_png(counts, folder / "masks" / f"{frame.name}.png")
-            entries[-1]["mask_path"] = f"masks/{frame.name}.png"
-    write_points(cloud, scene, folder / "points.ply")
-    more = {"near": scene.near / scene.scale / _MARGIN[0], "far": scene.far / scene.scale / _MARGIN[1]}
-    more |= {"depth_unit_scale_factor": STEP, "ply_file_path": "points.ply"}
+    with hold_folder(folder):
+        entries = [_write_view(frame, scene, folder, photos, masks) for frame in frames]
+        write_points(cloud, scene, folder / "points.ply")
+        more = _about(frames, scene, split)
+        shots = [Shot(frame.name, frame.camera) for frame in frames]
+        write_cameras(shots, scene, folder / "transforms.json", files=entries, more=more)
+
+
+def _write_view(
+    frame: Frame,
+    scene: Scene,
+    folder: Path,
+    photos: Mapping[str, Float[Tensor, "h w 3"]],
+    masks: Mapping[str, Bool[Tensor, "h w"]],
+) -> dict[str, str]:
+    """Write the files of a view, and return their entries."""
+    name = f"{frame.name}.png"
+    save_png(as_bytes(photos.get(frame.name, frame.rgb)), folder / "images" / name)
+    write_depth_png((frame.depth.double() / scene.scale).numpy(), folder / "depth" / name, unit=STEP)
+    entry = {"file_path": f"images/{name}", "depth_file_path": f"depth/{name}"}
+    if masks:  # nerfstudio takes one of every view or none
+        whole = torch.ones(frame.depth.shape, dtype=torch.bool)
+        counts = masks.get(frame.name, whole).to(torch.uint8).numpy() * np.uint8(255)
+        save_png(counts, folder / "masks" / name)
+        entry["mask_path"] = f"masks/{name}"
+    return entry
+
+
+def _about(frames: Sequence[Frame], scene: Scene, split: Mapping[str, str]) -> dict[str, Any]:
+    """Entries of the whole scene."""
+    about: dict[str, Any] = {**EXPORTER, "depth_unit_scale_factor": STEP, "ply_file_path": "points.ply"}
+    about |= {"near": scene.near / scene.scale / _MARGIN[0], "far": scene.far / scene.scale / _MARGIN[1]}
     names = {part: [f"images/{f.name}.png" for f in frames if split.get(f.name) == part] for part in ("train", "test")}
     if names["train"] and names["test"]:  # nerfstudio takes all three lists or none
-        more |= {"train_filenames": names["train"]} | dict.fromkeys(("val_filenames", "test_filenames"), names["test"])
-    shots = [Shot(frame.name, frame.camera) for frame in frames]
-    write_cameras(shots, scene, folder / "transforms.json", files=entries, more=more)
+        about |= {"train_filenames": names["train"], "val_filenames": names["test"], "test_filenames": names["test"]}
+    return about

@@ -13,6 +13,7 @@ from scorereg.export.mesh import check_mesh_packages, mesh_of
 from scorereg.export.mesh_files import check_mesh_file, write_mesh
 from scorereg.export.points import points_of, write_points
 from scorereg.export.shots import Shot, shots_of
+from scorereg.export.targets import check_no_photos, check_no_scene
 from scorereg.fit import Fit
 
 __all__ = ["export_fit"]
@@ -66,6 +67,8 @@ def export_fit(
     if mesh is not None:
         check_mesh_file(mesh)
         check_mesh_packages()
+    folders = [depth] if transforms is None else [depth, *(transforms / name for name in ("images", "depth", "masks"))]
+    check_no_photos(fit.scene, [folder for folder in folders if folder is not None])
     _check_places(points, mesh, depth, transforms)
     frames, scene, told = list(render_frames(fit, shots)), fit.scene, []
     if points is not None or transforms is not None:
@@ -100,6 +103,7 @@ def _check_places(points: Path | None, mesh: Path | None, depth: Path | None, tr
             check_folder(folder)
     if transforms is not None:
         check_names(transforms / "transforms.json", transforms / "points.ply")
+        check_no_scene(transforms)
 
 
 def _photos_of(fit: Fit, shots: Sequence[Shot]) -> tuple[dict, dict, dict[str, str]]:

@@ -7,10 +7,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from scorereg._io import check_folder, hold_folder
+from scorereg._io import check_folder, check_names, hold_folder
 from scorereg.export.frames import Frame, render_frames
 from scorereg.export.image_files import KINDS, write_frame
 from scorereg.export.shots import Shot
+from scorereg.export.targets import CAMERAS, VIDEO, check_no_photos, clear_renders
 from scorereg.export.transforms_file import write_cameras
 from scorereg.fit import Fit
 from scorereg.fit.pictures import as_bytes, paint_depth, save_video
@@ -26,7 +27,7 @@ def render_to_folder(
     Args:
         fit: The fit.
         shots: The cameras.
-        out: Folder, made where it is not there, which no other run may use meanwhile.
+        out: Folder, which no other run may use meanwhile; an earlier render in it is removed.
         what: Kinds of pictures: color, depth, opacity, normals; see `write_frame` for their units.
         fps: Frames a second of a video of color beside depth, at the pictures' size; None writes none.
 
@@ -44,18 +45,22 @@ def render_to_folder(
         raise ValueError("there is no camera to render from. Give some.")
     if fps is not None and not 1 <= fps <= 240:
         raise ValueError(f"--fps must be 1 to 240, but is {fps}.")
-    for folder in (out, *(out / kind for kind in kinds)):
+    folders = [out, *(out / kind for kind in kinds)]
+    check_no_photos(fit.scene, folders)
+    check_names(out / CAMERAS, out / VIDEO)
+    for folder in folders:
         check_folder(folder)
     with hold_folder(out):
+        clear_renders(out)
         missing = _why_no_video(shots) if fps is not None else None
         film = []
         for frame in render_frames(fit, shots):
             write_frame(frame, out, kinds)
             if fps is not None and missing is None:
                 film.append(as_bytes(_beside(frame, fit)))
-        write_cameras(shots, fit.scene, out / "cameras.json")
+        write_cameras(shots, fit.scene, out / CAMERAS)
         if film:  # last, as all else is there where it fails
-            save_video(film, out / "video.mp4", fps=fps or 1)
+            save_video(film, out / VIDEO, fps=fps or 1)
     return [] if missing is None else [missing]
 
 

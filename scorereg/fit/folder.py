@@ -136,9 +136,8 @@ def _fit_to_folder(
             scene, terms=terms, recipe=recipe, seed=seed, device=device, report=[progress, as_callback(report)],
             save=out / STATE, clock=time.process_time if cpu_time else time.monotonic, **fitted,
         )  # fmt: skip
-        progress.say("rendering views")
-        views = render_views(fit.scene, fit.image)
-        trained = render_views(fit.scene, fit.image, some_of(scene.train))
+    views = render_views(fit.scene, fit.image)
+    trained = render_views(fit.scene, fit.image, some_of(scene.train))
     metrics = {**facts_of(scene, device), **used_of(scene, terms), **facts, **summary(views)}
     metrics |= {"seconds": fit.seconds, "steps": recipe.steps, "seed": seed}
     if also is not None:

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from scorereg._io import write_beside
+from scorereg._progress import steps
 from scorereg.cameras import Rays
 from scorereg.fit.pictures import hatch, paint_depth, paint_error, save
 from scorereg.metrics import depth_abs_rel, lpips, lpips_lacks, psnr, ssim, windows_count
@@ -103,7 +104,7 @@ def render_views(
         views: Indices of the views; the test views, if not given.
     """
     rendered = []
-    for index in scene.test if views is None else views:
+    for index in steps("rendering views", scene.test if views is None else views):
         rgb, depth, _ = (x.cpu() for x in image(scene.cameras.image_rays(index)))
         truth, mask = (None if x is None else x[index].cpu() for x in (scene.depth, scene.masks))
         photo, shown = scene.images[index].cpu(), _shown(scene, index)

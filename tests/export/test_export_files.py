@@ -2,8 +2,10 @@
 
 import json
 import os
+import shutil
 import struct
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from torch.testing import assert_close
 from scorereg import load_scene
 from scorereg.export import export_fit, points_of, render_frames, shots_of
 from scorereg.export.ply import write_ply
+from scorereg.scenes.scene import SceneSource
 
 SCALE, OFFSET = 2.0, (1e5, -20.0, 3.0)
 
@@ -145,8 +148,6 @@ def test_it_has_what_nerfstudio_asks_for(exported):
 
 
 def test_views_of_other_cameras_have_renders_and_those_of_masks_have_masks(fit, tmp_path):
-    from dataclasses import replace
-
     masks = torch.ones(VIEWS, 36, 48, dtype=torch.bool)
     masks[:, :5] = False
     masked = replace(fit, scene=replace(fit.scene, masks=masks, test=()))
@@ -161,6 +162,21 @@ def test_views_of_other_cameras_have_renders_and_those_of_masks_have_masks(fit, 
     frame = next(render_frames(fit, shots))
     with Image.open(tmp_path / "b" / "images" / "0.png") as image:
         assert np.abs(np.asarray(image) / 255 - frame.rgb.numpy()).max() < 0.003
+
+
+def test_a_scene_of_others_is_not_written_over(fit, exported, tmp_path):
+    shots = shots_of(fit.scene, "all")[:1]
+    (tmp_path / "transforms.json").write_text('{"frames": []}')
+    with pytest.raises(
+        ValueError, match=r"transforms.json is of a scene that was not exported by scorereg. Name another"
+    ):
+        export_fit(fit, shots, transforms=tmp_path)
+    assert (tmp_path / "transforms.json").read_text() == '{"frames": []}'
+    shutil.copy(exported / "transforms.json", tmp_path)
+    export_fit(fit, shots, transforms=tmp_path)
+    scene = replace(fit.scene, source=SceneSource(str(tmp_path), 3))
+    with pytest.raises(ValueError, match="holds photos of the scene, which could be written over. Name another folder"):
+        export_fit(replace(fit, scene=scene), shots, depth=tmp_path)
 
 
 def test_sparse_points_of_the_scene_are_those_of_the_fit(fit, exported):

@@ -1,6 +1,7 @@
 """Renders as files: their units, and what is written where something is missing."""
 
 import subprocess
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from torch.testing import assert_close
 from scorereg import _io
 from scorereg.export import read_shots, render_frames, render_to_folder, resized, shots_of
 from scorereg.export.image_files import KINDS, write_depth_png
+from scorereg.scenes.scene import SceneSource
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +133,27 @@ def test_a_folder_that_another_run_writes_is_refused(fit, shots, tmp_path):
         render_to_folder(fit, shots, tmp_path)
 
 
+def test_a_render_leaves_nothing_of_the_one_before_and_all_of_others(fit, shots, tmp_path):
+    render_to_folder(fit, shots, tmp_path, what=["color", "normals"])
+    (tmp_path / "video.mp4").write_bytes(b"")
+    (tmp_path / "color" / "mine.png").write_bytes(b"")
+    render_to_folder(fit, shots[:1], tmp_path, what=["color"])
+    assert sorted(path.name for path in (tmp_path / "color").iterdir()) == ["1.png", "mine.png"]
+    assert not list((tmp_path / "normals").iterdir())
+    assert not (tmp_path / "video.mp4").exists()
+    (tmp_path / "cameras.json").write_text("{")
+    render_to_folder(fit, shots[:1], tmp_path, what=["color"])
+
+
+def test_photos_of_the_scene_are_not_written_over(fit, shots, tmp_path):
+    scene = replace(
+        fit.scene, source=SceneSource(str(tmp_path), 3), filenames=tuple(f"color/{i}.png" for i in range(10))
+    )
+    with pytest.raises(ValueError, match="color holds photos of the scene, which could be written over"):
+        render_to_folder(replace(fit, scene=scene), shots, tmp_path, what=["color"])
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_file_in_place_of_a_folder_is_named(fit, shots, tmp_path):
     (tmp_path / "color").write_bytes(b"")
     with pytest.raises(OSError, match="color cannot be written"):
@@ -138,8 +161,6 @@ def test_a_file_in_place_of_a_folder_is_named(fit, shots, tmp_path):
 
 
 def test_rendering_needs_no_photos(fit, shots):
-    from dataclasses import replace
-
     blind = replace(fit, scene=replace(fit.scene, images=torch.full_like(fit.scene.images, torch.nan)))
     frame = next(render_frames(blind, shots))
     assert frame.rgb.isfinite().all()
