@@ -16,6 +16,7 @@ from scorereg.cli.options import (
     Depth,
     Log,
     MaxSize,
+    ObjectOnly,
     OutFolder,
     Preset,
     Resume,
@@ -45,6 +46,7 @@ def run_fit_views(
     max_size: MaxSize = None,
     scale: Scale = None,
     alpha: Alpha = "white",
+    object_only: ObjectOnly = False,
     depth: Depth = "off",
     regularize: Annotated[
         str,
@@ -121,7 +123,9 @@ def run_fit_views(
     report = logs_of(log or [], out, lines=out / "log.jsonl")
     check_page(view, port, host)
     make_run_folder(out, video=video)
-    loaded = load_scene(scene, views, scale=scale, max_size=max_size, alpha=alpha)  # pyright: ignore[reportArgumentType]
+    loaded = load_scene(
+        scene, views, scale=scale, max_size=max_size, alpha=alpha, object_only=object_only,  # pyright: ignore
+    )  # fmt: skip
     settings = {"patches": chosen.patches, "estimator": estimator, "gate": gate}
     terms = _terms(regularize, prior, ray_prior, device, weight, **about, **settings)
     names = {term.name for term in terms}

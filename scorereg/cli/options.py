@@ -7,9 +7,9 @@ import typer
 
 __all__ = [
     "Alpha", "Best", "Channels", "Count", "CpuTime", "Credit", "DataRange", "Depth", "DepthFactor", "Device",
-    "Evaluate", "Exclude", "FileVersion", "Frames", "Groups", "Licence", "Log", "MaxSize", "Name", "OutFile",
-    "OutFolder", "Patch", "Prediction", "Preset", "PriorChannels", "PriorSource", "Resume", "RgbdPrior", "Scale",
-    "Scene", "Seed", "SkipBad", "Steps", "Variant", "Video", "Views", "option",
+    "Evaluate", "Exclude", "FileVersion", "Frames", "Groups", "Licence", "Log", "MaxSize", "Name",
+    "ObjectOnly", "OutFile", "OutFolder", "Patch", "Prediction", "Preset", "PriorChannels", "PriorSource", "Resume",
+    "RgbdPrior", "Scale", "Scene", "Seed", "SkipBad", "Steps", "Variant", "Video", "Views", "option",
 ]  # fmt: skip
 
 
@@ -55,6 +55,9 @@ Log = Annotated[
 ]
 MaxSize = Annotated[int | None, option("Scene", "Longer side to reduce the photos to.", "not reduced", "PIXELS")]
 Name = Annotated[str, option("Output", "Name on the card.", unit="NAME")]
+ObjectOnly = Annotated[
+    bool, option("Scene", "Fit only the object, where the scene has masks of it.", "off", name="--object-only")
+]
 OutFile = Annotated[Path, option("Output", "File to write.", unit="FILE")]
 OutFolder = Annotated[Path, option("Output", "Folder to write to.", unit="FOLDER")]
 Patch = Annotated[int | None, option("Run", "Side of a patch.", "the card's", "PIXELS")]
