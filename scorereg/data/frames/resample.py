@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Iterator
 
 import numpy as np
+import torch
 
 __all__ = ["as_bytes", "reduce_known", "reduce_plane", "reduce_rows"]
 
@@ -14,10 +15,13 @@ def reduce_plane(value: np.ndarray, down: float, across: float) -> np.ndarray:
     """Reduce `[h, w]` or `[h, w, k]` float32 by factors <= 1 of rows and of columns; a last part of a pixel is cut."""
     flat = value.reshape(*value.shape[:2], -1)
     if down != 1:
-        rows = [np.tensordot(weights, flat[old], 1) for weights, old in _weights(flat.shape[0], down)]
+        rows = [_product(weights, flat[old]) for weights, old in _weights(flat.shape[0], down)]
         flat = np.concatenate(rows)
     if across != 1:
-        columns = [np.matmul(weights, flat[:, old]) for weights, old in _weights(flat.shape[1], across)]
+        columns = [
+            _product(weights, flat[:, old].swapaxes(0, 1)).swapaxes(0, 1)
+            for weights, old in _weights(flat.shape[1], across)
+        ]
         flat = np.concatenate(columns, 1)
     return flat.reshape(*flat.shape[:2], *value.shape[2:])
 
@@ -39,7 +43,8 @@ def reduce_rows(
         total: np.ndarray | float = 0.0
         for start in range(old.start, old.stop, most):
             stop = min(start + most, old.stop)
-            total = total + np.tensordot(weights[:, start - old.start : stop - old.start], read(slice(start, stop)), 1)
+            part = weights[:, start - old.start : stop - old.start]
+            total = total + _product(part, read(slice(start, stop)))
         parts.append(reduce_plane(np.asarray(total, np.float32), 1.0, across))
     return np.concatenate(parts)
 
@@ -60,6 +65,12 @@ def as_bytes(color: np.ndarray) -> np.ndarray:
     for start in range(0, len(color), _BLOCK):
         rounded[start : start + _BLOCK] = np.clip(np.rint(color[start : start + _BLOCK]), 0, 255)
     return rounded
+
+
+def _product(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """The product of `[n, m]` and `[m, ...]`, by torch: NumPy's threads wait for each other on a busy machine."""
+    flat = torch.from_numpy(np.ascontiguousarray(values)).flatten(1)
+    return (torch.from_numpy(weights.copy()) @ flat).numpy().reshape(-1, *values.shape[1:])
 
 
 def _weights(count: int, factor: float) -> Iterator[tuple[np.ndarray, slice]]:
