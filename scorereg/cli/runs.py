@@ -15,6 +15,7 @@ __all__ = [
     "SceneFolder",
     "Size",
     "Zoom",
+    "choose_encoder",
     "eval_command",
     "load_run",
     "render_command",
@@ -71,7 +72,7 @@ def render_command(
     shots = shots_for(fit, cameras, frames, size, scale)
     kinds = [word.strip() for words in what or ["color", "depth"] for word in words.split(",") if word.strip()]
     moving = cameras in PATHS if video is None else video
-    _choose_encoder(fit, shots)
+    choose_encoder(fit, sum(shot.camera.width * shot.camera.height for shot in shots))
     for line in render_to_folder(fit, shots, out, what=kinds, fps=fps if moving else None):
         typer.secho(f"scorereg: {line}", fg="yellow", err=True)
     typer.echo(f"renders: {out}, {len(shots)} views of {', '.join(kinds)}")
@@ -90,6 +91,7 @@ def eval_command(
     file = run / "eval.json" if out is None else out
     fit = load_run(run, device).with_photos(scene)
     check_file(file)
+    choose_encoder(fit, len(fit.scene.test) * fit.scene.cameras.width * fit.scene.cameras.height)
     measured = measure_fit(fit)
     write_measured(measured, file)
     for line in view_lines(measured):
@@ -118,9 +120,8 @@ def shots_for(fit: Any, cameras: str, frames: int | None, size: int | None, scal
     return resized(shots_of(fit.scene, cameras, frames), size, scale)
 
 
-def _choose_encoder(fit: Any, shots: Any) -> None:
-    """Compile nothing for a few pictures on a CPU: it would take longer than they do."""
+def choose_encoder(fit: Any, pixels: int) -> None:
+    """Compile nothing for a few pixels on a CPU: it would take longer than they do."""
     encoder = getattr(fit.field, "encoder", None)
-    pixels = sum(shot.camera.width * shot.camera.height for shot in shots)
     if getattr(encoder, "backend", None) == "auto" and str(fit.scene.images.device) == "cpu" and pixels < _FEW:
         encoder.backend = "eager"  # pyright: ignore[reportOptionalMemberAccess]

@@ -20,8 +20,9 @@ def call(monkeypatch, capsys):
 
 
 @pytest.fixture
-def refused(call):
-    """Run a command that is to fail; return its one line on standard error."""
+def refused(call, monkeypatch):
+    """Run a command that is to fail; return its one line on standard error, without those that tell how far it is."""
+    monkeypatch.setattr("scorereg._progress.EVERY", 1e6)
 
     def run(*words: object) -> str:
         code, shown, said = call(*words)

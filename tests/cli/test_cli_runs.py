@@ -17,6 +17,11 @@ from scorereg.scenes import load_scene
 RECIPE = Recipe(steps=5, rays=32, samples=6, proposal_samples=8)
 
 
+@pytest.fixture(autouse=True)
+def _without_progress(monkeypatch):
+    monkeypatch.setattr("scorereg._progress.EVERY", 1e6)  # whose lines come where the machine is slow
+
+
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory):
     """A run of a room, and the room."""
