@@ -20,6 +20,7 @@ from examples.inverse_problems.operators import NAMES, Case, case
 from examples.inverse_problems.photos import CONFIRM, DEVELOP, photo
 from scorereg import load_prior, metrics, restore, sample_posterior
 from scorereg.cli.errors import run_app
+from scorereg.fit.pictures import labelled_grid, save
 from scorereg.priors import Prior
 
 app = typer.Typer(add_completion=False)
@@ -50,7 +51,7 @@ def main(
                 found.setdefault(method, []).append(quality(image, truth))
                 found.setdefault(f"{method}, CPU s", []).append(seconds)
             if name == names[0]:
-                shown.append((problem, [truth, *(image for image, _ in images.values())]))
+                shown.append((problem, {"truth": truth, **{method: image for method, (image, _) in images.items()}}))
         row = {"problem": problem, **{key: round(sum(all_) / len(all_), 2) for key, all_ in found.items()}}
         rows.append(row)
         print("  ".join(f"{key} {value}" for key, value in row.items() if "CPU" not in key), flush=True)
@@ -98,18 +99,17 @@ def quality(image: Tensor, truth: Tensor) -> float:
     return metrics.psnr(image[0].clamp(0, 1).permute(1, 2, 0), truth[0].permute(1, 2, 0))
 
 
-def draw(shown: list[tuple[str, list[Tensor]]], path: Path) -> None:
-    """Write the images of each problem in a row."""
-    import numpy as np
-    from PIL import Image
+def draw(shown: list[tuple[str, dict[str, Tensor]]], path: Path) -> None:
+    """Write the images, a labelled row for each problem and a column for each method, at twice their size."""
+    columns = list(dict.fromkeys(name for _, images in shown for name in images))
+    rows = [(problem.replace(" ", "\n"), [_twice(images.get(name)) for name in columns]) for problem, images in shown]
+    save(labelled_grid(rows, columns), path)
 
-    width = max(len(images) for _, images in shown)
-    rows = []
-    for _, images in shown:
-        cells = [*images, *[torch.ones_like(images[0])] * (width - len(images))]
-        rows.append(torch.cat([cell[0].clamp(0, 1) for cell in cells], 2))
-    pixels = (torch.cat(rows, 1).permute(1, 2, 0) * 255).round().numpy().astype(np.uint8)
-    Image.fromarray(pixels).save(path)
+
+def _twice(image: Tensor | None) -> Tensor | None:
+    return (
+        None if image is None else image[0].clamp(0, 1).permute(1, 2, 0).repeat_interleave(2, 0).repeat_interleave(2, 1)
+    )
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from examples.inverse_problems.__main__ import draw
 from examples.inverse_problems.baselines import total_variation, wiener
 from examples.inverse_problems.operators import NAMES, blur, case
 from scorereg import GaussianFieldPrior, restore
@@ -51,3 +52,14 @@ def test_a_blur_keeps_the_mean_and_the_width_it_says():
     at = torch.arange(33.0) - 16
     assert_close(y.sum(), torch.tensor(1.0), rtol=1e-4, atol=1e-4)
     assert_close((y.sum(0) * at**2).sum(), torch.tensor(1.5**2), rtol=0.02, atol=0)
+
+
+def test_the_picture_has_a_white_cell_where_a_method_has_no_image(tmp_path):
+    from PIL import Image
+
+    black = torch.zeros(1, 3, 8, 8)
+    draw([("denoise", {"truth": black, "linear": black}), ("phase retrieval", {"truth": black})], tmp_path / "p.png")
+    with Image.open(tmp_path / "p.png") as drawn:
+        assert drawn.size == (96 + 2 * (16 + 4), 22 + 2 * (16 + 4))
+        cells = [[drawn.getpixel((96 + 20 * column + 8, 22 + 20 * row + 8)) for column in (0, 1)] for row in (0, 1)]
+    assert cells == [[(0, 0, 0), (0, 0, 0)], [(0, 0, 0), (255, 255, 255)]]
