@@ -18,6 +18,7 @@ from scorereg.fit.views import View, render_views, summary
 from scorereg.metrics import psnr
 from scorereg.ops import GridShape
 from scorereg.scenes import load_scene
+from scorereg.scenes.folder import list_views
 from tests.scenes.scene_folders import frame, llff, poses, transforms
 from tests.scenes.test_dtu_scene import scan
 
@@ -57,10 +58,15 @@ def test_photos_are_counted_by_name(tmp_path):
     scene = load_scene(tmp_path, split=(train, test))
     assert [scene.filenames[i][-7:-4] for i in scene.train] == ["001", "005", "009"]
     assert [scene.filenames[i][-7:-4] for i in scene.test] == ["000", "008"]
-    folder = scan(tmp_path / "scan1", 49)
-    for i in range(49):
-        (folder / "image" / f"{i:06}.png").rename(folder / "image" / f"{i}.png")
-    assert split_of("dtu", folder, 3)[0] == (25, 22, 28)
+    (tmp_path / "scan").mkdir()
+    numbers = [str(i) for i in range(49)]
+    transforms(tmp_path / "scan", 49, frames=[frame(p, f"p/{i}.png") for p, i in zip(poses(49), numbers, strict=True)])
+    (tmp_path / "scan" / "images").rename(tmp_path / "scan" / "p")
+    for i in numbers:
+        (tmp_path / "scan" / "p" / f"{int(i):03d}.png").rename(tmp_path / "scan" / "p" / f"{i}.png")
+    listing = list_views(tmp_path / "scan")
+    train, _ = split_of("dtu", tmp_path / "scan", 3)
+    assert [listing.views[i].file.stem for i in train] == ["25", "22", "28"]
 
 
 def test_rooms_have_their_own_split(tmp_path):
