@@ -31,8 +31,8 @@ class JsonLines(Callback):
         counted: Whether steps are counted from 1, as training does; from 0, as a fit does.
     """
 
-    def __init__(self, path: Path, *, counted: bool = False) -> None:
-        self.lines, self.counted = Lines(path), counted
+    def __init__(self, path: Path | str, *, counted: bool = False) -> None:
+        self.lines, self.counted = Lines(Path(path)), counted
 
     def begin(self, run: Run) -> None:
         self.lines.keep_until(run.first if self.counted else run.first - 1)
@@ -82,8 +82,8 @@ class TensorBoard(_Foreign):
         ValueError: If TensorBoard is not installed.
     """
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder, "tensorboard", "'scorereg[train]'")
+    def __init__(self, folder: Path | str) -> None:
+        super().__init__(Path(folder), "tensorboard", "'scorereg[train]'")
 
     def begin(self, run: Run) -> None:
         from torch.utils.tensorboard import SummaryWriter
@@ -113,8 +113,8 @@ class WandB(_Foreign):
         ValueError: If wandb is not installed.
     """
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder, "wandb", "wandb")
+    def __init__(self, folder: Path | str) -> None:
+        super().__init__(Path(folder), "wandb", "wandb")
 
     def begin(self, run: Run) -> None:
         import wandb  # pyright: ignore[reportMissingImports]

@@ -113,7 +113,7 @@ def _train_prior(
         card = make_card(name, settings, source.about)
         card = dataclasses.replace(card, licence=licence or card.licence, credits=credits or card.credits)
         options: dict[str, Any] = {"device": accelerator.device, "precision": _precision(settings, accelerator.device)}
-        with accelerator.main_process_first():  # which renames damaged checkpoints
+        with accelerator.main_process_first(), stage("making the network"):  # resuming renames damaged checkpoints
             state = resume_state(card, settings, out, **options) if resume else None
             if state is None:
                 state = new_state(with_spectrum(card, settings, source), settings, **options)
@@ -136,7 +136,8 @@ def _loop(state: State, draws: BatchDataset, accelerator: Any, out: Path, callba
     settings, main = state.settings, accelerator.is_main_process
     if settings.compile:
         state.loss.network.compile()
-    model = accelerator.prepare_model(state.loss)
+    with stage("making the network"):
+        model = accelerator.prepare_model(state.loss)
     validation = Validation(draws.source, chunk=draws.share.count) if main else None
     workers = _workers(settings, accelerator.device)
     with interrupts() as interrupted, Log(state, callback, show=show) if main else nullcontext() as log:

@@ -143,6 +143,7 @@ class Page:
         if not self.controls.field.value:
             self.loop.forget(client.client_id)
             client.scene.set_background_image(None)
+            self.controls.status.content = ""
             return
         name, beside = self.controls.names
         camera = browser_camera(client.camera, int(self.controls.longest.value))

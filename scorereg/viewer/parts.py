@@ -20,13 +20,13 @@ _POINTS = 60_000
 
 
 def frustum_size(cameras: Cameras, depth: float) -> float:
-    """Return the length of frusta in metres: a quarter of the way to the next camera, within 2 to 6 % of the depth."""
+    """Return the length of frusta in metres: a fifth of the way to the next camera, 1.5 to 4.5 % of the depth."""
     if len(cameras) < 2:
-        return 0.05 * depth
+        return 0.045 * depth
     apart = torch.cdist(cameras.origins, cameras.origins)
     apart.fill_diagonal_(torch.inf)
     typical = apart.min(1).values.median().item()
-    return min(max(0.25 * typical, 0.02 * depth), 0.06 * depth)
+    return min(max(0.2 * typical, 0.015 * depth), 0.045 * depth)
 
 
 def start_of(cameras: Cameras, depth: float) -> tuple[Float[Tensor, " 3"], Float[Tensor, " 3"]]:
@@ -92,7 +92,7 @@ def add_points(server: Any, fit: Any, *, size: int = 160, visible: bool = True) 
         return None
     typical = (fit.scene.near * fit.scene.far) ** 0.5
     return server.scene.add_point_cloud(
-        "/points", cloud.points.numpy(), cloud.colors.numpy(), point_size=0.0015 * typical, point_shape="circle",
+        "/points", cloud.points.numpy(), cloud.colors.numpy(), point_size=0.0025 * typical, point_shape="circle",
         precision="float32", point_shading="flat", visible=visible,
     )  # fmt: skip
 

@@ -19,6 +19,7 @@ __all__ = ["PatchScore", "PriorLens"]
 _ZOOM = 5  # pixels of the picture along the side of a patch's pixel
 _GAP = 4
 _GREY = 0.5
+_SPAN = 0.1  # least range of disparity that is drawn from dark to bright
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,12 +85,17 @@ class PriorLens:
 
 
 def _picture(patch: Tensor, clean: Tensor, pull: Tensor) -> Float[Tensor, "h w 3"]:
-    """Rows of colours and of disparity; in the score grey is 0, and a colour is where the prior wants more of it."""
+    """Rows of colours and of disparity.
+
+    Disparity is dark at the patch's farthest and bright at its nearest. In the score grey is 0, and a colour or red is
+    where the prior wants more of that colour, or nearer.
+    """
+    low = min(patch[3].min().item(), clean[3].min().item())
+    span = max(patch[3].max().item(), clean[3].max().item(), low + _SPAN) - low
     columns = []
-    for colour, disparity in ((patch[:3], patch[3]), (clean[:3], clean[3])):
-        columns.append(
-            [(rearrange(colour, "c h w -> h w c") + 1) / 2, apply_palette((disparity + 1) / 2, palette="magma")]
-        )
+    for each in (patch, clean):
+        near = apply_palette((each[3] - low) / span, palette="magma")
+        columns.append([(rearrange(each[:3], "c h w -> h w c") + 1) / 2, near])
     signed = _GREY + _GREY * rearrange(pull[:3], "c h w -> h w c")
     columns.append([signed, apply_palette(_GREY + _GREY * pull[3], palette="coolwarm")])
     rows = [[_zoomed(column[row]) for column in columns] for row in range(2)]

@@ -86,9 +86,9 @@ def test_up_is_at_right_angles_to_level_cameras_and_else_the_mean():
 
 def test_frames_have_a_sensible_size_and_the_view_begins_behind_them():
     cameras = scene().cameras
-    assert frustum_size(cameras, 2.0) == pytest.approx(0.25 * 0.4)
-    assert frustum_size(cameras, 20.0) == pytest.approx(0.4), "2 % of the depth"
-    assert frustum_size(cameras[0], 2.0) == pytest.approx(0.1)
+    assert frustum_size(cameras, 2.0) == pytest.approx(0.2 * 0.4)
+    assert frustum_size(cameras, 20.0) == pytest.approx(0.3), "1.5 % of the depth"
+    assert frustum_size(cameras[0], 2.0) == pytest.approx(0.09)
     position, target = start_of(cameras, 2.0)
     assert_close(position, torch.tensor([0.0, 0.0, -0.5]))
     assert_close(target, torch.tensor([0.0, 0.0, 2.0]))

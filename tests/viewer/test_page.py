@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.pictures.chromium import PROGRAM, opened
 from scorereg.cli import main
 from scorereg.fit import Recipe, fit_scene, photo_terms
 from scorereg.rendering import MLP
-from tests.viewer.chromium import opened
 from tests.viewer.test_drawing import until
 from tests.viewer.walls import Wall, scene
 
@@ -47,6 +47,7 @@ def seen(browser, wanted, seconds=20):
         time.sleep(0.3)
 
 
+@pytest.mark.skipif(PROGRAM is None, reason="Chromium is not installed")
 def test_the_page_shows_the_field_and_a_slider_changes_the_picture(page):
     """A dropdown chooses the fit; the slider, moved in the browser by its key, divides the picture between two."""
     with opened(page.address, (640, 400)) as browser:

@@ -7,11 +7,12 @@ import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pytest
 from PIL import Image
 
 PROGRAM = next(
@@ -25,53 +26,62 @@ OPTIONS = [
 
 
 class Browser:
-    """One page."""
+    """One page.
 
-    def __init__(self, socket):
+    Args:
+        socket: A connection to its debugger.
+    """
+
+    def __init__(self, socket: Any) -> None:
         self.socket, self.count = socket, 0
 
-    def call(self, method, **given):
+    def call(self, method: str, **given: Any) -> dict[str, Any]:
+        """Call a method of the protocol, and return its result."""
         self.count += 1
         self.socket.send(json.dumps({"id": self.count, "method": method, "params": given}))
         while True:
             answer = json.loads(self.socket.recv(timeout=30))
             if answer.get("id") == self.count:
-                assert "error" not in answer, answer
+                if "error" in answer:
+                    raise ValueError(f"Chromium refuses {method}: {answer['error']}")
                 return answer["result"]
 
-    def evaluate(self, code):
+    def evaluate(self, code: str) -> Any:
+        """Return the value of some JavaScript."""
         return self.call("Runtime.evaluate", expression=code, returnByValue=True)["result"].get("value")
 
-    def wait(self, seconds=20):
+    def wait(self, seconds: float = 20.0) -> None:
         """Wait until the page is loaded."""
         end = time.monotonic() + seconds
         while self.evaluate("location.href != 'about:blank' && document.readyState") != "complete":
-            assert time.monotonic() < end, "the page does not load"
+            if time.monotonic() > end:
+                raise TimeoutError("the page does not load")
             time.sleep(0.1)
 
-    def picture(self):
-        """What the page looks like, as bytes [h, w, 3]."""
+    def picture(self) -> np.ndarray:
+        """Return what the page looks like, as bytes [h, w, 3]."""
         data = base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"])
         return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
 
-    def click(self, x, y):
+    def click(self, x: float, y: float) -> None:
+        """Click at a place, in pixels."""
         for kind in ("mousePressed", "mouseReleased"):
             self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
 
-    def drag(self, start, end, steps=5):
-        self.call("Input.dispatchMouseEvent", type="mousePressed", x=start[0], y=start[1], button="left", clickCount=1)
-        for i in range(1, steps + 1):
-            x, y = (a + (b - a) * i / steps for a, b in zip(start, end, strict=True))
-            self.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y, button="left", buttons=1)
-            time.sleep(0.05)
-        self.call("Input.dispatchMouseEvent", type="mouseReleased", x=end[0], y=end[1], button="left", clickCount=1)
-
 
 @contextmanager
-def opened(address, size=(480, 320)):
-    """A page of that address; the test is skipped where there is no Chromium."""
+def opened(address: str, size: tuple[int, int] = (480, 320)) -> Iterator[Browser]:
+    """Open a page of that address.
+
+    Args:
+        address: Its address.
+        size: Width and height of the window in pixels.
+
+    Raises:
+        FileNotFoundError: If there is no Chromium, or it does not start.
+    """
     if PROGRAM is None:
-        pytest.skip("Chromium is not installed")
+        raise FileNotFoundError("Chromium is not installed")
     from websockets.sync.client import connect
 
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
@@ -97,17 +107,17 @@ def opened(address, size=(480, 320)):
             process.wait(timeout=10)
 
 
-def _port(path, process):
+def _port(path: Path, process: subprocess.Popen) -> int:
     for _ in range(300):
         if path.is_file() and (lines := path.read_text().splitlines()):
             return int(lines[0])
         if process.poll() is not None:
-            pytest.skip(f"Chromium does not start here (exit code {process.returncode})")
+            raise FileNotFoundError(f"Chromium does not start here (exit code {process.returncode})")
         time.sleep(0.1)
-    pytest.skip("Chromium does not start here within 30 s")
+    raise FileNotFoundError("Chromium does not start here within 30 s")
 
 
-def _page_of(port):
+def _page_of(port: int) -> str:
     from urllib.request import urlopen
 
     with urlopen(f"http://127.0.0.1:{port}/json", timeout=10) as answer:
