@@ -314,7 +314,7 @@ def test_a_flight_is_filmed(scene, tmp_path):
 @pytest.mark.parametrize(
     ("more", "says"),
     [
-        (["--regularize", "both"], "--regularize must be one of none, geometric, prior, paper, paper+prior, but is 'both'."),
+        (["--regularize", "both"], "must be one of none, geometric, prior, paper, paper+prior, but is 'both'."),
         (["--preset", "tpu"], "--preset must be cpu or gpu, but is 'tpu'."),
         (["--backend", "cuda"], "--backend must be one of auto, compiled, eager, tinycudann, but is 'cuda'."),
         (["--backend", "tinycudann"], "--backend tinycudann needs tiny-cuda-nn, which is not installed."),
