@@ -24,7 +24,11 @@ _SOFT = 0.05  # share of pixels that are neither clearly set nor clearly not
 
 
 def read_mask(
-    path: Path, *, size: tuple[int, int] | None = None, marks: Literal["kept", "left out"] = "kept"
+    path: Path,
+    *,
+    size: tuple[int, int] | None = None,
+    marks: Literal["kept", "left out"] = "kept",
+    empty: bool = False,
 ) -> Bool[np.ndarray, "h w"]:
     """Read which pixels count.
 
@@ -36,13 +40,14 @@ def read_mask(
         path: A picture of any kind, or `.npy`.
         size: Width and height of the photo, to which it is brought by nearest neighbour.
         marks: What set pixels are: `"kept"`, or `"left out"`.
+        empty: Whether it may leave no pixel, as the mask of an object that a photo does not show.
 
     Returns:
         True where a pixel counts.
 
     Raises:
         OSError: If it is missing or cannot be opened.
-        ValueError: If it cannot be read, leaves no pixel, or has other proportions than `size`.
+        ValueError: If it cannot be read, leaves no pixel and is not to, or has other proportions than `size`.
     """
     array = first_bytes(path).startswith(b"\x93NUMPY")
     value, full = _array(path) if array else _picture(path, size)
@@ -54,7 +59,7 @@ def read_mask(
         warnings.warn(FileWarning(path, words), stacklevel=2)
     keep = marked if marks == "kept" else ~marked
     keep = keep if size is None else nearest(path, keep, size)
-    if not keep.any():
+    if not (empty or keep.any()):
         word = "is black" if marks == "kept" else "is white"
         raise ValueError(
             f"{path} {word} everywhere, so it leaves no pixel of its photo. Turn it round, or leave it out."

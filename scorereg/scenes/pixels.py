@@ -171,7 +171,7 @@ def read_picture(plan: Plan, alpha: Alpha) -> Picture:
         opaque = torch.from_numpy(photo.alpha > 1 - 0.5 / 255)
         masks.append(opaque if early > 1 else reduce_mask(_straight(opaque, plan), step))
     if view.mask is not None:
-        masks.append(_mask(plan, view.mask, view.mask_marks))
+        masks.append(_mask(plan, read_mask(view.mask, size=plan.full, marks=view.mask_marks)))
     if bent:
         image, covered = undistort(image, plan.lens)
         if (share := covered.float().mean().item()) < _COVERED:
@@ -179,7 +179,7 @@ def read_picture(plan: Plan, alpha: Alpha) -> Picture:
             warnings.warn(FileWarning(view.color, words, "little covered"), stacklevel=2)
         masks.append(reduce_mask(covered, step))
     mask = torch.stack(masks).all(0) if masks else None
-    shown = None if view.object_mask is None else _mask(plan, view.object_mask)
+    shown = view.object_mask and _mask(plan, read_mask(view.object_mask, size=plan.full, empty=True))
     return Picture(reduce_image(image, step // early), mask, _depth(plan), shown)
 
 
@@ -196,9 +196,9 @@ def _depth(plan: Plan) -> Float[Tensor, "h w"] | None:
     return reduce_depth(depth, plan.step)
 
 
-def _mask(plan: Plan, path: Path, marks: Literal["kept", "left out"] = "kept") -> Bool[Tensor, "h w"]:
-    kept = torch.from_numpy(read_mask(path, size=plan.full, marks=marks))
-    return reduce_mask(_straight(kept, plan), plan.step)
+def _mask(plan: Plan, pixels: Bool[np.ndarray, "h w"]) -> Bool[Tensor, "i j"]:
+    """A mask of the photo as that of its straight and reduced image."""
+    return reduce_mask(_straight(torch.from_numpy(pixels), plan), plan.step)
 
 
 def _straight(mask: Bool[Tensor, "h w"], plan: Plan) -> Bool[Tensor, "h w"]:

@@ -52,6 +52,12 @@ def test_the_object_s_masks_leave_no_pixel_out(folder):
     assert scene.to("cpu").objects is not None
 
 
+def test_a_photo_that_does_not_show_the_object(tmp_path):
+    Image.new("L", (24, 16)).save(scan(tmp_path) / "mask" / "004.png")
+    objects = load_scene(tmp_path, 2).objects
+    assert objects.flatten(1).any(1).tolist() == [True] * 4 + [False] + [True] * 4
+
+
 def test_the_object_alone_is_fitted_where_that_is_asked_for(folder):
     scene = load_scene(folder, 2, object_only=True)
     assert torch.equal(scene.masks, load_scene(folder, 2).objects)
