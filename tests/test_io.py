@@ -78,6 +78,15 @@ def test_a_library_that_hides_the_cause_is_asked_for_it(tmp_path):
         write_beside(tmp_path / "a", write)
 
 
+def test_numpys_words_for_a_full_disk_are_understood(tmp_path):
+    def write(beside):
+        raise OSError("1920000 requested and 1048512 written")
+
+    with pytest.raises(OSError, match=r"data\.npy cannot be written \(No space left .*The disk is full") as caught:
+        write_beside(tmp_path / "data.npy", write)
+    assert is_full(caught.value)
+
+
 def test_a_folder_that_is_gone_is_named(tmp_path):
     with pytest.raises(OSError, match=r"a\.txt cannot be written \(No such file.*make it again"):
         write_beside(tmp_path / "gone" / "a.txt", lambda path: path.write_text("x"))

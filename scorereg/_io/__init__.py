@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -38,6 +39,7 @@ _REMEDIES |= dict.fromkeys(
 _REMEDIES |= dict.fromkeys(
     (errno.ENOENT, errno.ENOTDIR, errno.ESTALE), "Its folder is not there: make it again, or choose another."
 )
+_SHORT = re.compile(r"\d+ requested and \d+ written")  # NumPy's words for a full disk, without a number
 
 
 def write_beside(path: Path, write: Callable[[Path], object]) -> None:
@@ -70,6 +72,8 @@ def writing(path: Path) -> Iterator[None]:
     except (OSError, RuntimeError) as error:  # torch.save raises the latter, with its cause as context
         found = _cause(error)
         number = found.errno if found else None
+        if found is not None and _SHORT.fullmatch(str(found)):
+            number = errno.ENOSPC
         if found is not None and number is None:
             raise  # it is one line already
         what = os.strerror(number) if number else str(error).splitlines()[0]

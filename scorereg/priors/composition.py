@@ -49,7 +49,9 @@ def check_priors(values: Any, weights: Any) -> None:
         check_prior(value, "ProductPrior")
     if not _is_list(weights):
         raise ValueError(f"the weights of a product are a list, one number for each prior, but got {weights!r}.")
-    if not values or len(values) != len(weights):
+    if not values:
+        raise ValueError("ProductPrior needs at least one prior, but got an empty list.")
+    if len(values) != len(weights):
         raise ValueError(f"a product needs as many weights as priors, but got {len(weights)} and {len(values)}.")
     for weight in weights:
         check_number(weight, "a weight of a product")

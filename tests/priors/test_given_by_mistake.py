@@ -179,6 +179,7 @@ TABLES = [
     ({"alphas_cumprod": KEPT.flip(0), "prediction": ""}, "is turned round"),
     ({"alphas_cumprod": linear_betas()}, "looks like betas"),
     ({"betas": KEPT}, "looks like alphas_cumprod"),
+    ({"betas": (1e-4, 0.02)}, "two `betas` are a process of two steps, .* ends of a linear schedule"),
     ({"betas": 1 - linear_betas()}, "looks like alphas = 1 - betas"),
     ({"betas": "linear"}, r"got the text 'linear'. Give the table: betas=scorereg.priors.linear_betas\(\)"),
     ({"betas": "squaredcos_cap_v2"}, r"cosine_betas\(\)"),

@@ -29,6 +29,11 @@ def noise_table_of(name: str, value: Any) -> Float[Tensor, " n"]:
     top = math.inf if name == "sigmas" else 1.0
     if table.ndim != 1 or not len(table) or not bool(((table >= 0) & (table <= top)).all()):
         raise ValueError(f"`{name}` must be a list of numbers from 0 to {top:g}, got {shown(table)}.")
+    if name == "betas" and len(table) == 2:
+        raise ValueError(
+            f"two `betas` are a process of two steps, got {shown(table)}. If they are the ends of a linear "
+            "schedule: betas=torch.linspace(first, last, 1000), as scorereg.priors.linear_betas() is."
+        )
     _check_digits(name, value, table)
     if name == "sigmas":
         _check_no_products(table)
