@@ -30,7 +30,7 @@ import typer
 from benchmarks.few_views import table as medians
 from examples.complete_depth import OVERLAP, errors, gaussian, given, interpolator, with_prior
 from examples.rgbd_frame import D_MIN, FOCAL, ROOM, RGBDFrame, read_frame
-from scorereg import RGBD, load_prior
+from scorereg import RGBD, _progress, load_prior
 from scorereg.cli import one_line_errors
 from scorereg.priors import NetworkPrior, Prior, TiledPrior, WrappedPrior, shipped_priors
 
@@ -70,7 +70,8 @@ def main(
     runs = [row for path in fits or [FITS] for row in json.loads(path.read_text(encoding="utf-8"))["rows"]]
     rows = []
     for name, prior in named.items():
-        completed = [completion(prior, title, frame) for title, frame in frames]
+        each = _progress.steps(f"{name}: completing depth, frames", frames)
+        completed = [completion(prior, title, frame) for title, frame in each]
         ratios = denoising(prior) | completion_ratios(completed) | few_views(name, runs)
         rows.append({"prior": name, "ratios": ratios, "completion": completed})
         typer.echo(f"{name}: {len(ratios)} ratios", err=True)
@@ -233,5 +234,5 @@ def cell(ratio: float | None, name: str, counts: bool) -> str:
 
 
 if __name__ == "__main__":
-    with one_line_errors("rank_priors"):
+    with one_line_errors("rank_priors"), _progress.told():
         typer.run(main)

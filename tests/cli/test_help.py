@@ -14,7 +14,7 @@ from scorereg.training import RECIPES, Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = typer.main.get_command(app).commands  # pyright: ignore[reportAttributeAccessIssue]
-GROUPS = {"Data", "Scene", "Network", "Optimisation", "Prior", "Noise", "Run", "Output"}
+GROUPS = {"Data", "Scene", "Network", "Optimisation", "Prior", "Noise", "Run", "Output", "Page"}
 BLOCK = re.compile(r"^```bash\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
