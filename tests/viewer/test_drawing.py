@@ -232,9 +232,9 @@ def test_the_newest_camera_is_drawn_and_browsers_do_not_wait_for_each_other(loop
 
 
 def test_a_coarse_picture_is_finished_and_a_sharp_one_dropped_for_a_newer_camera():
-    clock = Clock(500.0)
-    pace = Pace(clock=clock)
-    pace.rates[0] = 500.0
+    clock = Clock(20_000.0)
+    pace = Pace(clock=clock, piece=0.02)
+    pace.rates[0] = 20_000.0
     loop, shown, wall = RenderLoop(pace), [], Wall((1.0, 0.0, 0.0))
 
     def image(rays, image=wall.image):
@@ -243,14 +243,14 @@ def test_a_coarse_picture_is_finished_and_a_sharp_one_dropped_for_a_newer_camera
         return image(rays)
 
     wall.image = image
-    for i in range(30):
-        loop.want("a", Wanted(browser_camera(handle(position=(0.0, 0.0, -0.1 * i)), 128), wall), shown.append)
-        time.sleep(0.02)
+    for i in range(60):  # several while one coarse picture of four pieces is drawn
+        loop.want("a", Wanted(browser_camera(handle(position=(0.0, 0.0, -0.05 * i)), 128), wall), shown.append)
+        time.sleep(0.01)
     until(lambda: shown and shown[-1].done, 30)
     loop.stop()
     assert sum(drawing.step > 1 for drawing in shown) > 1, "the moving camera was followed"
     assert sum(drawing.done for drawing in shown) == 1, "only the last one became sharp"
-    assert shown[-1].maps.depth[0, 0].item() == pytest.approx(2 + 2.9, abs=1e-3)
+    assert shown[-1].maps.depth[0, 0].item() == pytest.approx(2 + 2.95, abs=1e-3)
 
 
 def told_of(call):
