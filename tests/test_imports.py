@@ -14,7 +14,9 @@ import scorereg
 
 PACKAGE = Path(scorereg.__file__).parent
 DESIGN = PACKAGE.parent / "docs" / "design.md"
-HEAVY = {"diffusers", "imageio", "lpips", "matplotlib", "skimage", "tensorboard", "tinycudann", "triton", "typer"}
+HEAVY = {
+    "diffusers", "imageio", "lpips", "matplotlib", "skimage", "tensorboard", "tinycudann", "triton", "typer", "viser",
+}  # fmt: skip
 
 
 def modules(package: Path = PACKAGE) -> dict[str, Path]:
