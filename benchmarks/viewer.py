@@ -31,7 +31,7 @@ def main(
     """Measure, and print one JSON object."""
     fit = Fit.load(run)
     most = torch.get_num_threads()
-    pace = Pace((most, 1) if most > 1 else ())
+    pace = Pace((1, most) if most > 1 else ())
     cameras = [shot.camera for shot in resized(shots_of(fit.scene, "spiral", frames), longest)]
     sharp = [_sharp(fit, camera, pace) for camera in cameras[:3]][1:]  # the first one compiles
     moving = [_coarse(fit, camera, pace) for camera in cameras]

@@ -48,7 +48,7 @@ def view_command(
         fits = {name: _load(folder, device) for name, folder in _named(runs).items()}
         title = f"scorereg: {_scene(fits)}"
         lens = _prior(prior, device)
-    threads = (most, 1) if device == "cpu" and most > 1 else ()
+    threads = (1, most) if device == "cpu" and most > 1 else ()
     page = Page(fits, host=host, port=port, prior=lens, threads=threads, title=title)
     serve(page, f"shown at {page.address}")
 

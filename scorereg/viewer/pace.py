@@ -17,10 +17,10 @@ class Pace:
     """Measures rays a second, and says how many go into a picture, and into a piece of one.
 
     On a machine with other work several threads wait for each other, and one alone can be faster by far; so where a
-    choice is given, the number of threads is tried out again every 20 seconds.
+    choice is given, the number of threads is tried out again every 20 seconds, and less often the worse the others are.
 
     Args:
-        threads: Numbers of threads to choose from; empty leaves torch's as it is.
+        threads: Numbers of threads to choose from, the first to begin with; empty leaves torch's as it is.
         moving: Seconds for a picture while the camera moves.
         piece: Seconds for a piece of a picture, after which a new camera is looked at.
         clock: Source of seconds.
@@ -37,7 +37,7 @@ class Pace:
         self.threads, self.moving, self.piece, self.clock = tuple(threads), moving, piece, clock
         self.best = threads[0] if threads else 0
         self.rates: dict[int, float] = {}
-        self._tried = -math.inf
+        self._next = -math.inf  # when they are tried out
 
     @property
     def rate(self) -> float:
@@ -63,13 +63,14 @@ class Pace:
         Args:
             render: Renders so many rays.
         """
-        if len(self.threads) < 2 or self.clock() - self._tried < 20:
+        if len(self.threads) < 2 or self.clock() < self._next:
             return
         for threads in self.threads:
             for _ in self._timed(_FEW, threads):
                 render(_FEW)
         self.best = max(self.threads, key=lambda each: self.rates[each])
-        self._tried = self.clock()
+        worst = min(self.rates[each] for each in self.threads)
+        self._next = self.clock() + 20 * min(self.rate / worst, 15.0)
 
     def _timed(self, count: int, threads: int) -> Iterator[None]:
         if threads:
