@@ -21,7 +21,7 @@ class Settings:
     Args:
         recipe: `"edm"` (Karras et al. 2022), or `"diffusionerf"`: noise predicted under cosine betas, with an L1 loss.
         steps: Optimizer steps in all, those before a resumption included.
-        network_size: `"tiny"`, `"small"` or `"base"`; for images also `"folded"`, the network of `rooms-rgbd-24`.
+        network_size: `"tiny"`, `"small"` or `"base"`; for images also `"folded"`, on blocks of 2 x 2 pixels.
         batch: Patches per step, over all processes.
         accumulate: Number of parts that each process divides its share of a batch into, to save memory.
         patch_size: Side of a patch that is cut out of frames, in pixels; arrays have a size of their own.

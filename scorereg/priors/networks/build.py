@@ -33,7 +33,7 @@ def network_settings(network_size: str, dimensions: int = 2) -> dict[str, Any]:
     """Return the sizes of a named network, with `patchify`: side in pixels of the blocks that are folded into channels.
 
     Args:
-        network_size: tiny, small or base; for images also folded, the network of `rooms-rgbd-24`.
+        network_size: tiny, small or base; for images also folded, on blocks of 2 x 2 pixels.
         dimensions: Spatial dimensions: 1, 2 or 3.
 
     Raises:
