@@ -177,19 +177,32 @@ def _prepared(root: Path) -> dict[str, Job]:
 
     from scorereg.fit import checkpoint
     from scorereg.priors.sampling import sample
-    from scorereg.training import log, report
+    from scorereg.training import report
 
     torch.set_num_threads(1)
     full = report.measure
     checkpoint.SECONDS = 0.2
-    log._board = lambda out, step: None
     report.measure = lambda prior, source, **how: full(prior, source, count=8, fit=32, **how)
     report.sample = lambda prior, count: sample(prior, 4, steps=2)
     frames = str(root / "frames")
     write_frames(root / "frames", scenes=4, views=10)
     train = (
         *("train-prior", frames, "--out", "OUT", "--network", "tiny", "--steps", "30", "--save-every", "4"),
-        *("--batch", "4", "--patch", "16", "--focal", "20", "40", "--workers", "0", "--precision", "fp32"),
+        *(
+            "--batch",
+            "4",
+            "--patch",
+            "16",
+            "--focal",
+            "20",
+            "40",
+            "--workers",
+            "0",
+            "--precision",
+            "fp32",
+            "--log",
+            "jsonl",
+        ),
     )
     jobs = {
         "prepare": Job(("prepare", frames, "--out", "OUT", "--shard-frames", "3", "--focal", "40")),
