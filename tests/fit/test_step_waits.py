@@ -32,7 +32,7 @@ ALLOWED = {
     ("ops/_gather_patches/eager.py", "_windows"): "a GPU runs its kernel",
     ("transforms/rgbd.py", "_check_render"): "not looked at on a GPU",
     ("score_loss/gradient.py", "_number"): "the loss's one transfer: is its value finite?",
-    ("score_loss/arguments.py", "weight_of"): "a weight that was given as a function is checked",
+    ("score_loss/arguments.py", "_all"): "a weight that was given as a function is checked",
 }  # fmt: skip
 
 

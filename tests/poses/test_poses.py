@@ -2,6 +2,7 @@
 
 import _thread
 import json
+import signal
 import sys
 import time
 
@@ -60,8 +61,12 @@ def test_errors_come_through_and_ctrl_c_stops_the_work():
         time.sleep(0.2)
         ended.append("end")
 
-    with pytest.raises(KeyboardInterrupt):
-        interruptible(work, lambda: ended.append("stop"))
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            interruptible(work, lambda: ended.append("stop"))
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert ended == ["stop", "end"], "it is waited for"
 
 

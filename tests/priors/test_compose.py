@@ -203,8 +203,8 @@ def test_cards_that_contradict_each_other(change, says):
 @pytest.mark.parametrize(
     ("make", "says"),
     [
-        (lambda: ProductPrior([]), "as many weights as priors"),
-        (lambda: ProductPrior([White()], [1.0, 2.0]), "but got 2 and 1"),
+        (lambda: ProductPrior([]), "needs at least one prior"),
+        (lambda: ProductPrior([White()], [1.0, 2.0]), "as many weights as priors, but got 2 and 1"),
         (lambda: ProductPrior([White()], [math.nan]), "must be a finite number"),
         (lambda: ProductPrior([White(), White(channels=("e",))]), r"one knows d and another e\. ChannelPrior"),
         (lambda: TemperedPrior(White(), 0.0), "a temperature must be a finite number above 0, but is 0"),

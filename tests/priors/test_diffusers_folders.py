@@ -279,7 +279,7 @@ def test_the_networks_score_of_score_sde(tmp_path):
 
 def test_arguments_that_contradict_the_folder(pipe):
     refused(pipe, r"scheduler_config.json says prediction='epsilon', not 'sample'. Leave it out", prediction="sample")
-    refused(pipe, "has the noise table of .*pipe. Leave betas out", betas=[0.1, 0.2])
+    refused(pipe, "has the noise table of .*pipe. Leave betas out", betas=[0.1, 0.2, 0.3])
     refused(pipe, "groups=4 means nothing for the unconditional prior", groups=4)
     refused(pipe, "version='1.0' means nothing", version="1.0")
     prior = load_prior(
