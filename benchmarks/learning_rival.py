@@ -8,6 +8,7 @@ It comes with `pip install denoising-diffusion-pytorch`. Its modules import torc
 Trainer uses; where these are missing (torchvision has no build for every torch) empty modules stand in for them.
 """
 
+import importlib
 import importlib.util
 import math
 import sys
@@ -69,12 +70,11 @@ def _library() -> Any:
         if name not in sys.modules and importlib.util.find_spec(name) is None:
             sys.modules[name] = _empty(name, parts)
     try:
-        import denoising_diffusion_pytorch
+        return importlib.import_module("denoising_diffusion_pytorch")
     except ImportError as error:
         raise SystemExit(
             f"the rival needs {error.name}. Install it: pip install --no-deps denoising-diffusion-pytorch ({error})"
         ) from None
-    return denoising_diffusion_pytorch
 
 
 def _empty(name: str, parts: tuple[str, ...]) -> types.ModuleType:
