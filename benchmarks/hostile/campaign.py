@@ -217,7 +217,7 @@ def _words(case: Case, place: Place, sandbox: Path, url: str) -> list[str]:
 
 def _is_run(case: Case, path: str) -> bool:
     """Whether a path is in the folder that the command was told to write to, where that is part of the input."""
-    folder = {"resume": "work/input/fit/", "more": "work/input/run/"}.get(case.command)
+    folder = {"resume": "work/input/fit/", "more": "work/input/run/", "eval": "work/input/"}.get(case.command)
     return folder is not None and path.startswith(folder)
 
 

@@ -41,6 +41,9 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     ),
     "poses": ("poses", "{in}", "--out", "{out}"),
     "rays": ("make-rays", "{in}", "--out", "{out}", "-n", "20"),
+    "render": ("render", "{in}", "--out", "{out}", "--frames", "1", "--what", "depth", "--no-video"),
+    "points": ("export", "{in}", "--points", "{out}/points.ply", "--count", "100"),
+    "eval": ("eval", "{in}"),
     "blocks": ("make-blocks", "{in}", "--out", "{out}", "-n", "20", "--block", "8"),
 }  # fmt: skip
 """Command lines by a short name; `load_prior` stands for the function, with a prompt or without."""

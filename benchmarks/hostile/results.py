@@ -9,7 +9,7 @@ __all__ = ["result_of"]
 
 _DATA = (".npy", ".tar", ".safetensors", ".png", ".ply", ".json")
 _VOLATILE = ("seconds", "bytes", "sha256", "plan", "cpu_seconds")
-_RUNS = {"resume": "work/input/fit", "more": "work/input/run"}
+_RUNS = {"resume": "work/input/fit", "more": "work/input/run", "eval": "work/input"}
 
 
 def result_of(command: str, sandbox: Path, stdout: str) -> dict[str, Any]:

@@ -66,6 +66,13 @@ class Wholes:
         data = shutil.copytree(self.of("arrays"), folder / "data")
         self._do("arrays", folder, data).rename(folder / "run")
 
+    def _fit_run(self, folder: Path) -> None:
+        """The run of a fit of a step."""
+        made = self._do("fit", folder, self.of("scene"))
+        for path in made.iterdir():
+            path.rename(folder / path.name)
+        made.rmdir()
+
     def _fitted(self, folder: Path) -> None:
         """A scene, and beside it the folder of a fit that was interrupted, with a file of nothing."""
         shutil.copytree(self.of("scene"), folder / "scene")

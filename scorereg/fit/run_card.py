@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from scorereg._io import read_json, write_beside
+from scorereg._io import printable, read_json, write_beside
 from scorereg._io.saved import Damaged, check_number
 from scorereg.cameras import Cameras
 from scorereg.fit.fingerprint import fingerprint
@@ -25,6 +26,7 @@ __all__ = [
 CARD, KIND, FORMAT = "fit.json", "scorereg fit", 1
 _CURE = "Copy the whole folder again, or fit again."
 _SOURCE = tuple(field.name for field in dataclasses.fields(SceneSource))
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _PLAIN = bool | int | float | str
 _PIXELS, _SAMPLES = 2**28, 4096  # of a picture, and of a ray: beyond them a card asks for memory that no fit needs
 _TURNED = 1e-2  # that the rows of a rotation may be off from unit length and right angles
@@ -179,6 +181,8 @@ def _weights_sum(prior: Any) -> str | None:
 def _cameras(views: list[dict[str, Any]], width: int, height: int) -> Cameras:
     for view in views:
         _check_kind(view.get("photo"), str, "`photo` of a camera")
+        if _CONTROL.search(view["photo"]) or not Path(view["photo"]).stem:  # pictures are called so
+            raise Damaged(f"`photo` of a camera is no name of a file: {printable(view['photo'])[:80]!r}")
         for key, shape in (("pose", (3, 4)), ("focal", (2,)), ("center", (2,))):
             _check_numbers(view.get(key), shape, f"{key} of {view['photo'][:80]}")
         if min(view["focal"]) <= 0:

@@ -168,7 +168,12 @@ def _read_weights(folder: Path, card: dict[str, Any]) -> dict[str, Tensor]:
     if not path.exists():
         raise FileNotFoundError(f"{folder} is half a run: {WEIGHTS} is missing beside {CARD}. {_CURE}")
     check_plain(path)
-    told = card["weights"].get("sha256") if isinstance(card.get("weights"), dict) else None
+    about = card["weights"] if isinstance(card.get("weights"), dict) else {}
+    if about.get("file", WEIGHTS) != WEIGHTS:
+        raise ValueError(
+            f"{folder / CARD} names weights in {printable(str(about['file']))[:80]}; a run has {WEIGHTS}. {_CURE}"
+        )
+    told = about.get("sha256")
     found = metadata_of(path).get(CHECKSUM)
     if not isinstance(told, str) or found is None or found != told:
         raise ValueError(f"{path} is not the file that was written with {CARD}: their checksums differ. {_CURE}")

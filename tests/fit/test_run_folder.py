@@ -245,6 +245,9 @@ DAMAGES = {
     "rotation": (changed("scene", "cameras", 1, "pose", 0, [0, 0, 0, 0]), "pose of a/1.png has no rotation"),
     "mirrored": (changed("scene", "cameras", 1, "pose", 0, [-1, 0, 0, 0]), "pose of a/1.png has no rotation"),
     "focal": (changed("scene", "cameras", 1, "focal", [8, 0]), "focal of a/1.png is not above 0"),
+    "a photo's name": (changed("scene", "cameras", 1, "photo", "\x1b[2J.png"), "is no name of a file: '.*2J.png'"),
+    "no name": (changed("scene", "cameras", 1, "photo", ""), "is no name of a file"),
+    "other weights": (changed("weights", "file", "../w.safetensors"), "a run has weights.safetensors"),
     "no training": (
         changed("scene", "cameras", lambda views: [{**v, "split": "test"} for v in views]),
         "no camera is one of training",
