@@ -111,7 +111,7 @@ _TENSORS: dict[str, Any] = {
     "of half their rows": lambda value: value[: len(value) // 2],
     "of zeros": torch.zeros_like,
 }
-CASES.each("render", _BASE, {f"weights {name}": change for name, change in _TENSORS.items()}, _spoil)
+CASES.each("render", _BASE, {f"a run with weights {name}": change for name, change in _TENSORS.items()}, _spoil)
 
 
 @CASES.add("render", _BASE)
@@ -143,7 +143,7 @@ def a_card_that_is_a_link_to_a_device(place: Place) -> None:
 
 
 @CASES.add("render", _BASE)
-def no_weights(place: Place) -> None:
+def a_run_without_weights(place: Place) -> None:
     (place.input / _WEIGHTS).unlink()
 
 
