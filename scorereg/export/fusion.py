@@ -80,10 +80,11 @@ def fuse(
     near = torch.zeros_like(total)
     thick = max(_SLAB // (counts[1] * counts[2]), 1)
     for frame in steps("fusing depth", frames):
+        depth = torch.where(sure_depth(frame.depth), frame.depth, 0.0).flatten()
         for start in range(0, counts[0], thick):
             slab = slice(start, start + thick)
             points = torch.stack(torch.meshgrid(axes[0][slab], axes[1], axes[2], indexing="ij"), -1)
-            distance, rgb = _seen(frame, points, truncation)
+            distance, rgb = _seen(frame, depth, points, truncation)
             counted, close = distance >= -1, distance.abs() < 1
             total[slab] += torch.where(counted, distance, 0.0)
             weight[slab] += counted
@@ -94,7 +95,7 @@ def fuse(
 
 
 def _seen(
-    frame: Frame, points: Float[Tensor, "x y z 3"], truncation: float
+    frame: Frame, sure: Float[Tensor, " pixels"], points: Float[Tensor, "x y z 3"], truncation: float
 ) -> tuple[Float[Tensor, "x y z"], Float[Tensor, "3 x y z"]]:
     """Truncated distance of grid points in a view, below -1 where it does not tell, and the view's color there."""
     camera = frame.camera
@@ -102,8 +103,7 @@ def _seen(
     column, row = pixel[..., 0].floor(), pixel[..., 1].floor()
     inside = (z > 0) & (column >= 0) & (column < camera.width) & (row >= 0) & (row < camera.height)
     place = torch.where(inside, row * camera.width + column, 0.0).long()
-    sure = sure_depth(frame.depth)
-    depth = torch.where(sure, frame.depth, 0.0).flatten()[place]
+    depth = sure[place]
     distance = ((depth - z) / truncation).clamp_max(1)
     rgb = frame.rgb.reshape(-1, 3).T[:, place]
     return torch.where(inside & (depth > 0), distance, -2.0), rgb

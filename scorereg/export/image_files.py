@@ -4,7 +4,6 @@ import warnings
 from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -12,6 +11,7 @@ from PIL import Image
 
 from scorereg._io import write_beside
 from scorereg.export.frames import Frame
+from scorereg.fit.pictures import as_bytes
 
 __all__ = ["KINDS", "write_depth_png", "write_frame"]
 
@@ -32,9 +32,9 @@ def write_frame(frame: Frame, out: Path, kinds: tuple[str, ...]) -> None:
         OSError: If a file cannot be written.
     """
     if "color" in kinds:
-        save_png(_bytes(frame.rgb.numpy()), out / "color" / f"{frame.name}.png")
+        save_png(as_bytes(frame.rgb), out / "color" / f"{frame.name}.png")
     if "opacity" in kinds:
-        save_png(_bytes(frame.opacity.numpy()), out / "opacity" / f"{frame.name}.png")
+        save_png(as_bytes(frame.opacity), out / "opacity" / f"{frame.name}.png")
     if "depth" in kinds:
         depth = frame.depth.numpy()
         write_depth_png(depth, out / "depth" / f"{frame.name}.png", unit=0.001)
@@ -44,7 +44,10 @@ def write_frame(frame: Frame, out: Path, kinds: tuple[str, ...]) -> None:
     if "normals" in kinds:
         normals = frame.normals.numpy()
         known = (normals != 0).any(-1, keepdims=True)
-        save_png(np.where(known, _bytes((normals + 1) / 2), 0).astype(np.uint8), out / "normals" / f"{frame.name}.png")
+        save_png(
+            np.where(known, as_bytes((frame.normals + 1) / 2), 0).astype(np.uint8),
+            out / "normals" / f"{frame.name}.png",
+        )
         save_npy(normals, out / "normals" / f"{frame.name}.npy")
 
 
@@ -76,10 +79,6 @@ def save_npy(array: np.ndarray, path: Path) -> None:
     buffer = BytesIO()
     np.save(buffer, array, allow_pickle=False)
     write_beside(path, lambda beside: beside.write_bytes(buffer.getvalue()))
-
-
-def _bytes(image: Any) -> np.ndarray:
-    return (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
 def _save_exr(depth: Float[np.ndarray, "h w"], path: Path) -> None:

@@ -104,7 +104,7 @@ def _is_whole(path: Path) -> bool:
     return at == len(data) and b"moov" in kinds
 
 
-def as_bytes(image: Float[Tensor, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
+def as_bytes(image: Float[Tensor, "*shape"]) -> UInt8[np.ndarray, "*shape"]:
     """Return an image in [0, 1] as 8 bits."""
     return (image.clamp(0, 1) * 255 + 0.5).byte().cpu().numpy()
 

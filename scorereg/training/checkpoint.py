@@ -24,7 +24,6 @@ from scorereg._io import is_full, write_beside
 from scorereg._io.saved import Damaged, check_adam, check_tensors, fill_adam, saved_bytes, write_saved
 from scorereg.priors.adapters.wrapped import WrappedPrior
 from scorereg.priors.card import PriorCard
-from scorereg.priors.load import load_prior
 from scorereg.priors.networks.edm import NetworkPrior
 from scorereg.training.card import as_prior, make_loss, network_for
 from scorereg.training.contents import card_of, check_average, read_checkpoint, settings_of, sum_of
@@ -85,21 +84,20 @@ def new_state(
     return State(loss, card, settings, average, make_optimizer(loss.network, settings), scaler)
 
 
-def init_from_prior(state: State, init: str) -> State:
+def init_from_prior(state: State, prior: Any) -> State:
     """Copy a prior's weights into a run before its first step, and into its moving average.
 
     Args:
         state: A new run; changed in place.
-        init: A shipped prior's name, a folder, or `owner/name`, as `load_prior` takes it.
+        prior: The prior that the run's `init` names.
 
     Returns:
         The run.
 
     Raises:
         ValueError: If the prior's channels or network are not those of the run.
-        OSError: If it cannot be read.
     """
-    prior = load_prior(init)
+    init = state.settings.init
     if tuple(prior.channels) != tuple(state.card.channels):
         raise ValueError(
             f"--init {init} has the channels {', '.join(prior.channels)}, but the run "

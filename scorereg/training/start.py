@@ -7,7 +7,6 @@ from typing import Any
 from scorereg._progress import stage
 from scorereg.data.source import Source
 from scorereg.priors.card import PriorCard
-from scorereg.priors.load import load_prior
 from scorereg.priors.networks.edm import NetworkPrior
 from scorereg.priors.networks.spectrum import SPECTRUM, measure_spectrum
 from scorereg.training.settings import Settings
@@ -19,7 +18,7 @@ _VALUES = 2**23  # most values of the patches in memory
 _SLOT = 2**20  # beyond the parts of a step: patches that no step trains on
 
 
-def with_spectrum(card: PriorCard, settings: Settings, source: Source) -> PriorCard:
+def with_spectrum(card: PriorCard, settings: Settings, source: Source, start: Any = None) -> PriorCard:
     """Return the card of a new run with the spectrum that its network starts from.
 
     It is measured on patches of the training data; a run that starts from another prior's weights has that prior's.
@@ -28,13 +27,13 @@ def with_spectrum(card: PriorCard, settings: Settings, source: Source) -> PriorC
         card: Card without a spectrum.
         settings: Settings of the run.
         source: The data.
+        start: The prior that `settings.init` names, if it names one.
     """
     if settings.recipe != "edm":
         return card
-    if settings.init:
-        prior: Any = load_prior(settings.init)
-        fits = isinstance(prior, NetworkPrior) and prior.channels == card.channels  # else the weights are refused
-        return keep_spectrum(card, prior.card) if fits else card
+    if start is not None:
+        fits = isinstance(start, NetworkPrior) and start.channels == card.channels  # else the weights are refused
+        return keep_spectrum(card, start.card) if fits else card
     if not settings.linear:
         return card
     count = max(min(_PATCHES, _VALUES // (len(card.channels) * math.prod(card.size))), 16)

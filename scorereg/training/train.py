@@ -19,6 +19,7 @@ from scorereg.callbacks import Callback, Report
 from scorereg.data.bad_frames import ReadOptions
 from scorereg.data.open import open_source
 from scorereg.data.source import Source
+from scorereg.priors.load import load_prior
 from scorereg.training.batches import Batch, BatchDataset, RankShare, batches
 from scorereg.training.card import make_card
 from scorereg.training.checkpoint import State, checkpoints, init_from_prior, new_state, resume_state, save_state
@@ -116,8 +117,9 @@ def _train_prior(
         with accelerator.main_process_first(), stage("making the network"):  # resuming renames damaged checkpoints
             state = resume_state(card, settings, out, **options) if resume else None
             if state is None:
-                state = new_state(with_spectrum(card, settings, source), settings, **options)
-                state = init_from_prior(state, settings.init) if settings.init else state
+                start = load_prior(settings.init) if settings.init else None
+                state = new_state(with_spectrum(card, settings, source, start), settings, **options)
+                state = state if start is None else init_from_prior(state, start)
         if state.step > settings.steps:
             raise ValueError(f"{out} is at step {state.step}, beyond --steps {settings.steps}. Give as many or more.")
         if accelerator.is_main_process and state.step < settings.steps:

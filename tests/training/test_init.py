@@ -32,10 +32,10 @@ def first(tmp_path):
 
 def test_a_run_starts_from_the_given_weights(first, tmp_path):
     settings = small(seed=3, init=str(first))
-    card = with_spectrum(make_card("p", settings, Waves().about), settings, Waves())
-    state = init_from_prior(new_state(card, settings), str(first))
     prior = load_prior(first)
     assert isinstance(prior, NetworkPrior)
+    card = with_spectrum(make_card("p", settings, Waves().about), settings, Waves(), prior)
+    state = init_from_prior(new_state(card, settings), prior)
     weights = prior.network.state_dict()
     for network in (state.loss.network, state.average.module):
         assert_close(network.state_dict(), weights, rtol=0.0, atol=0.0)

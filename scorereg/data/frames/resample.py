@@ -18,11 +18,9 @@ def reduce_plane(value: np.ndarray, down: float, across: float) -> np.ndarray:
         rows = [_product(weights, flat[old]) for weights, old in _weights(flat.shape[0], down)]
         flat = np.concatenate(rows)
     if across != 1:
-        columns = [
-            _product(weights, flat[:, old].swapaxes(0, 1)).swapaxes(0, 1)
-            for weights, old in _weights(flat.shape[1], across)
-        ]
-        flat = np.concatenate(columns, 1)
+        flat = flat.swapaxes(0, 1)
+        columns = [_product(weights, flat[old]) for weights, old in _weights(flat.shape[0], across)]
+        flat = np.concatenate(columns).swapaxes(0, 1)
     return flat.reshape(*flat.shape[:2], *value.shape[2:])
 
 
@@ -70,7 +68,7 @@ def as_bytes(color: np.ndarray) -> np.ndarray:
 def _product(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
     """The product of `[n, m]` and `[m, ...]`, by torch: NumPy's threads wait for each other on a busy machine."""
     flat = torch.from_numpy(np.ascontiguousarray(values)).flatten(1)
-    return (torch.from_numpy(weights.copy()) @ flat).numpy().reshape(-1, *values.shape[1:])
+    return (torch.from_numpy(weights) @ flat).numpy().reshape(-1, *values.shape[1:])
 
 
 def _weights(count: int, factor: float) -> Iterator[tuple[np.ndarray, slice]]:
