@@ -67,6 +67,17 @@ def test_a_file_that_cannot_be_written_is_named_with_the_cure(number, cure, tmp_
     assert [p.read_text() for p in tmp_path.iterdir()] == ["as before"]
 
 
+@pytest.mark.parametrize("lay", [lambda p, other: p.symlink_to(other), lambda p, other: os.mkfifo(p)])
+def test_what_lies_at_the_temporary_name_is_not_written_to(lay, tmp_path):
+    path, other = tmp_path / "eval.json", tmp_path / "precious"
+    other.write_text("precious")
+    lay(tmp_path / ".eval.json.new", other)
+    write_beside(path, lambda beside: beside.write_text("new"))
+    assert (path.read_text(), other.read_text()) == ("new", "precious")
+    assert not path.is_symlink()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["eval.json", "precious"]
+
+
 def test_a_library_that_hides_the_cause_is_asked_for_it(tmp_path):
     def write(beside):
         try:

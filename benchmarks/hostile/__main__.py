@@ -8,11 +8,13 @@ are counted apart, as no reader can tell them from other pixels.
 """
 
 import dataclasses
+import itertools
 import json
 import resource
 import shutil
 import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,6 +30,7 @@ from benchmarks.hostile.samples import KINDS, make_sample
 COLUMNS = (*VERDICTS[:3], "pixels", *VERDICTS[3:])
 FAULTS = COLUMNS[4:]
 _WORDS = {"refused": "one line", "same": "harmless", "changed pixels": "pixels", "changed": "silent"}
+_EVERY = 10  # rows after which the file is written
 
 
 def main(
@@ -42,36 +45,44 @@ def main(
     ] = None,
 ) -> None:
     """Give hostile inputs to the command line, damage whole ones at random, and print a table of what became of all."""
-    rows = [] if only == "none" else run_cases(find_cases(kind, only), memory, seconds)
-    rows += run_damages(damages, seed, memory) if damages else []
-    counts = table_of(rows)
-    for title, cells in [("", COLUMNS), *((which, [count[v] for v in COLUMNS]) for which, count in counts.items())]:
+    settings = {"damages": damages, "seed": seed, "memory_gib": memory, "seconds": seconds}
+    rows = list[dict[str, Any]]()
+    cases = run_cases([] if only == "none" else find_cases(kind, only), memory, seconds)
+    for row in itertools.chain(cases, run_damages(damages, seed, memory)):
+        rows.append(row)
+        _tell(row)
+        if out is not None and len(rows) % _EVERY == 0:
+            write(out, rows, settings)
+    for title, cells in [("", COLUMNS), *((k, [count[v] for v in COLUMNS]) for k, count in table_of(rows).items())]:
         print(f"{title:20s}" + "".join(f"{cell:>15}" for cell in cells))
     if out is not None:
-        told = [row for row in rows if row["verdict"] not in ("one line", "harmless", "pixels")]
-        harmless = [
-            row["name"] for row in rows if row["verdict"] == "harmless" and not row["kind"].startswith("damage")
-        ]
-        table = {
-            "cases": sum(not row["kind"].startswith("damage") for row in rows), "damages": damages, "seed": seed,
-            "memory_gib": memory, "seconds": seconds, "counts": counts, "rows": told, "read as the whole": harmless,
-        }  # fmt: skip
-        out.write_text(json.dumps(table, indent=1) + "\n")
+        write(out, rows, settings)
 
 
-def run_cases(cases: list[Case], memory: float, seconds: float) -> list[dict[str, Any]]:
-    """Run hostile cases, and tell of faults as they are found."""
-    rows = list[dict[str, Any]]()
+def write(out: Path, rows: list[dict[str, Any]], settings: dict[str, Any]) -> None:
+    """Write the counts, and the rows of what was not refused in one line."""
+    cases = [row for row in rows if not row["kind"].startswith("damage")]
+    table = {
+        "cases": len(cases), **settings, "counts": table_of(rows),
+        "rows": [row for row in rows if row["verdict"] not in ("one line", "harmless", "pixels")],
+        "read as the whole": [row["name"] for row in cases if row["verdict"] == "harmless"],
+    }  # fmt: skip
+    out.write_text(json.dumps(table, indent=1) + "\n")
+
+
+def run_cases(cases: list[Case], memory: float, seconds: float) -> Iterator[dict[str, Any]]:
+    """Run hostile cases one after another."""
+    if not cases:
+        return
     with tempfile.TemporaryDirectory() as name, campaign(Path(name), memory=memory, seconds=seconds) as running:
         for case in cases:
-            rows.append(row := dataclasses.asdict(running.run(case)))
-            _tell(row)
-    return rows
+            yield dataclasses.asdict(running.run(case))
 
 
-def run_damages(damages: int, seed: int, memory: float) -> list[dict[str, Any]]:
+def run_damages(damages: int, seed: int, memory: float) -> Iterator[dict[str, Any]]:
     """Damage whole inputs at random and read them, in this process, whose memory is limited from now on."""
-    rows = list[dict[str, Any]]()
+    if not damages:
+        return
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         whole = make_samples(list(KINDS), root)
@@ -80,9 +91,7 @@ def run_damages(damages: int, seed: int, memory: float) -> list[dict[str, Any]]:
             row = try_damage(number, KINDS[number % len(KINDS)], root, whole)
             verdict = _WORDS.get(row["verdict"], row["verdict"])
             title = f"{row['number']} {row['file']}, {row['damage']}"
-            rows.append({"name": title, "kind": f"damaged {row['kind']}", "verdict": verdict, "text": row["text"]})
-            _tell(rows[-1])
-    return rows
+            yield {"name": title, "kind": f"damaged {row['kind']}", "verdict": verdict, "text": row["text"]}
 
 
 def table_of(rows: list[dict[str, Any]]) -> dict[str, Counter[str]]:

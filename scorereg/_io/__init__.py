@@ -50,6 +50,7 @@ def write_beside(path: Path, write: Callable[[Path], object]) -> None:
     """
     beside = path.with_name(f".{path.name}.new")
     with writing(path):
+        beside.unlink(missing_ok=True)  # what another put there may be a link, which would be followed, or a pipe
         try:
             write(beside)
             with beside.open("rb") as file:

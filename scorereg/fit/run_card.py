@@ -1,9 +1,12 @@
 """`fit.json`, the card of a fit: scene, cameras, recipe, terms and priors as one JSON object."""
 
 import dataclasses
+import hashlib
 import json
 import math
+import os
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,10 +23,12 @@ from scorereg.scenes import Scene
 from scorereg.scenes.scene import SceneSource
 
 __all__ = [
-    "CARD", "FORMAT", "describe_scene", "describe_terms", "read_card", "recipe_of", "scene_of", "write_card",
+    "CARD", "FORMAT", "check_unchanged", "describe_scene", "describe_terms", "read_card", "recipe_of", "scene_of",
+    "write_card",
 ]  # fmt: skip
 
 CARD, KIND, FORMAT = "fit.json", "scorereg fit", 1
+_SUM = "sha256"
 _CURE = "Copy the whole folder again, or fit again."
 _SOURCE = tuple(field.name for field in dataclasses.fields(SceneSource))
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -56,12 +61,13 @@ def describe_terms(terms: Sequence[Any]) -> list[dict[str, Any]]:
 
 
 def write_card(folder: Path, content: dict[str, Any]) -> None:
-    """Write `fit.json`, with format and kind first; a camera a line.
+    """Write `fit.json`, with format and kind first, a checksum of the rest last; a camera a line.
 
     Raises:
         OSError: If it cannot be written.
     """
     table = {"kind": KIND, "format": FORMAT, **content}
+    table[_SUM] = _checksum(table)
     views = table["scene"]["cameras"]
     marked = {**table, "scene": {**table["scene"], "cameras": [f"\0{i}" for i in range(len(views))]}}
     text = json.dumps(marked, indent=1)
@@ -90,6 +96,27 @@ def read_card(path: Path) -> dict[str, Any]:
             f"{'Update scorereg' if number > FORMAT else 'Fit again'}."
         )
     return card
+
+
+def check_unchanged(card: dict[str, Any], path: Path) -> None:
+    """Hold a card against its own checksum. Where the scene lies may be edited: it may have been moved.
+
+    Warns:
+        UserWarning: If it has none, as those of earlier versions.
+
+    Raises:
+        ValueError: If it was changed.
+    """
+    if _SUM not in card:
+        warnings.warn(f"{path} has no checksum, so a change of it cannot be seen. Fit again to be sure.", stacklevel=4)
+    elif card[_SUM] != _checksum(card):
+        raise ValueError(f"{path} was changed after it was written: its checksum differs. {_CURE}")
+
+
+def _checksum(card: dict[str, Any]) -> str:
+    scene = {key: value for key, value in card["scene"].items() if key != "path"}
+    kept = {key: value for key, value in card.items() if key != _SUM} | {"scene": scene}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 
 def scene_of(table: Any, device: torch.device | str = "cpu") -> Scene:
@@ -181,7 +208,7 @@ def _weights_sum(prior: Any) -> str | None:
 def _cameras(views: list[dict[str, Any]], width: int, height: int) -> Cameras:
     for view in views:
         _check_kind(view.get("photo"), str, "`photo` of a camera")
-        if _CONTROL.search(view["photo"]) or not Path(view["photo"]).stem:  # pictures are called so
+        if not _is_name(view["photo"]):  # pictures are called so
             raise Damaged(f"`photo` of a camera is no name of a file: {printable(view['photo'])[:80]!r}")
         for key, shape in (("pose", (3, 4)), ("focal", (2,)), ("center", (2,))):
             _check_numbers(view.get(key), shape, f"{key} of {view['photo'][:80]}")
@@ -194,6 +221,15 @@ def _cameras(views: list[dict[str, Any]], width: int, height: int) -> Cameras:
     if bool(wrong.any()):
         raise Damaged(f"the pose of {views[int(wrong.int().argmax())]['photo'][:80]} has no rotation")
     return Cameras(pose, focal, center, width, height)
+
+
+def _is_name(name: str) -> bool:
+    """Whether a file can have a name; JSON may hold halves of a surrogate pair, which no name has."""
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError:
+        return False
+    return bool(Path(name).stem) and not _CONTROL.search(name)
 
 
 def _source(table: dict[str, Any]) -> SceneSource | None:

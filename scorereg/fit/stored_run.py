@@ -15,7 +15,16 @@ from torch import Tensor, nn
 from scorereg._io import check_plain, printable, read_text, write_beside
 from scorereg._io.saved import Damaged, check_number
 from scorereg.fit.recipe import Recipe
-from scorereg.fit.run_card import CARD, describe_scene, describe_terms, read_card, recipe_of, scene_of, write_card
+from scorereg.fit.run_card import (
+    CARD,
+    check_unchanged,
+    describe_scene,
+    describe_terms,
+    read_card,
+    recipe_of,
+    scene_of,
+    write_card,
+)  # fmt: skip
 from scorereg.fit.stored_field import OWN, describe_module, own_density, restore_module
 from scorereg.rendering.volume import DensityFn
 from scorereg.scenes import Scene
@@ -111,6 +120,7 @@ def read_run(
         ) from None  # fmt: skip
     except ImportError as error:
         raise ValueError(f"{folder}: {error}.") from None
+    check_unchanged(card, folder / CARD)
     if isinstance(made, nn.Module):
         made = made.to(device)
     sampler = own_density(made) if sampler is None else sampler

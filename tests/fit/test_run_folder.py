@@ -13,7 +13,7 @@ from torch.testing import assert_close
 
 from scorereg.cameras import Cameras
 from scorereg.fit import Fit, Opacity, Recipe, fit_scene, photo_terms
-from scorereg.fit.run_card import write_card
+from scorereg.fit.run_card import check_unchanged, write_card
 from scorereg.fit.stored_field import describe_module, restore_module
 from scorereg.ops import GridShape
 from scorereg.priors.weights import CHECKSUM, checksum
@@ -247,6 +247,10 @@ DAMAGES = {
     "focal": (changed("scene", "cameras", 1, "focal", [8, 0]), "focal of a/1.png is not above 0"),
     "a photo's name": (changed("scene", "cameras", 1, "photo", "\x1b[2J.png"), "is no name of a file: '.*2J.png'"),
     "no name": (changed("scene", "cameras", 1, "photo", ""), "is no name of a file"),
+    "half a letter": (changed("scene", "cameras", 1, "photo", "\ud800.png"), "is no name of a file"),
+    "another near": (changed("scene", "near", 1.5), "fit.json was changed after it was written"),
+    "other samples": (changed("recipe", "samples", 5), "fit.json was changed after it was written"),
+    "other interpolation": (changed("field", "shape", "interpolation", "smoothstep"), "was changed after it"),
     "other weights": (changed("weights", "file", "../w.safetensors"), "a run has weights.safetensors"),
     "no training": (
         changed("scene", "cameras", lambda views: [{**v, "split": "test"} for v in views]),
@@ -271,6 +275,15 @@ def test_what_is_no_whole_run_is_refused_in_one_line(name, run):
     assert str(run) in str(caught.value)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 450
+
+
+def test_a_scene_that_was_moved_may_be_entered_and_a_card_without_checksum_is_warned_of(run):
+    card = json.loads((run / "fit.json").read_text())
+    card["scene"]["path"] = "/elsewhere"
+    check_unchanged(card, run / "fit.json")
+    del card["sha256"]
+    with pytest.warns(UserWarning, match="fit.json has no checksum"):
+        check_unchanged(card, run / "fit.json")
 
 
 def test_a_file_in_place_of_a_folder_is_named(run):
