@@ -20,6 +20,7 @@ from scorereg.export import resized, shots_of
 from scorereg.fit import Fit
 from scorereg.viewer.canvas import Wanted, draw
 from scorereg.viewer.pace import Pace
+from scorereg.viewer.warm import compile_beside
 
 
 def main(
@@ -33,7 +34,9 @@ def main(
     most = torch.get_num_threads()
     pace = Pace((1, most) if most > 1 else ())
     cameras = [shot.camera for shot in resized(shots_of(fit.scene, "spiral", frames), longest)]
-    sharp = [_sharp(fit, camera, pace) for camera in cameras[:3]][1:]  # the first one compiles
+    if thread := compile_beside((fit.field,), pace.threads):
+        thread.join()
+    sharp = [_sharp(fit, camera, pace) for camera in cameras[:3]][1:]
     moving = [_coarse(fit, camera, pace) for camera in cameras]
     found = {
         "size": [cameras[0].width, cameras[0].height],

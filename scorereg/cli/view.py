@@ -1,5 +1,8 @@
 """`scorereg view`: a web page of fits, and the page of a fit that goes on."""
 
+import os
+import sys
+import threading
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,6 +26,9 @@ ViewedPrior = Annotated[
     str, option("Page", "Prior whose score is shown: a shipped name, a folder, or none.", unit="PRIOR", name="--prior")
 ]
 
+THREADS = "viewer", "compiler"
+"""Names of the threads of a page that compute."""
+
 
 def view_command(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Folders of fits of one scene (--out of fit).")],
@@ -41,6 +47,7 @@ def view_command(
     from scorereg._progress import stage
     from scorereg.viewer import Page
     from scorereg.viewer.server import check_server
+    from scorereg.viewer.warm import compile_beside
 
     check_server(host, port)
     device, most = choose_device(device), torch.get_num_threads()
@@ -49,6 +56,7 @@ def view_command(
         title = f"scorereg: {_scene(fits)}"
         lens = _prior(prior, device)
     threads = (1, most) if device == "cpu" and most > 1 else ()
+    compile_beside((fit.field for fit in fits.values()), threads)
     page = Page(fits, host=host, port=port, prior=lens, threads=threads, title=title)
     serve(page, f"shown at {page.address}")
 
@@ -89,6 +97,15 @@ def serve(page: Any, words: str) -> None:
         typer.echo("closed", err=True)
     finally:
         page.stop()
+        _end_within_torch()
+
+
+def _end_within_torch() -> None:
+    """End the process at once if a thread of the page still computes: it would end within torch, which aborts."""
+    if any(thread.name in THREADS for thread in threading.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 def _prior(name: str, device: str) -> Any:

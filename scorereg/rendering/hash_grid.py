@@ -90,6 +90,14 @@ class HashGrid(nn.Module):
         networks = [*self.geometry.parameters(), *self.color.parameters()]
         return [{"params": list(self.encoder.parameters()), "lr": lr}, {"params": networks, "lr": lr_network}]
 
+    def delay_compiling(self, points: int | float) -> None:
+        """Encode so many points more without compiling, which takes longer than to render a few images; 0 ends that.
+
+        It holds on a CPU, for the backend `"auto"`, where no gradient is computed.
+        """
+        if isinstance(self.encoder, _TorchEncoder):
+            self.encoder.uncompiled = points
+
     def set_active_levels(self, share: float) -> None:
         """Activate the levels coarse to fine: the two coarsest at `share` 0, all at 1, one after the other between.
 
@@ -139,10 +147,14 @@ class _TorchEncoder(nn.Module):
         super().__init__()
         self.shape = shape
         self.backend: Backend = backend
+        self.uncompiled = 0.0  # points, see `HashGrid.delay_compiling`
         self.table = nn.Parameter((2 * torch.rand(sum(shape.rows), shape.features) - 1) * 1e-4)
 
     def forward(self, x: Float[Tensor, "n 3"]) -> Float[Tensor, "n lf"]:
-        return hash_encode(x, self.table, self.shape, backend=self.backend)
+        backend = self.backend
+        if backend == "auto" and self.uncompiled > 0 and x.device.type == "cpu" and not torch.is_grad_enabled():
+            backend, self.uncompiled = "eager", self.uncompiled - len(x)
+        return hash_encode(x, self.table, self.shape, backend=backend)
 
 
 class _TinyCudaEncoder(nn.Module):

@@ -74,11 +74,11 @@ class RenderLoop:
             self._changed.notify()
 
     def stop(self) -> None:
-        """End the thread."""
+        """End the thread, after the piece that it draws; what takes longer than two seconds is left to itself."""
         with self._changed:
             self._ended = True
             self._changed.notify()
-        self.thread.join(timeout=10)
+        self.thread.join(timeout=2)
 
     def _run(self) -> None:
         while True:

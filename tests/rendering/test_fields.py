@@ -283,6 +283,29 @@ def test_tinycudann_that_is_absent_is_named(monkeypatch):
 # DensityGrid
 
 
+@pytest.mark.parametrize("backend", ["auto", "compiled"])
+def test_the_first_points_are_encoded_without_compiling_if_asked(backend, monkeypatch):
+    used = []
+
+    def encode(x, table, shape, backend):
+        used.append(backend)
+        return torch.zeros(len(x), shape.levels * shape.features)
+
+    monkeypatch.setattr("scorereg.rendering.hash_grid.hash_encode", encode)
+    field = small_field(backend=backend)
+    field(*some(10))
+    field.delay_compiling(15)
+    field(*some(10))  # a gradient is computed
+    with torch.no_grad():
+        for _ in range(3):
+            field(*some(10))
+        field.delay_compiling(1)
+        field.delay_compiling(0)
+        field(*some(10))
+    early = "eager" if backend == "auto" else backend
+    assert used == [backend, backend, early, early, backend, backend]
+
+
 def test_density_grid_is_even_at_first_and_not_negative():
     density = DensityGrid(CENTER, 2.0, size=8)(some(50)[0])
     assert_close(density, torch.full((50,), math.exp(-1)))
