@@ -12,6 +12,7 @@ from torch import Tensor
 
 from scorereg.export.frames import Frame
 from scorereg.export.fusion import Volume, fuse, room_of
+from scorereg.fit.pictures import as_bytes
 
 __all__ = ["Mesh", "check_mesh_packages", "mesh_of", "surface_of"]
 
@@ -89,10 +90,10 @@ def surface_of(volume: Volume) -> Mesh:
     vertices, faces, _, _ = marching_cubes(distance, 0.0, mask=cells.numpy(), gradient_direction="descent")
     place = torch.from_numpy(vertices.copy())
     shade = _interpolated(torch.cat([volume.color * volume.near, volume.near[None]]), place)
-    colors = (shade[:, :3] / shade[:, 3:].clamp_min(1e-6)).clamp(0, 1)
+    colors = as_bytes(shade[:, :3] / shade[:, 3:].clamp_min(1e-6))
     vertices = (volume.low + volume.voxel * place).numpy()
     faces = faces.astype(np.int32)
-    return Mesh(vertices, faces, _normals(vertices, faces), (colors * 255 + 0.5).to(torch.uint8).numpy())
+    return Mesh(vertices, faces, _normals(vertices, faces), colors)
 
 
 def _corner(grid: Bool[Tensor, "x y z"], number: int) -> Bool[Tensor, "a b c"]:

@@ -11,6 +11,7 @@ from torch import Tensor
 from scorereg.export.coordinates import to_file
 from scorereg.export.frames import Frame
 from scorereg.export.ply import write_ply
+from scorereg.fit.pictures import as_bytes
 from scorereg.scenes import Scene
 
 __all__ = ["PointCloud", "points_of", "sure_depth", "write_points"]
@@ -47,7 +48,7 @@ def points_of(frames: Iterable[Frame], *, count: int | None = None, seed: int = 
     parts = []
     for frame in frames:
         sure = sure_depth(frame.depth)
-        colors = (frame.rgb[sure] * 255 + 0.5).to(torch.uint8)
+        colors = torch.from_numpy(as_bytes(frame.rgb[sure]))
         parts.append((frame.points()[sure], frame.normals[sure], colors))
     points, normals, colors = (torch.cat(part) for part in zip(*parts, strict=True))
     if not len(points):
