@@ -11,7 +11,18 @@ from torch import Tensor
 
 from scorereg.cameras import Cameras
 
-__all__ = ["browser_camera", "fov_of", "quaternion_of", "smaller", "up_of", "window_around"]
+__all__ = ["browser_camera", "fov_of", "is_camera", "quaternion_of", "smaller", "up_of", "window_around"]
+
+_FAR = 1e9  # metres
+
+
+def is_camera(camera: Any) -> bool:
+    """Whether a browser's view can be rendered: it sends what it likes."""
+    try:
+        numbers = [float(x) for x in (*camera.wxyz, *camera.position, camera.fov, camera.aspect)]
+    except (TypeError, ValueError, ZeroDivisionError):
+        return False
+    return len(numbers) == 9 and all(abs(x) < _FAR for x in numbers) and any(abs(x) > 1e-6 for x in numbers[:4])
 
 
 def browser_camera(camera: Any, longest: int) -> Cameras:

@@ -1,5 +1,6 @@
 """The controls at the side of the page."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -50,11 +51,43 @@ class Controls:
     picture: Any = None
     words: Any = None
 
+    # Values are what a browser sent, so each is held against what its control offers.
+
     @property
     def names(self) -> tuple[str, str | None]:
         """Names of the fits of the left and the right part."""
-        beside = self.beside.value if self.beside else ALONE
-        return self.fit.value, None if beside in (ALONE, self.fit.value) else beside
+        name = _one_of(self.fit)
+        beside = _one_of(self.beside) if self.beside else ALONE
+        return name, None if beside in (ALONE, name) else beside
+
+    @property
+    def shown(self) -> str:
+        """Name of one of `LAYERS`."""
+        return _one_of(self.layer)
+
+    @property
+    def pixels(self) -> int:
+        """Pixels of a full picture's longer side."""
+        return round(_between(self.longest))
+
+    @property
+    def right(self) -> float:
+        """Where the right part begins, in shares of the width."""
+        return _between(self.divide) / 100 if self.divide else 0.5
+
+    @property
+    def level(self) -> float:
+        """Noise level of the score."""
+        return _between(self.sigma)
+
+
+def _one_of(choice: Any) -> str:
+    return choice.value if choice.value in choice.options else choice.options[0]
+
+
+def _between(slider: Any) -> float:
+    value, low, high = (float(x) for x in (slider.value, slider.min, slider.max))
+    return min(max(value, low), high) if math.isfinite(value) else low
 
 
 def add_controls(

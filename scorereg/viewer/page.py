@@ -10,7 +10,7 @@ import torch
 
 from scorereg.cameras import Cameras
 from scorereg.fit.pictures import as_bytes
-from scorereg.viewer.camera import browser_camera, fov_of, quaternion_of, up_of
+from scorereg.viewer.camera import browser_camera, fov_of, is_camera, quaternion_of, up_of
 from scorereg.viewer.canvas import Drawing, Wanted
 from scorereg.viewer.controls import Controls, add_controls, on_change
 from scorereg.viewer.layers import LAYERS, Maps
@@ -146,10 +146,11 @@ class Page:
             self.controls.status.content = ""
             return
         name, beside = self.controls.names
-        camera = browser_camera(client.camera, int(self.controls.longest.value))
-        divide = self.controls.divide.value / 100 if self.controls.divide else 0.5
+        if not is_camera(client.camera):
+            return
+        camera = browser_camera(client.camera, self.controls.pixels)
         base = self._same(client, camera) if again else None
-        wanted = Wanted(camera, self.fits[name], self.fits[beside] if beside else None, divide, base)
+        wanted = Wanted(camera, self.fits[name], self.fits[beside] if beside else None, self.controls.right, base)
         began = time.monotonic()
         self.loop.want(client.client_id, wanted, lambda drawing: self._show(client, camera, drawing, began))
 
@@ -172,7 +173,7 @@ class Page:
     def _paint(self, client: Any, drawing: Drawing) -> None:
         if not self.controls.field.value or client.client_id not in self.server.get_clients():
             return
-        picture = LAYERS[self.controls.layer.value](drawing.maps)
+        picture = LAYERS[self.controls.shown](drawing.maps)
         client.scene.set_background_image(
             as_bytes(picture), format="jpeg", jpeg_quality=90, depth=drawing.maps.solid().numpy()
         )
@@ -190,7 +191,7 @@ class Page:
 
     def _add_frames(self) -> None:
         """Add the photos' frames; rendered pictures stand in for photos that are not there."""
-        scene, fit = self.scene, self.fits[self.controls.fit.value]
+        scene, fit = self.scene, self.fits[self.controls.names[0]]
         views = sorted({*scene.train, *scene.test})
         pictures = scene.images.cpu()[views]
         if bool(pictures[:, :1, :1].isnan().any()):
@@ -206,7 +207,7 @@ class Page:
         def renew() -> None:
             self._points = add_points(self.server, fit, visible=self.controls.points.value)
 
-        fit = self.fits[self.controls.fit.value]
+        fit = self.fits[self.controls.names[0]]
         self.loop.submit(renew, later=True)
 
     def _go(self, client: Any, view: int) -> None:
@@ -230,7 +231,9 @@ class Page:
         lens, controls = self.lens, self.controls
         assert lens is not None, "asked of pages with a prior"
         fit = self.fits[controls.names[0]]
-        camera, sigma = browser_camera(client.camera, 256), float(controls.sigma.value)
+        if not is_camera(client.camera) or not all(0 <= share <= 1 for share in at):
+            return
+        camera, sigma = browser_camera(client.camera, 256), controls.level
 
         def look() -> None:
             found = lens.look(fit, camera, at, sigma)

@@ -5,6 +5,8 @@ import io
 import socket
 from typing import Any
 
+from scorereg.viewer.own_pages import only_own_pages
+
 __all__ = ["check_server", "close_server", "open_server"]
 
 _SHOWN = 8080
@@ -34,7 +36,8 @@ def _import_viser() -> Any:
 def open_server(host: str, port: int) -> tuple[Any, str]:
     """Return a server of viser that listens, and its address.
 
-    Viser offers every browser to make the page public by a tunnel of its makers; this server does not.
+    Viser offers every browser to make the page public by a tunnel of its makers; this server does not. Nor does it let
+    pages of other sites in the browser connect.
 
     Args:
         host: Address to listen at; `127.0.0.1` is reached from this machine alone.
@@ -46,7 +49,7 @@ def open_server(host: str, port: int) -> tuple[Any, str]:
     """
     check_server(host, port)
     viser = _import_viser()
-    with contextlib.redirect_stdout(io.StringIO()):  # it would print a table of its addresses
+    with contextlib.redirect_stdout(io.StringIO()), only_own_pages(host):  # it would print a table of its addresses
         server = viser.ViserServer(host=host, port=port, verbose=False)
     server.request_share_url = lambda *_, **__: None
     shown = "localhost" if host in ("0.0.0.0", "::", "") else f"[{host}]" if ":" in host else host
