@@ -9,6 +9,7 @@ from scorereg.export.outputs import export_fit
 from scorereg.export.points import PointCloud, points_of, write_points
 from scorereg.export.render import render_to_folder
 from scorereg.export.shots import Shot, resized, shots_of
+from scorereg.export.splats import write_splats
 
 __all__ = [
     "Frame",
@@ -26,4 +27,5 @@ __all__ = [
     "shots_of",
     "write_mesh",
     "write_points",
+    "write_splats",
 ]

@@ -1,5 +1,6 @@
-"""Points and meshes as binary PLY, as Open3D, MeshLab, Blender and CloudCompare read it."""
+"""Points, meshes and tables as binary PLY, as Open3D, MeshLab, Blender and CloudCompare read it."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ from jaxtyping import Float, Int, UInt8
 
 from scorereg._io import write_beside
 
-__all__ = ["write_ply"]
+__all__ = ["write_ply", "write_table"]
 
 _EXACT = 2**15  # coordinates from which on float32 keeps less than a hundredth of a unit
 
@@ -52,5 +53,19 @@ def write_ply(
         rows = np.empty(len(faces), np.dtype([("count", "u1"), ("vertices", "<i4", 3)]))
         rows["count"], rows["vertices"] = 3, faces
         body += rows.tobytes()
+    _write(path, head, body)
+
+
+def write_table(path: Path, columns: Mapping[str, Float[np.ndarray, " n"]]) -> None:
+    """Write points with any properties, float each, in the order of the columns.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    rows = np.stack([column.astype("<f4") for column in columns.values()], 1)
+    _write(path, [f"element vertex {len(rows)}", *(f"property float {name}" for name in columns)], rows.tobytes())
+
+
+def _write(path: Path, head: Sequence[str], body: bytes) -> None:
     text = "\n".join(("ply", "format binary_little_endian 1.0", "comment scorereg", *head, "end_header")) + "\n"
     write_beside(path, lambda beside: beside.write_bytes(text.encode("ascii") + body))

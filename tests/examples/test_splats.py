@@ -367,6 +367,31 @@ def test_a_run_leaves_metrics_views_and_splats(run, kind, tmp_path):
     assert len(list((tmp_path / "run/views").iterdir())) == len(metrics["views"]) == 2
 
 
+def test_a_ply_holds_the_splats_in_the_coordinates_of_the_scene(run, tmp_path):
+    """Means, covariances, opacities and colours, by the formulas of 3DGS."""
+    plyfile = pytest.importorskip("plyfile")
+    metrics = run("run", "--regularize", "none", "--scale", "2", "--ply", str(tmp_path / "splats.ply"))
+    vertex = plyfile.PlyData.read(tmp_path / "splats.ply")["vertex"].data
+    state = torch.load(tmp_path / "run/splats.pt", weights_only=True)
+
+    def read(*names):
+        return torch.stack([torch.tensor(vertex[name].copy()) for name in names], 1)
+
+    assert metrics["scale"] == 2
+    assert_close(read(*"xyz"), state["mean"] / 2)
+    w, x, y, z = read("rot_0", "rot_1", "rot_2", "rot_3").unbind(1)
+    rotation = torch.stack([
+        1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y),
+        2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x),
+        2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y),
+    ], -1).reshape(-1, 3, 3)  # fmt: skip
+    axes = rotation * read("scale_0", "scale_1", "scale_2").exp()[:, None]
+    own = rotation_matrix(state["turn"]) * state["size"].exp()[:, None] / 2
+    assert_close(axes @ axes.mT, own @ own.mT, rtol=1e-4, atol=1e-7)
+    assert_close(read("opacity").sigmoid(), renderer.DENSEST * state["opacity"].sigmoid())
+    assert_close(0.5 + 0.28209479177387814 * read("f_dc_0", "f_dc_1", "f_dc_2"), state["colour"].sigmoid())
+
+
 def test_a_seed_repeats_a_run_and_another_does_not(run, tmp_path):
     for out, seed in (("a", "1"), ("b", "1"), ("c", "2")):
         run(out, "--regularize", "both", "--seed", seed)
@@ -401,6 +426,7 @@ def test_what_lies_under_masks_changes_no_splat(run, tmp_path):
         (["--steps", "0"], r"--steps must be at least 1, but is 0"),
         (["--count", "0"], r"--count must be at least 1, but is 0"),
         (["--preset", "tpu"], r"--preset must be cpu or gpu, but is 'tpu'"),
+        (["--ply", "splats.obj"], r"--ply splats.obj must end with .ply"),
     ],
 )
 def test_mistakes_are_named(run, more, says):

@@ -13,9 +13,9 @@ from torch import Tensor
 from examples.own_renderer.splats import cuda_renderer
 from examples.own_renderer.splats.fit import fit, image, random_splats
 from examples.own_renderer.splats.recipe import PRESETS, Recipe
-from examples.own_renderer.splats.renderer import Splats
+from examples.own_renderer.splats.renderer import DENSEST, Splats
 from scorereg import RGBD, NetworkPrior, ScoreLoss, load_prior
-from scorereg._io import write_beside
+from scorereg._io import check_file, write_beside
 from scorereg.cameras import Cameras
 from scorereg.cli.options import (
     CpuTime,
@@ -30,6 +30,7 @@ from scorereg.cli.options import (
     Views,
     option,
 )
+from scorereg.export import write_splats
 from scorereg.fit.folder import choose_device, choose_preset, facts_of, make_run_folder, some_of, with_steps
 from scorereg.fit.pixels import training_masks
 from scorereg.fit.views import TRAINING, View, clear, summary, write_metrics, write_views
@@ -58,6 +59,9 @@ def run(
     count: Annotated[int | None, option("Optimisation", "Gaussians.", "the preset's", "N")] = None,
     seed: Seed = 0,
     cpu_time: CpuTime = False,
+    ply: Annotated[
+        Path | None, option("Output", "Splats for other programs, in the layout of 3DGS.", "none", "FILE")
+    ] = None,
 ) -> dict:
     """Fit Gaussian splats to a few photos, with or without a diffusion prior attached.
 
@@ -77,6 +81,10 @@ def run(
     recipe = replace(with_steps(recipe, steps), count=recipe.count if count is None else count)
     if recipe.count < 1:
         raise ValueError(f"--count must be at least 1, but is {count}.")
+    if ply is not None:
+        if ply.suffix.lower() != ".ply":
+            raise ValueError(f"--ply {ply} must end with .ply.")
+        check_file(ply)
     make_run_folder(out)
     loaded = load_scene(scene, views=views, scale=scale, max_size=max_size)
     trained = None if regularize == "none" else load_prior(prior, device=device)
@@ -95,8 +103,24 @@ def run(
     shown = measured or _views(splats, loaded, device, some_of(loaded.train))
     write_views(shown, out, loaded.near, loaded.far, "" if measured else TRAINING)
     write_beside(out / "splats.pt", lambda beside: torch.save(splats.state_dict(), beside))
+    if ply is not None:
+        write_ply(splats, loaded, ply)
     write_metrics(metrics, out)
     return metrics
+
+
+@torch.no_grad()
+def write_ply(splats: Splats, scene: LoadedScene, path: Path) -> None:
+    """Write the splats for other programs."""
+    write_splats(
+        path,
+        scene,
+        means=splats.mean,
+        scales=splats.size.exp(),
+        quaternions=cuda_renderer.quaternions(splats.turn),
+        opacities=DENSEST * splats.opacity[:, 0].sigmoid(),
+        colors=splats.colour.sigmoid(),
+    )
 
 
 def _fitted(
