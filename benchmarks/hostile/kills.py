@@ -81,10 +81,10 @@ def main(
             print(f"{command:12s}{tally.held} of {runs} held; {tally.seconds:.1f} s uninterrupted", flush=True)
             for line in tally.failed:
                 print(f"  {line}", flush=True)
-    if out is not None:
-        table = {name: {**vars(tally), "runs": runs} for name, tally in tallies.items()}
-        facts = {"runs": runs, "seed": seed, "seconds": round(time.monotonic() - began), "commands": table}
-        out.write_text(json.dumps(facts, indent=1) + "\n")
+            if out is not None:
+                table = {name: {**vars(tally), "runs": runs} for name, tally in tallies.items()}
+                facts = {"runs": runs, "seed": seed, "seconds": round(time.monotonic() - began), "commands": table}
+                out.write_text(json.dumps(facts, indent=1) + "\n")
     if any(tally.failed for tally in tallies.values()):
         raise typer.Exit(1)
 

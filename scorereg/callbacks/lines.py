@@ -5,7 +5,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from scorereg._io import write_beside, writing
+from scorereg._io import check_plain, write_beside, writing
 
 __all__ = ["Lines"]
 
@@ -64,6 +64,7 @@ class Lines:
         self._waiting = b""
 
     def _read(self) -> list[bytes]:
+        check_plain(self.path)
         try:
             return self.path.read_bytes().splitlines(keepends=True) if self.path.exists() else []
         except OSError as error:

@@ -144,7 +144,7 @@ class WandB(_Foreign):
 
     def _id(self, *, resumed: bool) -> str:
         path = self.folder / _ID
-        if resumed and path.is_file() and (text := path.read_text(encoding="utf-8").strip()).isalnum():
+        if resumed and path.is_file() and (text := path.read_text(encoding="ascii", errors="replace").strip()).isalnum():
             return text[:64]
         text = uuid.uuid4().hex[:12]
         write_beside(path, lambda beside: beside.write_text(f"{text}\n", encoding="utf-8"))
