@@ -16,6 +16,7 @@ from scorereg.cli.options import (
     Depth,
     Log,
     MaxSize,
+    Members,
     ObjectOnly,
     OutFolder,
     Preset,
@@ -69,6 +70,7 @@ def run_fit_views(
         str, opt("Optimisation", "Encoder of the hash grid: auto, compiled, eager or tinycudann.", unit="NAME")
     ] = "auto",
     seed: Seed = 0,
+    members: Members = 1,
     device: DeviceName = None,
     video: Video = 30,
     log: Log = None,
@@ -109,7 +111,7 @@ def run_fit_views(
     from scorereg.scenes import load_scene
 
     about = {"focal": focal, "facts": (facts or {}) | ({} if d_min is None else {"d_min": d_min})}
-    _check(regularize, estimator, gate, rays, seed, backend)
+    _check(regularize, estimator, gate, rays, seed, backend, members)
     if not regularize.endswith("prior") and any(about.values()):
         raise ValueError(
             f"--focal, --d-min and what else is said of a prior mean nothing with --regularize {regularize}. "
@@ -134,11 +136,11 @@ def run_fit_views(
         "ray_prior": ray_prior if "ray_prior" in names else None, "estimator": estimator if "prior" in names else None,
         "gate": gate, "preset": preset, "rays": recipe.rays,
     }  # fmt: skip
-    field = default_field(loaded, chosen.grid, backend=backend, seed=seed)  # pyright: ignore[reportArgumentType]
+    fields = [default_field(loaded, chosen.grid, backend=backend, seed=seed + k) for k in range(members)]  # pyright: ignore
     page = live_view(prior if "prior" in names else "none", port, host) if view else None
     result = fit_to_folder(
-        loaded, out, field=field, terms=terms, recipe=recipe, seed=seed, device=device, facts=told, video=video,
-        resume=resume, report=report if page is None else [*report, page],
+        loaded, out, field=fields, terms=terms, recipe=recipe, seed=seed, members=members, device=device, facts=told,
+        video=video, resume=resume, report=report if page is None else [*report, page],
     )  # fmt: skip
     if page is not None:
         serve(page, f"{in_words(result[0], 'psnr', 'ssim', 'depth_abs_rel')}; shown at {page.address}")
@@ -180,7 +182,8 @@ def app_of(run: Callable[..., dict], *metrics: str) -> typer.Typer:
 fit_command = command_of(run_fit, "psnr", "ssim", "depth_abs_rel")
 
 
-def _check(regularize: str, estimator: str, gate: float | None, rays: int | None, seed: int, backend: str) -> None:
+def _check(regularize: str, estimator: str, gate: float | None, rays: int | None, seed: int, backend: str,
+           members: int) -> None:  # fmt: skip
     from scorereg.estimators import EstimatorName
     from scorereg.fit import Regularize
 
@@ -196,6 +199,8 @@ def _check(regularize: str, estimator: str, gate: float | None, rays: int | None
         )
     if rays is not None and rays < 1:
         raise ValueError(f"--rays must be at least 1, but is {rays}.")
+    if not 1 <= members <= 100:
+        raise ValueError(f"--members must be 1 to 100, but is {members}.")
     if not 0 <= seed < 2**63:
         raise ValueError(f"--seed must be from 0 to 2^63 - 1, but is {seed}.")
 

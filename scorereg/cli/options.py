@@ -82,6 +82,9 @@ Scene = Annotated[
     Path,
     typer.Argument(metavar="SCENE", help="Folder with photos and poses: transforms.json, LLFF, COLMAP, others."),
 ]
+Members = Annotated[
+    int, option("Optimisation", "Fits from as many seeds, rendered as their mean; K take K times as long.", unit="K")
+]
 Seed = Annotated[int, option("Run", "Seed of all random numbers.", unit="N")]
 SkipBad = Annotated[bool, option("Data", "Leave out bad frames, up to 1 %.", "an error", name="--skip-bad")]
 Steps = Annotated[int | None, option("Optimisation", "Optimisation steps.", "the preset's", "N")]

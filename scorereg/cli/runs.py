@@ -15,7 +15,7 @@ __all__ = [
     "SceneFolder",
     "Size",
     "Zoom",
-    "choose_encoder",
+    "compile_for_many",
     "eval_command",
     "load_run",
     "render_command",
@@ -53,7 +53,9 @@ def render_command(
     scale: Zoom = None,
     what: Annotated[
         list[str] | None,
-        option("Output", "color, depth, opacity, normals; repeatable, or with commas.", "color,depth", "KINDS"),
+        option(
+            "Output", "color, depth, opacity, normals, uncertainty; repeatable, or with commas.", "color,depth", "KINDS"
+        ),
     ] = None,
     video: Annotated[
         bool | None, option("Output", "mp4 of colour beside depth.", "of a path", name="--video/--no-video")
@@ -72,7 +74,7 @@ def render_command(
     shots = shots_for(fit, cameras, frames, size, scale)
     kinds = [word.strip() for words in what or ["color", "depth"] for word in words.split(",") if word.strip()]
     moving = cameras in PATHS if video is None else video
-    choose_encoder(fit, sum(shot.camera.width * shot.camera.height for shot in shots))
+    compile_for_many(fit, sum(shot.camera.width * shot.camera.height for shot in shots))
     for line in render_to_folder(fit, shots, out, what=kinds, fps=fps if moving else None):
         typer.secho(f"scorereg: {line}", fg="yellow", err=True)
     typer.echo(f"renders: {out}, {len(shots)} views of {', '.join(kinds)}")
@@ -91,7 +93,7 @@ def eval_command(
     file = run / "eval.json" if out is None else out
     fit = load_run(run, device).with_photos(scene)
     check_file(file)
-    choose_encoder(fit, len(fit.scene.test) * fit.scene.cameras.width * fit.scene.cameras.height)
+    compile_for_many(fit, len(fit.scene.test) * fit.scene.cameras.width * fit.scene.cameras.height)
     measured = measure_fit(fit)
     write_measured(measured, file)
     for line in view_lines(measured):
@@ -120,8 +122,8 @@ def shots_for(fit: Any, cameras: str, frames: int | None, size: int | None, scal
     return resized(shots_of(fit.scene, cameras, frames), size, scale)
 
 
-def choose_encoder(fit: Any, pixels: int) -> None:
-    """Compile nothing for a few pixels on a CPU: it would take longer than they do."""
-    encoder = getattr(fit.field, "encoder", None)
-    if getattr(encoder, "backend", None) == "auto" and str(fit.scene.images.device) == "cpu" and pixels < _FEW:
-        encoder.backend = "eager"  # pyright: ignore[reportOptionalMemberAccess]
+def compile_for_many(fit: Any, pixels: int) -> None:
+    """Compile the encoder at once where there are many pixels to render, and not after the first images."""
+    for module in fit.field.modules() if pixels >= _FEW else ():
+        if hasattr(module, "delay_compiling"):
+            module.delay_compiling(0)

@@ -30,6 +30,8 @@ class Frame:
         rgb: Color, in [0, 1].
         depth: Planar depth in metres, 0 where the opacity is below `LEAST_OPACITY`.
         opacity: In [0, 1].
+        spread: How far the members of an ensemble differ in color: `rendering.spread_of`; None of a single fit.
+        depth_spread: The same of depth.
     """
 
     name: str
@@ -37,6 +39,8 @@ class Frame:
     rgb: Float[Tensor, "h w 3"]
     depth: Float[Tensor, "h w"]
     opacity: Float[Tensor, "h w"]
+    spread: Float[Tensor, "h w"] | None = None
+    depth_spread: Float[Tensor, "h w"] | None = None
 
     @cached_property
     def normals(self) -> Float[Tensor, "h w 3"]:
@@ -53,6 +57,8 @@ def render_frames(fit: Fit, shots: Sequence[Shot], what: str = "rendering") -> I
     device = fit.scene.cameras.pose.device
     for shot in steps(what, shots):
         rays = shot.camera.to(device).image_rays(0)
-        rgb, depth, opacity = (x.cpu() for x in fit.image(rays))
+        rgb, depth, opacity, *spreads = fit.image(rays, spread=True)
+        rgb, depth, opacity = rgb.cpu(), depth.cpu(), opacity.cpu()
         depth = torch.where(opacity >= LEAST_OPACITY, depth, 0.0)
-        yield Frame(shot.name, shot.camera, rgb.clamp(0, 1), depth, opacity.clamp(0, 1))
+        yield Frame(shot.name, shot.camera, rgb.clamp(0, 1), depth, opacity.clamp(0, 1),
+                    *(x if x is None else x.cpu() for x in spreads))  # fmt: skip

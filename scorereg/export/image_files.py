@@ -1,4 +1,4 @@
-"""Pictures of a rendered view as files: color, depth, opacity and normals."""
+"""Pictures of a rendered view as files: color, depth, opacity, normals and uncertainty."""
 
 import warnings
 from importlib.util import find_spec
@@ -6,16 +6,16 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+import torch
 from jaxtyping import Float
-from PIL import Image
 
 from scorereg._io import write_beside
 from scorereg.export.frames import Frame
-from scorereg.fit.pictures import as_bytes
+from scorereg.fit.pictures import COLOR_SPREAD, DEPTH_SPREAD, as_bytes, paint_spread, save_png
 
 __all__ = ["KINDS", "write_depth_png", "write_frame"]
 
-KINDS = ("color", "depth", "opacity", "normals")
+KINDS = ("color", "depth", "opacity", "normals", "uncertainty")
 """What of a view can be written."""
 
 _MOST = 2**16 - 1
@@ -26,10 +26,13 @@ def write_frame(frame: Frame, out: Path, kinds: tuple[str, ...]) -> None:
 
     `color` and `opacity`: 8-bit PNG. `depth`: 16-bit PNG in millimetres, .npy in metres, and EXR (channel Z, metres)
     where the package OpenEXR is installed; 0 where unknown. `normals`: 8-bit PNG with (n + 1) / 2 as color, black where
-    unknown, and .npy; n is in world coordinates and points towards the camera.
+    unknown, and .npy; n is in world coordinates and points towards the camera. `uncertainty`: how far the members of an
+    ensemble differ, as .npy of shape (h, w, 2), the standard deviation of color and the relative one of depth, and as
+    an 8-bit PNG of the first, bright at 0.2, beside the second, bright at 0.5.
 
     Raises:
         OSError: If a file cannot be written.
+        ValueError: If the uncertainty of a single fit is asked for.
     """
     if "color" in kinds:
         save_png(as_bytes(frame.rgb), out / "color" / f"{frame.name}.png")
@@ -49,6 +52,16 @@ def write_frame(frame: Frame, out: Path, kinds: tuple[str, ...]) -> None:
             out / "normals" / f"{frame.name}.png",
         )
         save_npy(normals, out / "normals" / f"{frame.name}.npy")
+    if "uncertainty" in kinds:
+        _write_uncertainty(frame, out / "uncertainty")
+
+
+def _write_uncertainty(frame: Frame, folder: Path) -> None:
+    if frame.spread is None or frame.depth_spread is None:
+        raise ValueError("a fit of one member has no uncertainty. Fit several: scorereg fit --members 4.")
+    painted = [paint_spread(frame.spread, COLOR_SPREAD), paint_spread(frame.depth_spread, DEPTH_SPREAD)]
+    save_png(as_bytes(torch.cat(painted, 1)), folder / f"{frame.name}.png")
+    save_npy(torch.stack([frame.spread, frame.depth_spread], -1).numpy(), folder / f"{frame.name}.npy")
 
 
 def write_depth_png(depth: Float[np.ndarray, "h w"], path: Path, *, unit: float) -> None:
@@ -67,11 +80,6 @@ def write_depth_png(depth: Float[np.ndarray, "h w"], path: Path, *, unit: float)
             stacklevel=3,
         )
     save_png(np.where(beyond, 0, steps).astype(np.uint16), path)
-
-
-def save_png(image: np.ndarray, path: Path) -> None:
-    """Write an array of 8 or 16 bits as PNG, renamed into place when complete."""
-    write_beside(path, lambda beside: Image.fromarray(image).save(beside, format="PNG"))
 
 
 def save_npy(array: np.ndarray, path: Path) -> None:

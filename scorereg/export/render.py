@@ -28,7 +28,7 @@ def render_to_folder(
         fit: The fit.
         shots: The cameras.
         out: Folder, which no other run may use meanwhile; an earlier render in it is removed.
-        what: Kinds of pictures: color, depth, opacity, normals; see `write_frame` for their units.
+        what: Kinds of pictures: color, depth, opacity, normals, uncertainty; see `write_frame` for their units.
         fps: Frames a second of a video of color beside depth, at the pictures' size; None writes none.
 
     Returns:
@@ -41,6 +41,8 @@ def render_to_folder(
     kinds = tuple(dict.fromkeys(what))
     if not kinds or not set(kinds) <= set(KINDS):
         raise ValueError(f"--what must be some of {', '.join(KINDS)}, but is {', '.join(kinds) or 'empty'}.")
+    if "uncertainty" in kinds and len(fit.members) < 2:
+        raise ValueError("a fit of one member has no uncertainty. Fit several: scorereg fit --members 4.")
     if not shots:
         raise ValueError("there is no camera to render from. Give some.")
     if fps is not None and not 1 <= fps <= 240:

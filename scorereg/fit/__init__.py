@@ -1,6 +1,7 @@
 """Fits of a field to photos, with any list of terms: the one place where rendering and priors meet."""
 
-from scorereg.fit.fit import Fit, Regularize, default_field, default_terms, fit_scene
+from scorereg.fit.fit import Regularize, default_field, default_terms, fit_scene
+from scorereg.fit.fitted import Fit
 from scorereg.fit.measured_depth import MeasuredDepth
 from scorereg.fit.paper import (
     PAPER_BACKGROUND,

@@ -12,8 +12,11 @@ from typing import Any
 
 from scorereg._io.saved import Damaged, check_number, digest, has_nan, read_saved, write_saved
 from scorereg.fit.loop import FitState
+from scorereg.fit.members import Members
 
 __all__ = ["SavedFit"]
+
+State = FitState | Members
 
 SECONDS = 10.0  # between two saves; a save of some 50 MB takes a tenth of one
 _KEYS = {"identity", "step", "seconds", "history", "average", "learned", "optimizer", "generator", "terms", "sha256"}
@@ -38,7 +41,7 @@ class SavedFit:
         """Whether there is a saved state, whole or not."""
         return any(path is not None and os.path.lexists(path) for path in (self.path, self.previous))
 
-    def keep(self, fit: FitState, step: int, seconds: float, history: list[dict[str, Any]], *, last: bool) -> None:
+    def keep(self, fit: State, step: int, seconds: float, history: list[dict[str, Any]], *, last: bool) -> None:
         """Save the state after `step` steps, if ten seconds have passed since the last save, or at the last step.
 
         A state that cannot be written is no error: the fit goes on, with one warning.
@@ -62,7 +65,7 @@ class SavedFit:
             if path is not None:
                 path.unlink(missing_ok=True)
 
-    def load(self, fit: FitState) -> tuple[int, float, list[dict[str, Any]]]:
+    def load(self, fit: State) -> tuple[int, float, list[dict[str, Any]]]:
         """Load the saved state; return the steps done, the seconds they took and their history.
 
         Where the last file is damaged, the one before it is taken, with a warning.
@@ -106,7 +109,7 @@ class SavedFit:
             return "if it is interrupted, it can be resumed from the state that was saved before."
         return "it cannot be resumed if it is interrupted."
 
-    def _fill(self, fit: FitState, path: Path) -> dict[str, Any]:
+    def _fill(self, fit: State, path: Path) -> dict[str, Any]:
         try:
             content = read_saved(path)
         except OSError as error:
@@ -145,7 +148,7 @@ def _keep_as(path: Path, other: Path) -> None:
         link.unlink(missing_ok=True)  # a name of the same file is not moved
 
 
-def _check_numbers(content: dict[str, Any], fit: FitState) -> None:
+def _check_numbers(content: dict[str, Any], fit: State) -> None:
     check_number(content["step"], "step", 1, fit.recipe.steps, whole=True)
     check_number(content["seconds"], "seconds", 0)
     history = content["history"]

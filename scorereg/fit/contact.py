@@ -7,7 +7,15 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
-from scorereg.fit.pictures import hatch, labelled_grid, paint_depth, paint_error
+from scorereg.fit.pictures import (
+    COLOR_SPREAD,
+    DEPTH_SPREAD,
+    hatch,
+    labelled_grid,
+    paint_depth,
+    paint_error,
+    paint_spread,
+)  # fmt: skip
 from scorereg.fit.views import View
 
 __all__ = ["contact_sheet"]
@@ -18,7 +26,8 @@ _MOST, _WIDTH, _NAME = 8, 256, 12  # views of each kind, pixels of a picture, le
 def contact_sheet(held: list[View], trained: list[View], near: float, far: float) -> Float[Tensor, "h w 3"]:
     """Return photo, render and depth of up to eight held-out and eight training views, a view a row.
 
-    Where the true depth of a view is known, it and the error of the rendered depth are beside it.
+    Where the true depth of a view is known, it and the error of the rendered depth are beside it; of an ensemble, how
+    far its members differ as well.
 
     Args:
         held: The held-out views.
@@ -28,8 +37,10 @@ def contact_sheet(held: list[View], trained: list[View], near: float, far: float
     """
     chosen = [("held out", view) for view in _spread(held)] + [("trained on", view) for view in _spread(trained)]
     truth = any(view.truth is not None for _, view in chosen)
+    members = any(view.color_spread is not None for _, view in chosen)
     columns = ["photo", "render", "depth"] + (["true depth", "error (white: 50 %)"] if truth else [])
-    rows = [(f"{view.name[-_NAME:]}\n{kind}", _pictures(view, near, far)) for kind, view in chosen]
+    columns += ["spread of color", "spread of depth"] if members else []
+    rows = [(f"{view.name[-_NAME:]}\n{kind}", _pictures(view, near, far, truth)) for kind, view in chosen]
     return labelled_grid(rows, columns)
 
 
@@ -38,14 +49,19 @@ def _spread(views: list[View]) -> list[View]:
     return [views[i * len(views) // count] for i in range(count)]
 
 
-def _pictures(view: View, near: float, far: float) -> list[Tensor | None]:
+def _pictures(view: View, near: float, far: float, with_truth: bool) -> list[Tensor | None]:
     truth = view.known_truth()
     painted = [hatch(view.photo, view.mask), view.rgb, paint_depth(view.depth, near, far)]
     if truth is not None:
         painted += [
             hatch(image, view.mask) for image in (paint_depth(truth, near, far), paint_error(view.depth, truth))
         ]
-    return [_reduced(image) for image in painted]
+    pictures: list[Tensor | None] = [_reduced(image) for image in painted]
+    if view.color_spread is not None and view.depth_spread is not None:
+        pictures += [None, None] if with_truth and truth is None else []
+        pictures += [_reduced(paint_spread(view.color_spread, COLOR_SPREAD))]
+        pictures += [_reduced(paint_spread(view.depth_spread, DEPTH_SPREAD))]
+    return pictures
 
 
 def _reduced(image: Float[Tensor, "h w 3"]) -> Float[Tensor, "a b 3"]:

@@ -4,143 +4,35 @@ import copy
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
-from scorereg._device import check_device
-from scorereg._io import check_folder
 from scorereg.callbacks import Report, Run, as_callback, begun
-from scorereg.cameras import Rays
 from scorereg.fit.checkpoint import SavedFit
 from scorereg.fit.fingerprint import fingerprint
+from scorereg.fit.fitted import Fit
 from scorereg.fit.loop import FitState
 from scorereg.fit.measured_depth import MeasuredDepth
+from scorereg.fit.members import Members
 from scorereg.fit.paper import on_paper_background, paper_terms
 from scorereg.fit.patch_prior import PatchPrior
 from scorereg.fit.pixels import training_depth, training_masks
 from scorereg.fit.recipe import CPU, Recipe
 from scorereg.fit.run_card import describe_terms
-from scorereg.fit.stored_run import read_run, write_fit
 from scorereg.fit.term import Term, as_terms
 from scorereg.fit.terms import geometric_terms, photo_terms
 from scorereg.ops import GridShape
 from scorereg.ops._hash_encode.op import Backend
-from scorereg.rendering.field import Field
 from scorereg.rendering.hash_grid import DensityGrid, HashGrid
-from scorereg.rendering.volume import DensityFn, Render, render_image
+from scorereg.rendering.volume import DensityFn, Render
 from scorereg.scenes import Scene
-from scorereg.scenes.reread import read_photos
 
-__all__ = ["Fit", "Regularize", "default_field", "default_terms", "fit_scene"]
+__all__ = ["Regularize", "default_field", "default_terms", "fit_scene"]
 
 Regularize = Literal["none", "geometric", "prior", "paper", "paper+prior"]
-
-
-@dataclass(frozen=True, eq=False)
-class Fit:
-    """A fitted field.
-
-    Args:
-        scene: What it was fitted to.
-        field: With the averaged parameters.
-        proposal: Density that tells where to sample.
-        recipe: Numbers of the loop.
-        seconds: Time of the steps.
-        history: Step, PSNR of the photo rays in dB, and the values of the terms, at some fifty steps.
-        terms: Name, class and settings of each term, with name and checksum of its prior.
-        seed: Seed of the fit.
-    """
-
-    scene: Scene
-    field: Field
-    proposal: DensityFn
-    recipe: Recipe
-    seconds: float
-    history: list[dict[str, float | int]]
-    terms: tuple[dict[str, Any], ...] = ()
-    seed: int = 0
-
-    @classmethod
-    def load(
-        cls,
-        folder: Path | str,
-        device: torch.device | str = "cpu",
-        *,
-        field: nn.Module | None = None,
-        proposal: DensityFn | None = None,
-        backend: Backend = "auto",
-    ) -> "Fit":
-        """Load the fit of a run's folder, which `scorereg fit` or `save` has written. No pickle is read.
-
-        It renders without the scene's files: cameras, near, far and the split are the run's. The photos of
-        `scene` are NaN, and its depth and masks None, until `with_photos` reads them.
-
-        Args:
-            folder: Folder of the run.
-            device: Where to render.
-            field: A module like the one that was fitted, which is filled; needed for a class of your own alone.
-            proposal: The same of a proposal. Of a proposal that was a function nothing is kept, and the field's own
-                density is used where none is given.
-            backend: Encoder of a `HashGrid`; `"compiled"` is compiled for some seconds when first used.
-
-        Raises:
-            OSError: If the folder or a file of it is missing or cannot be read.
-            ValueError: If it is of another version, damaged, or half a run.
-
-        Example:
-            >>> from scorereg.fit import Fit
-            >>> fit = Fit.load("runs/mine")  # doctest: +SKIP
-            >>> rgb, depth, opacity = fit.image(fit.scene.cameras.image_rays(0))  # doctest: +SKIP
-        """
-        check_device(device)
-        run = read_run(Path(folder), device, field=field, proposal=proposal, backend=backend)
-        return cls(**vars(run))
-
-    def save(self, folder: Path | str) -> None:
-        """Write `fit.json`, `weights.safetensors` and `history.jsonl` into a folder, for `load`.
-
-        Raises:
-            OSError: If it cannot be written.
-            ValueError: If a weight is not finite.
-        """
-        check_folder(Path(folder))
-        write_fit(self, Path(folder), import_module("scorereg").__version__)
-
-    @property
-    def has_photos(self) -> bool:
-        """Whether the scene has its photos, and not NaN in their place."""
-        return not bool(self.scene.images[:, :1, :1].isnan().any())
-
-    def with_photos(self, path: Path | str | None = None) -> "Fit":
-        """Return the fit with photos, masks and depth of its scene read from their folder again.
-
-        Args:
-            path: Folder of the scene; where it lay at the time of the fit, if not given.
-
-        Raises:
-            OSError: If the folder is not there or a file cannot be read.
-            ValueError: If it holds another scene, or it is not known where it lies.
-        """
-        return replace(self, scene=read_photos(self.scene, path))
-
-    def image(self, rays: Rays) -> tuple[Float[Tensor, "h w 3"], Float[Tensor, "h w"], Float[Tensor, "h w"]]:
-        """Render rays of shape (h, w): color, planar depth in metres, and opacity."""
-        return render_image(
-            self.field,
-            rays,
-            proposal=self.proposal,
-            near=self.scene.near,
-            far=self.scene.far,
-            samples=self.recipe.image_oversampling * self.recipe.samples,
-            proposal_samples=self.recipe.image_oversampling * self.recipe.proposal_samples,
-            background=self.recipe.background,
-        )
 
 
 def default_terms(prior: Any = None, *, regularize: Regularize = "prior", depth: float | None = None) -> list[Term]:
@@ -177,12 +69,13 @@ def fit_scene(
     prior: Any = None,
     *,
     regularize: Regularize = "prior",
-    field: nn.Module | None = None,
+    field: nn.Module | Sequence[nn.Module] | None = None,
     proposal: DensityFn | None = None,
     terms: Sequence[Term | Callable[[Render, int], Tensor]] | None = None,
     extra: Callable[[Render, int], Tensor] | Term | None = None,
     recipe: Recipe = CPU,
     seed: int = 0,
+    members: int = 1,
     device: torch.device | str = "cpu",
     report: Report = None,
     save: Path | None = None,
@@ -198,7 +91,7 @@ def fit_scene(
         prior: Denoiser over RGB-D patches for the short form.
         regularize: What the short form adds to the photos; see `default_terms`.
         field: What is fitted, and changed: any `Field` that is a module with `param_groups`, such as `HashGrid`,
-            `VoxelGrid` or `MLP`. `default_field(scene)`, if not given.
+            `VoxelGrid` or `MLP`; of an ensemble a list with one for each member. `default_field(scene)`, if not given.
         proposal: Density that tells where to sample: a module, which is trained along, or a function, which is not. A
             new `DensityGrid`, if not given.
         terms: The loss: terms, or functions `(render, step)` that return a weighted scalar. They take the place of
@@ -206,6 +99,8 @@ def fit_scene(
         extra: One more term.
         recipe: Numbers of the loop.
         seed: Seeds the parameters of the default field, the rays and the patches.
+        members: Fields that are fitted together, each from a seed of its own (`seed`, `seed + 1` and so on), and
+            rendered as their mean. K of them take K times the time and the memory.
         device: Where to compute.
         report: A function that is called at some fifty steps with the entry of the history, or a callback of
             `scorereg.callbacks`, or a list of these. It changes nothing of the fit.
@@ -234,9 +129,13 @@ def fit_scene(
     if not bound:
         raise ValueError("fit_scene got no terms, so there is nothing to fit. Give some, such as photo_terms().")
     scene = scene.to(device)
-    field, proposal = _field(scene, field, seed).to(device), _proposal(scene, proposal, device)
-    saved = SavedFit(save, _identity(scene, field, proposal, bound, recipe, seed) if save else {})
-    state = FitState(scene, field, proposal, bound, recipe, seed)
+    fields = [each.to(device) for each in _fields(scene, field, seed, members)]
+    proposal = _proposal(scene, proposal, device)
+    saved = SavedFit(save, _identity(scene, fields, proposal, bound, recipe, seed) if save else {})
+    if members == 1:
+        state = FitState(scene, fields[0], proposal, bound, recipe, seed)
+    else:
+        state = Members(scene, fields, proposal, bound, recipe, seed)
     history: list[dict[str, float | int]] = []
     first, before = 0, 0.0
     if resume and saved.exists():
@@ -277,15 +176,25 @@ def default_field(
     return HashGrid(*scene.ball(), shape=grid, finest_level_scale=0.1, backend=backend, seed=seed)
 
 
-def _field(scene: Scene, given: nn.Module | None, seed: int) -> nn.Module:
+def _fields(scene: Scene, given: nn.Module | Sequence[nn.Module] | None, seed: int, members: int) -> list[nn.Module]:
+    """A field for each member of the fit."""
+    if not isinstance(members, int) or members < 1:
+        raise ValueError(f"A fit has at least one member, got members={members}.")
     if given is None:
-        return default_field(scene, seed=seed)
-    if not isinstance(given, nn.Module) or not hasattr(given, "param_groups"):
+        return [default_field(scene, seed=seed + k) for k in range(members)]
+    fields: list[nn.Module] = list(given) if isinstance(given, list | tuple | nn.ModuleList) else [given]  # pyright: ignore
+    if len({id(each) for each in fields}) != members or len(fields) != members:
         raise ValueError(
-            f"fit_scene needs `field` to be a module with param_groups(lr, lr_network), such as HashGrid, VoxelGrid or "
-            f"MLP, but it is a {type(given).__name__}."
+            f"fit_scene needs a field of its own for each of {members} members, so `field` must be a list of as many "
+            f"modules, but it has {len(fields)}."
         )
-    return given
+    for each in fields:
+        if not isinstance(each, nn.Module) or not hasattr(each, "param_groups"):
+            raise ValueError(
+                f"fit_scene needs `field` to be a module with param_groups(lr, lr_network), such as HashGrid, "
+                f"VoxelGrid or MLP, but it is a {type(each).__name__}."
+            )
+    return fields
 
 
 def _proposal(scene: Scene, given: DensityFn | None, device: torch.device | str) -> DensityFn:
@@ -293,7 +202,7 @@ def _proposal(scene: Scene, given: DensityFn | None, device: torch.device | str)
     return proposal.to(device) if isinstance(proposal, nn.Module) else proposal
 
 
-def _so_far(state: FitState, seconds: float, history: list[dict[str, float | int]]) -> Fit:
+def _so_far(state: FitState | Members, seconds: float, history: list[dict[str, float | int]]) -> Fit:
     """The fit at this step, a copy that further steps do not change."""
     field, proposal = copy.deepcopy(state.averaged())
     if hasattr(field, "set_active_levels"):
@@ -312,12 +221,13 @@ def _entry(scene: Scene, step: int, values: dict[str, Tensor]) -> dict[str, floa
 
 
 def _identity(
-    scene: Scene, field: nn.Module, proposal: DensityFn, terms: list[Term], recipe: Recipe, seed: int
+    scene: Scene, fields: list[nn.Module], proposal: DensityFn, terms: list[Term], recipe: Recipe, seed: int
 ) -> dict[str, str]:
     """What must be the same for a saved fit to be resumed, as texts."""
     about = {"scene": scene.name, "views": str(scene.train), "near": str(scene.near), "far": str(scene.far)}
     about |= {"size": f"{scene.cameras.width}x{scene.cameras.height}", "seed": str(seed)}
-    about |= {"field": fingerprint(field), "proposal": fingerprint(proposal)}
+    about |= {"field": ", ".join(fingerprint(field) for field in fields), "proposal": fingerprint(proposal)}
+    about |= {"members": str(len(fields))} if len(fields) > 1 else {}
     about |= {name: fingerprint(value) for name, value in recipe.__dict__.items()}
     train, masks, depth = list(scene.train), training_masks(scene), training_depth(scene)
     photos = scene.images[train]

@@ -6,6 +6,7 @@ Where no view is held out, nothing is measured.
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,7 +18,8 @@ from scorereg._device import choose_device
 from scorereg._io import check_folder, check_names, hold_folder
 from scorereg.callbacks import Report, as_callback
 from scorereg.fit.checkpoint import SavedFit
-from scorereg.fit.fit import Fit, fit_scene
+from scorereg.fit.fit import fit_scene
+from scorereg.fit.fitted import Fit
 from scorereg.fit.progress import in_words, show_progress, used_of
 from scorereg.fit.recipe import Recipe
 from scorereg.fit.results import write_run
@@ -71,9 +73,10 @@ def fit_to_folder(
     terms: Sequence[Term],
     recipe: Recipe,
     facts: dict,
-    field: nn.Module | None = None,
+    field: nn.Module | Sequence[nn.Module] | None = None,
     proposal: DensityFn | None = None,
     seed: int = 0,
+    members: int = 1,
     device: str = "cpu",
     video: int = 0,
     resume: bool = False,
@@ -89,12 +92,13 @@ def fit_to_folder(
     Args:
         scene: As loaded; what it is gets printed.
         out: Folder that `make_run_folder` has made.
-        terms: Passed to `fit_scene`, as are field, proposal, recipe, seed and resume.
+        terms: Passed to `fit_scene`, as are field, proposal, recipe, seed, members and resume.
         recipe: Numbers of the loop.
         facts: Settings for `metrics.json`; `"regularize"` is also the progress bar's name.
         field: What is fitted.
         proposal: Density that tells where to sample.
         seed: Seeds everything that is drawn.
+        members: Fields of an ensemble.
         device: Where to compute.
         video: Frames of the video; 0 writes none.
         resume: Resume the interrupted fit in `out`.
@@ -112,7 +116,7 @@ def fit_to_folder(
     with hold_folder(out):
         return _fit_to_folder(
             scene, out, terms=terms, recipe=recipe, facts=facts, field=field, proposal=proposal, seed=seed,
-            device=device, video=video, resume=resume, also=also, cpu_time=cpu_time, report=report,
+            members=members, device=device, video=video, resume=resume, also=also, cpu_time=cpu_time, report=report,
         )  # fmt: skip
 
 
@@ -124,6 +128,7 @@ def _fit_to_folder(
     recipe: Recipe,
     facts: dict,
     seed: int,
+    members: int,
     device: str,
     video: int,
     also: Callable[[Fit, list[View]], dict | None] | None,
@@ -133,13 +138,14 @@ def _fit_to_folder(
 ) -> tuple[dict, list[View]]:
     with show_progress(scene, facts["regularize"], recipe.steps, terms) as progress:
         fit = fit_scene(
-            scene, terms=terms, recipe=recipe, seed=seed, device=device, report=[progress, as_callback(report)],
-            save=out / STATE, clock=time.process_time if cpu_time else time.monotonic, **fitted,
+            scene, terms=terms, recipe=recipe, seed=seed, members=members, device=device,
+            report=[progress, as_callback(report)], save=out / STATE,
+            clock=time.process_time if cpu_time else time.monotonic, **fitted,
         )  # fmt: skip
-    views = render_views(fit.scene, fit.image)
-    trained = render_views(fit.scene, fit.image, some_of(scene.train))
+    image = partial(fit.image, spread=True)
+    views, trained = render_views(fit.scene, image), render_views(fit.scene, image, some_of(scene.train))
     metrics = {**facts_of(scene, device), **used_of(scene, terms), **facts, **summary(views)}
-    metrics |= {"seconds": fit.seconds, "steps": recipe.steps, "seed": seed}
+    metrics |= {"seconds": fit.seconds, "steps": recipe.steps, "seed": seed, "members": members}
     if also is not None:
         metrics |= also(fit, views) or {}
     saved = SavedFit(out / STATE, {})

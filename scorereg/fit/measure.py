@@ -1,11 +1,12 @@
 """A fit that was loaded, measured on its held-out photos again."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from scorereg._io import printable, read_json, write_beside
-from scorereg.fit.fit import Fit
+from scorereg.fit.fitted import Fit
 from scorereg.fit.views import render_views, summary
 
 __all__ = ["compare_metrics", "measure_fit", "view_lines", "write_measured"]
@@ -13,7 +14,8 @@ __all__ = ["compare_metrics", "measure_fit", "view_lines", "write_measured"]
 _OTHERS = ("scene", "seconds", "views")  # entries that are no metric
 _TITLES = {
     "psnr": "PSNR dB", "ssim": "SSIM", "lpips": "LPIPS", "depth_abs_rel": "depth abs-rel",
-    "psnr_masked": "of the object",
+    "psnr_masked": "of the object", "color_spread_rank": "spread, rank", "color_spread_ause": "spread, AUSE",
+    "depth_spread_rank": "depth's, rank", "depth_spread_ause": "depth's, AUSE",
 }  # fmt: skip
 _ALIKE = 0.05, 0.002  # of a PSNR in dB, and of other metrics: what they may differ by between devices
 
@@ -32,7 +34,8 @@ def measure_fit(fit: Fit) -> dict[str, Any]:
         raise ValueError(f"{scene.name}: no view was held out of the fit, so there is nothing to measure it on.")
     if not fit.has_photos:
         raise ValueError(f"{scene.name}: the fit has no photos to be measured on. Load them: fit.with_photos().")
-    return {"scene": scene.name, "seconds": fit.seconds, **summary(render_views(scene, fit.image))}
+    views = render_views(scene, partial(fit.image, spread=True))
+    return {"scene": scene.name, "seconds": fit.seconds, **summary(views)}
 
 
 def write_measured(measured: dict[str, Any], path: Path) -> None:

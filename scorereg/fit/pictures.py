@@ -5,13 +5,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, UInt8, UInt16
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from scorereg._io import write_beside
 
-__all__ = ["apply_palette", "as_bytes", "hatch", "labelled_grid", "paint_depth", "paint_error", "save", "save_video"]
+__all__ = [
+    "COLOR_SPREAD", "DEPTH_SPREAD", "apply_palette", "as_bytes", "hatch", "labelled_grid", "paint_depth", "paint_error",
+    "paint_spread", "save", "save_video",
+]  # fmt: skip
+
+COLOR_SPREAD, DEPTH_SPREAD = 0.2, 0.5
+"""Spreads of color and of depth that are drawn brightest."""
 
 _GAP, _LABEL = 4, 22
 
@@ -34,6 +40,11 @@ def paint_error(depth: Float[Tensor, "h w"], truth: Float[Tensor, "h w"], worst:
     """Return relative depth error as color, from 0 (black) to `worst` (white); black where the truth is unknown."""
     error = (depth - truth).abs() / truth.clamp_min(1e-6) / worst
     return apply_palette(torch.where(truth > 0, error, torch.zeros_like(error)), palette="inferno")
+
+
+def paint_spread(spread: Float[Tensor, "h w"], worst: float) -> Float[Tensor, "h w 3"]:
+    """Return the spread of an ensemble's members as color, from 0 (dark) to `worst` (bright)."""
+    return apply_palette(spread / worst, palette="viridis")
 
 
 def hatch(image: Float[Tensor, "h w 3"], mask: Bool[Tensor, "h w"] | None) -> Float[Tensor, "h w 3"]:
@@ -59,13 +70,18 @@ def labelled_grid(rows: list[tuple[str, list[Tensor | None]]], columns: list[str
         draw.multiline_text((4, top + 4), name, fill="black", font=font)
         for j, image in enumerate(images):
             if image is not None:
-                sheet.paste(_to_pil(image), (margin + j * (width + _GAP), top))
+                sheet.paste(Image.fromarray(as_bytes(image)), (margin + j * (width + _GAP), top))
     return torch.from_numpy(np.array(sheet)).float() / 255
 
 
 def save(image: Float[Tensor, "h w 3"], path: Path) -> None:
-    """Write a PNG, renamed into place when complete."""
-    write_beside(path, lambda beside: _to_pil(image).save(beside, format="PNG"))
+    """Write an image in [0, 1] as PNG."""
+    save_png(as_bytes(image), path)
+
+
+def save_png(image: UInt8[np.ndarray, "h w *c"] | UInt16[np.ndarray, "h w"], path: Path) -> None:
+    """Write an array of 8 or 16 bits as PNG, renamed into place when complete."""
+    write_beside(path, lambda beside: Image.fromarray(image).save(beside, format="PNG"))
 
 
 def save_video(frames: Sequence[UInt8[np.ndarray, "h w 3"]], path: Path, *, fps: int = 15) -> None:
@@ -107,7 +123,3 @@ def _is_whole(path: Path) -> bool:
 def as_bytes(image: Float[Tensor, "*shape"]) -> UInt8[np.ndarray, "*shape"]:
     """Return an image in [0, 1] as 8 bits."""
     return (image.clamp(0, 1) * 255 + 0.5).byte().cpu().numpy()
-
-
-def _to_pil(image: Tensor) -> Image.Image:
-    return Image.fromarray(as_bytes(image))

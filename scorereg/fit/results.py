@@ -8,7 +8,7 @@ import torch
 
 from scorereg._progress import steps
 from scorereg.fit.contact import contact_sheet
-from scorereg.fit.fit import Fit
+from scorereg.fit.fitted import Fit
 from scorereg.fit.pictures import as_bytes, paint_depth, save, save_video
 from scorereg.fit.views import TRAINING, View, clear, write_metrics, write_views
 from scorereg.scenes import camera_path

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from scorereg._io.saved import Damaged, check_number
 from scorereg.ops import GridShape
+from scorereg.rendering.ensemble import Ensemble
 from scorereg.rendering.hash_grid import DensityGrid, HashGrid
 from scorereg.rendering.mlp import MLP
 from scorereg.rendering.volume import DensityFn
@@ -22,6 +23,8 @@ OWN = "a class of your own"
 
 TINYCUDANN = "tinycudann"
 _MOST = 2**31  # of a size in a card
+_MEMBERS = 1000
+_FIRST = 5e6  # points that are encoded in less time than compiling takes: some four images of the default recipe
 
 
 def describe_module(module: Any) -> dict[str, Any] | None:
@@ -32,6 +35,8 @@ def describe_module(module: Any) -> dict[str, Any] | None:
     if not isinstance(module, nn.Module):
         return None
     kind = type(module)
+    if isinstance(module, Ensemble) and all(type(member) in _DESCRIBED for member in module.members):
+        return {"class": Ensemble.__name__, "members": [describe_module(member) for member in module.members]}
     if kind in _DESCRIBED:
         return {"class": kind.__name__, **_DESCRIBED[kind](module)}
     return {"class": f"{kind.__module__}.{kind.__qualname__}", "kind": OWN}
@@ -52,6 +57,8 @@ def restore_module(about: Mapping[str, Any], state: Mapping[str, Tensor], backen
         ImportError: If its encoder is not there.
     """
     name = about.get("class")
+    if name == Ensemble.__name__:
+        return _restore_members(about.get("members"), state, backend)
     make = _MADE.get(name) if isinstance(name, str) else None
     if make is None:
         raise Damaged(f"it names the class {str(name)[:80]!r}, which is none of this version's fields")
@@ -67,6 +74,20 @@ def restore_module(about: Mapping[str, Any], state: Mapping[str, Tensor], backen
         module.level_weights = torch.ones(module.shape.levels)
         module.set_active_levels(1.0)
     return module.eval()
+
+
+def _restore_members(about: Any, state: Mapping[str, Tensor], backend: Any) -> Ensemble:
+    if not isinstance(about, list) or not 0 < len(about) <= _MEMBERS:
+        raise Damaged("`members` of its Ensemble is no list of members")
+    members = []
+    for k, each in enumerate(about):
+        if not isinstance(each, dict) or each.get("class") not in _MADE:
+            raise Damaged(f"member {k} of its Ensemble is none of this version's fields")
+        own = {name.removeprefix(f"members.{k}."): x for name, x in state.items() if name.startswith(f"members.{k}.")}
+        members.append(restore_module(each, own, backend))
+    ensemble = Ensemble(members)
+    _compare(ensemble.state_dict(), state, "Ensemble")
+    return ensemble.eval()
 
 
 def own_density(field: Any) -> DensityFn:
@@ -118,7 +139,9 @@ def _make_grid(about: Mapping[str, Any], state: Mapping[str, Tensor], backend: A
     if about["encoder"] == TINYCUDANN:
         return _with_tinycudann(settings)
     with torch.device("meta"):
-        return HashGrid(torch.zeros(3), 1.0, backend=backend, **settings)
+        grid = HashGrid(torch.zeros(3), 1.0, backend=backend, **settings)
+    grid.delay_compiling(_FIRST)
+    return grid
 
 
 def _with_tinycudann(settings: dict[str, Any]) -> HashGrid:

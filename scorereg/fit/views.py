@@ -13,8 +13,8 @@ from torch import Tensor
 from scorereg._io import write_beside
 from scorereg._progress import steps
 from scorereg.cameras import Rays
-from scorereg.fit.pictures import hatch, paint_depth, paint_error, save
-from scorereg.metrics import depth_abs_rel, lpips, lpips_lacks, psnr, ssim, windows_count
+from scorereg.fit.pictures import COLOR_SPREAD, DEPTH_SPREAD, hatch, paint_depth, paint_error, paint_spread, save
+from scorereg.metrics import ause, depth_abs_rel, lpips, lpips_lacks, psnr, rank_correlation, ssim, windows_count
 from scorereg.scenes import Scene
 
 __all__ = [
@@ -37,6 +37,11 @@ RESULTS = ("metrics.json", "fit.json", "weights.safetensors", "contact.png", "pa
 """Files of a run that are of one fit, the one first whose presence means that the run is complete."""
 
 
+_OPTIONAL = (
+    "psnr_masked", "color_spread_rank", "color_spread_ause", "depth_spread_rank", "depth_spread_ause",
+)  # fmt: skip
+
+
 @dataclass(frozen=True, eq=False)
 class View:
     """One view beside its photo.
@@ -49,6 +54,8 @@ class View:
         truth: True planar depth, metres, 0 where unknown; None where there is none.
         mask: Pixels of the photo that count; None where all do.
         shown: Pixels of these that show the scene's object; None where there is no mask of it.
+        color_spread: How far the members of an ensemble differ in color: `rendering.spread_of`; None without members.
+        depth_spread: The same of depth.
     """
 
     name: str
@@ -58,12 +65,16 @@ class View:
     truth: Float[Tensor, "h w"] | None
     mask: Bool[Tensor, "h w"] | None = None
     shown: Bool[Tensor, "h w"] | None = None
+    color_spread: Float[Tensor, "h w"] | None = None
+    depth_spread: Float[Tensor, "h w"] | None = None
 
     def metrics(self) -> dict[str, float | str | None]:
         """Return PSNR in dB, SSIM, LPIPS where it can be computed, and the relative depth error where known.
 
         They are over the pixels that count, and None where there are none. Where there is a mask of the object,
-        `psnr_masked` is over its pixels.
+        `psnr_masked` is over its pixels. Of an ensemble, `color_spread_rank` and `depth_spread_rank` are the rank
+        correlations of the members' spread with the error, absolute of color and relative of depth, and
+        `color_spread_ause` and `depth_spread_ause` the areas under the sparsification curve.
         """
         truth, mask = self.known_truth(), self.mask
         some = mask is None or bool(mask.any())
@@ -75,7 +86,22 @@ class View:
             "lpips": lpips(self.rgb, self.photo, net="vgg", mask=mask) if some and lpips_lacks("vgg") is None else None,
             "depth_abs_rel": depth_abs_rel(self.depth, truth) if truth is not None and bool(truth.any()) else None,
         }
-        return values if self.shown is None else {**values, "psnr_masked": psnr(self.rgb, self.photo, self.shown)}
+        if self.shown is not None:
+            values["psnr_masked"] = psnr(self.rgb, self.photo, self.shown)
+        return values | self._spread_metrics()
+
+    def _spread_metrics(self) -> dict[str, float | None]:
+        """How well the members' spread tells where the errors are."""
+        values, truth = {}, self.known_truth()
+        counts = torch.ones_like(self.depth, dtype=torch.bool) if self.mask is None else self.mask
+        if self.color_spread is not None and bool(counts.any()):
+            error = (self.rgb - self.photo).abs().mean(-1)
+            values |= _agreement("color_spread", self.color_spread[counts], error[counts])
+        if self.depth_spread is not None and truth is not None and bool((truth > 0).any()):
+            known = truth > 0
+            error = (self.depth - truth).abs()[known] / truth[known]
+            values |= _agreement("depth_spread", self.depth_spread[known], error)
+        return values
 
     def known_truth(self) -> Float[Tensor, "h w"] | None:
         """Return the true depth at the pixels that count, 0 elsewhere."""
@@ -84,19 +110,28 @@ class View:
     def picture(self, near: float, far: float) -> Float[Tensor, "h wide 3"]:
         """Return photo, render and depth side by side, with true depth and depth error where the truth is known.
 
-        Masked pixels of all but the render and its depth are hatched.
+        Of an ensemble, the members' spread in color and in depth are the last. Masked pixels of all but what is
+        rendered are hatched.
         """
         truth, parts = self.known_truth(), [hatch(self.photo, self.mask), self.rgb, paint_depth(self.depth, near, far)]
         if truth is not None:
             painted = [paint_depth(truth, near, far), paint_error(self.depth, truth)]
             parts += [hatch(image, self.mask) for image in painted]
+        if self.color_spread is not None and self.depth_spread is not None:
+            parts += [paint_spread(self.color_spread, COLOR_SPREAD), paint_spread(self.depth_spread, DEPTH_SPREAD)]
         return torch.cat(parts, 1)
 
 
+def _agreement(name: str, spread: Tensor, error: Tensor) -> dict[str, float | None]:
+    return {f"{name}_rank": rank_correlation(spread, error), f"{name}_ause": ause(spread, error)}
+
+
 def render_views(
-    scene: Scene, image: Callable[[Rays], tuple[Tensor, Tensor, Tensor]], views: Sequence[int] | None = None
+    scene: Scene, image: Callable[[Rays], tuple[Tensor | None, ...]], views: Sequence[int] | None = None
 ) -> list[View]:
     """Render views by a function from rays to color, planar depth and opacity, such as `Fit.image`.
+
+    It may return the spreads of color and depth as well, as `Fit.image(rays, spread=True)`.
 
     Args:
         scene: Cameras, photos, true depth and masks.
@@ -105,10 +140,12 @@ def render_views(
     """
     rendered = []
     for index in steps("rendering views", scene.test if views is None else views):
-        rgb, depth, _ = (x.cpu() for x in image(scene.cameras.image_rays(index)))
+        rgb, depth, _, *spreads = (None if x is None else x.cpu() for x in image(scene.cameras.image_rays(index)))
+        assert rgb is not None
+        assert depth is not None
         truth, mask = (None if x is None else x[index].cpu() for x in (scene.depth, scene.masks))
         photo, shown = scene.images[index].cpu(), _shown(scene, index)
-        rendered.append(View(scene.filenames[index], rgb.clamp(0, 1), depth, photo, truth, mask, shown))
+        rendered.append(View(scene.filenames[index], rgb.clamp(0, 1), depth, photo, truth, mask, shown, *spreads))
     return rendered
 
 
@@ -129,7 +166,7 @@ def summary(views: list[View]) -> dict:
         return statistics.fmean(values) if values else None
 
     names = ["psnr", "ssim", "lpips", "depth_abs_rel"]
-    names += ["psnr_masked"] if any("psnr_masked" in view for view in each) else []
+    names += [name for name in _OPTIONAL if any(name in view for view in each)]
     return {**{name: mean(name) for name in names}, "views": each}
 
 

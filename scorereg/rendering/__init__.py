@@ -3,6 +3,7 @@
 from scorereg.ops import render_weights
 from scorereg.rendering.background import BACKGROUND, background_variance
 from scorereg.rendering.depth import surface_depth
+from scorereg.rendering.ensemble import Ensemble, mean_image, spread_of
 from scorereg.rendering.field import Field, contract
 from scorereg.rendering.hash_grid import DensityGrid, HashGrid
 from scorereg.rendering.mlp import MLP
@@ -25,6 +26,7 @@ __all__ = [
     "MLP",
     "DensityFn",
     "DensityGrid",
+    "Ensemble",
     "Field",
     "HashGrid",
     "PatchSampler",
@@ -35,6 +37,7 @@ __all__ = [
     "contract",
     "descriptors_count",
     "edge_depths",
+    "mean_image",
     "midpoints",
     "patch_descriptors",
     "photo_consistency",
@@ -43,6 +46,7 @@ __all__ = [
     "render_image",
     "render_weights",
     "resample",
+    "spread_of",
     "surface_depth",
     "texture_strength",
 ]
