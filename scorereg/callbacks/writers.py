@@ -144,7 +144,8 @@ class WandB(_Foreign):
 
     def _id(self, *, resumed: bool) -> str:
         path = self.folder / _ID
-        if resumed and path.is_file() and (text := path.read_text(encoding="ascii", errors="replace").strip()).isalnum():
+        text = path.read_text(encoding="ascii", errors="replace").strip() if resumed and path.is_file() else ""
+        if text.isalnum():
             return text[:64]
         text = uuid.uuid4().hex[:12]
         write_beside(path, lambda beside: beside.write_text(f"{text}\n", encoding="utf-8"))
