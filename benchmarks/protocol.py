@@ -42,6 +42,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="N")
     parser.add_argument("--steps", type=int, metavar="N", help="steps of a fit (the preset's)")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the tables")
+    parser.add_argument("--members", type=int, default=1, metavar="K", help="members of each fit, an ensemble (1)")
     parser.add_argument("--preset", choices=list(PRESETS), default="cpu")
     parser.add_argument("--rays", type=int, metavar="N", help="photo rays a step (the preset's)")
     parser.add_argument("--prior", default="rooms-rgbd-24", help="prior over RGB-D patches: a shipped name or a folder")
@@ -52,7 +53,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     given.views = given.views or ([3] if given.protocol == "rooms" else [3, 6, 9])
     for name in ("views", "regularize", "seeds"):
         setattr(given, name, list(dict.fromkeys(getattr(given, name))))
-    for name in ("steps", "rays"):
+    for name in ("steps", "rays", "members"):
         if getattr(given, name) is not None and getattr(given, name) < 1:
             raise ValueError(f"--{name} must be at least 1, but is {getattr(given, name)}.")
     if min(given.seeds) < 0:
@@ -64,7 +65,7 @@ def main(words: Sequence[str]) -> dict:
     """Fit, measure, and write the tables; return what `table.json` holds."""
     given = parse(words)
     preset = PRESETS[given.preset]
-    how = How(given.preset, given.rays or preset.recipe.rays, given.prior, given.ray_prior, given.lpips)
+    how = How(given.preset, given.rays or preset.recipe.rays, given.prior, given.ray_prior, given.lpips, given.members)
     steps = given.steps or preset.recipe.steps
     jobs = jobs_of(given.protocol, given.folders, given.views, given.regularize, given.seeds, steps)
     out, device = given.out, choose_device(given.device)

@@ -5,6 +5,7 @@ import statistics
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -31,6 +32,7 @@ class How:
         prior: Prior over patches.
         ray_prior: Prior over ray weights of `--regularize prior`, or `"none"`.
         lpips_net: Network of LPIPS, or `"none"`.
+        members: Members of each fit, an ensemble where there are several.
     """
 
     preset: str = "cpu"
@@ -38,10 +40,12 @@ class How:
     prior: str = "rooms-rgbd-24"
     ray_prior: str = "rays-64"
     lpips_net: str = "alex"
+    members: int = 1
 
     def told(self, regularize: str) -> dict[str, str | int | None]:
         """What a row says of it: None for what fits of its kind do not use."""
         values = asdict(self)
+        values["members"] = self.members if self.members > 1 else None
         values["prior"] = self.prior if regularize.endswith("prior") else None
         values["ray_prior"] = self.ray_prior if regularize == "prior" and self.ray_prior != "none" else None
         return values
@@ -80,11 +84,12 @@ def fit_row(protocol: str, job: Job, how: How, state: Path, device: str) -> dict
         _say(f"{job.folder}: photos of {scene.cameras.width}x{scene.cameras.height}; the protocol has {size}")
     recipe = replace(how.sizes.recipe, steps=job.steps, rays=how.rays)
     recipe = on_paper_background(recipe) if job.regularize.startswith("paper") else recipe
+    fields = [default_field(scene, how.sizes.grid, seed=job.seed + k) for k in range(how.members)]
     fit = fit_scene(
-        scene, field=default_field(scene, how.sizes.grid, seed=job.seed), terms=terms_of(job.regularize, how, device),
-        recipe=recipe, seed=job.seed, device=device, save=state, resume=True, report=_progress(job),
+        scene, field=fields, terms=terms_of(job.regularize, how, device), recipe=recipe, seed=job.seed,
+        members=how.members, device=device, save=state, resume=True, report=_progress(job),
     )  # fmt: skip
-    views = render_views(fit.scene, fit.image)
+    views = render_views(fit.scene, partial(fit.image, spread=True))
     return {
         "protocol": protocol, "scene": job.scene, "views": job.views, "regularize": job.regularize, "seed": job.seed,
         "steps": job.steps, **measured(views, how.lpips_net), "seconds": fit.seconds,
@@ -96,8 +101,8 @@ def fit_row(protocol: str, job: Job, how: How, state: Path, device: str) -> dict
 
 def measured(views: Sequence[View], net: str) -> dict[str, float | None]:
     """Means over the views of what each of them has; None where one has none, as a mean of the others misleads."""
-    each = [{**whole(view, net), **masked(view, net)} for view in views]
-    return {name: _mean([values[name] for values in each]) for name in each[0]}
+    each = [{**whole(view, net), **masked(view, net), **view.spread_metrics()} for view in views]
+    return {name: _mean([values.get(name) for values in each]) for name in each[0]}
 
 
 def whole(view: View, net: str) -> dict[str, float | None]:

@@ -12,7 +12,8 @@ FIGURES = {  # columns: their name in rows, the heading, the digits
     "ssim_gaussian11": ("SSIM Gaussian 11", 3), "ssim_gaussian11_masked": ("SSIM Gaussian 11, object", 3),
     "lpips": ("LPIPS", 3), "lpips_masked": ("LPIPS, object", 3),
     "average": ("Average", 3), "average_masked": ("Average, object", 3),
-    "depth_abs_rel": ("depth error", 3), "seconds": ("seconds", 0),
+    "depth_abs_rel": ("depth error", 3), "color_spread_rank": ("spread rank, color", 2),
+    "depth_spread_rank": ("spread rank, depth", 2), "seconds": ("seconds", 0),
 }  # fmt: skip
 _MEAN = "mean"
 

@@ -88,10 +88,10 @@ class View:
         }
         if self.shown is not None:
             values["psnr_masked"] = psnr(self.rgb, self.photo, self.shown)
-        return values | self._spread_metrics()
+        return values | self.spread_metrics()
 
-    def _spread_metrics(self) -> dict[str, float | None]:
-        """How well the members' spread tells where the errors are."""
+    def spread_metrics(self) -> dict[str, float | None]:
+        """Return how well the members' spread tells where the errors are; nothing of a single fit."""
         values, truth = {}, self.known_truth()
         counts = torch.ones_like(self.depth, dtype=torch.bool) if self.mask is None else self.mask
         if self.color_spread is not None and bool(counts.any()):
