@@ -24,7 +24,7 @@ class Wanted:
 
     Args:
         camera: One camera with the size of the full picture.
-        fit: Whose field: anything with `image(rays)`, as a `Fit`, and a `scene`.
+        fit: Whose field: a `Fit`, or what has its `image` and its `scene`.
         beside: A second one, which the right part of the picture shows; None for one alone.
         divide: Where the right part begins, in shares of the width.
         base: What the same camera showed before; it stays until the new picture is there, in place of a coarse one.
@@ -58,22 +58,22 @@ def draw(wanted: Wanted, pace: Pace) -> Iterator[Drawing | None]:
     if wanted.base is None:
         step = pace.step(camera.width * camera.height)
         values = yield from _pieces(wanted, smaller(camera, step) if step > 1 else camera, pace)
-        yield Drawing(_maps(values, scene), step, done=step == 1)
+        yield Drawing(Maps.of(values, scene.near, scene.far), step, done=step == 1)
         if step == 1:
             return
         full = torch.nn.functional.interpolate(values.permute(2, 0, 1)[None], (camera.height, camera.width))[0]
         full = full.permute(1, 2, 0).contiguous()
     else:
-        full = torch.cat([wanted.base.rgb, wanted.base.depth[..., None], wanted.base.opacity[..., None]], -1)
+        full = wanted.base.stacked()
     rays, shown = camera.image_rays(0), pace.clock()
     pace.try_out(lambda count: _rendered(wanted.fit, rays.flatten()[:count]))
     for rows in _from_the_middle(camera.height, max(pace.rays() // camera.width, 1)):
         full[rows] = _row(wanted, rays[rows], pace)
         if pace.clock() - shown > _SHOWN:
             shown = pace.clock()
-            yield Drawing(_maps(full.clone(), scene), 1)
+            yield Drawing(Maps.of(full.clone(), scene.near, scene.far), 1)
         yield None
-    yield Drawing(_maps(full, scene), 1, done=True)
+    yield Drawing(Maps.of(full, scene.near, scene.far), 1, done=True)
 
 
 def _pieces(wanted: Wanted, camera: Cameras, pace: Pace) -> Any:
@@ -86,7 +86,7 @@ def _pieces(wanted: Wanted, camera: Cameras, pace: Pace) -> Any:
     return torch.cat(parts)
 
 
-def _row(wanted: Wanted, rays: Rays, pace: Pace) -> Float[Tensor, "h w 5"]:
+def _row(wanted: Wanted, rays: Rays, pace: Pace) -> Float[Tensor, "h w 7"]:
     """Rows of a picture, of one fit or of two side by side."""
     with pace.timed(rays.shape.numel()):
         if wanted.beside is None:
@@ -96,18 +96,15 @@ def _row(wanted: Wanted, rays: Rays, pace: Pace) -> Float[Tensor, "h w 5"]:
         return torch.cat([_rendered(fit, part) for fit, part in parts if part.shape[1]], 1)
 
 
-def _rendered(fit: Any, rays: Rays) -> Float[Tensor, "*r 5"]:
+def _rendered(fit: Any, rays: Rays) -> Float[Tensor, "*r 7"]:
     device = fit.scene.cameras.pose.device
     flat = rays.to(device).reshape(1, rays.shape.numel())
-    rgb, depth, opacity = fit.image(flat)
-    return torch.cat([rgb, depth[..., None], opacity[..., None]], -1).cpu().reshape(*rays.shape, 5)
+    rgb, *maps = fit.image(flat, spread=True)
+    maps = [torch.full(flat.shape, torch.nan, device=device) if each is None else each for each in maps]
+    return torch.cat([rgb, torch.stack(maps, -1)], -1).cpu().reshape(*rays.shape, 7)
 
 
 def _from_the_middle(height: int, count: int) -> list[slice]:
     """Rows in bands, those nearest to the middle first."""
     bands = [slice(start, min(start + count, height)) for start in range(0, height, count)]
     return sorted(bands, key=lambda band: abs(band.start + band.stop - height))
-
-
-def _maps(values: Float[Tensor, "h w 5"], scene: Any) -> Maps:
-    return Maps(values[..., :3].clamp(0, 1), values[..., 3], values[..., 4].clamp(0, 1), scene.near, scene.far)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from scorereg.viewer.layers import LAYERS
+from scorereg.viewer.layers import LAYERS, OF_MEMBERS
 
 __all__ = ["Controls", "add_controls", "on_change"]
 
@@ -91,7 +91,13 @@ def _between(slider: Any) -> float:
 
 
 def add_controls(
-    server: Any, fits: Sequence[str], *, title: str, longest: int, sigmas: tuple[float, float] | None
+    server: Any,
+    fits: Sequence[str],
+    *,
+    title: str,
+    longest: int,
+    sigmas: tuple[float, float] | None,
+    members: bool = False,
 ) -> Controls:
     """Add the controls.
 
@@ -101,6 +107,7 @@ def add_controls(
         title: Title of the panel.
         longest: Pixels of a full picture's longer side, at first.
         sigmas: Smallest and largest noise level of the prior; None without one.
+        members: Whether a fit is an ensemble, whose uncertainty can be shown.
     """
     gui = server.gui
     gui.configure_theme(dark_mode=True, show_logo=False, show_share_button=False, brand_color=(255, 176, 0))
@@ -110,7 +117,8 @@ def add_controls(
     several = len(fits) > 1
     beside = gui.add_dropdown("Beside it", [ALONE, *fits], initial_value=ALONE) if several else None
     divide = gui.add_slider("Divide at, %", 0, 100, 1, 50) if several else None
-    layer = gui.add_dropdown("Show", list(LAYERS), initial_value=next(iter(LAYERS)))
+    layers = [name for name in LAYERS if members or name not in OF_MEMBERS]
+    layer = gui.add_dropdown("Show", layers, initial_value=layers[0])
     with gui.add_folder("View"):
         field = gui.add_checkbox("Field", initial_value=True)
         photos = gui.add_checkbox("Photos", initial_value=True)

@@ -65,7 +65,10 @@ class Page:
         self.frames: list[Any] = []
         longest = min(max(self.scene.cameras.width, self.scene.cameras.height), _LONGEST)
         sigmas = self.lens.sigmas if self.lens else None
-        self.controls: Controls = add_controls(self.server, list(fits), title=title, longest=longest, sigmas=sigmas)
+        several = any(len(fit.members) > 1 for fit in fits.values())
+        self.controls: Controls = add_controls(
+            self.server, list(fits), title=title, longest=longest, sigmas=sigmas, members=several
+        )
         self._set_view()
         self._connect()
         self.loop.submit(self._add_frames)

@@ -158,7 +158,7 @@ def test_a_picture_is_coarse_and_then_as_a_whole_one():
     camera = browser_camera(handle(aspect=4 / 3), 96)
     pace, clock = slow_pace()
     whole = fit.image(camera.image_rays(0))
-    fit.image = lambda rays, image=fit.image: (clock.pass_by(rays.shape.numel()), image(rays))[1]
+    fit.image = lambda rays, image=fit.image, **s: (clock.pass_by(rays.shape.numel()), image(rays, **s))[1]
     drawn = list(draw(Wanted(camera, fit), pace))
     pictures = [each for each in drawn if each is not None]
     assert len(drawn) > len(pictures), "in pieces"
@@ -193,7 +193,8 @@ def test_two_fits_lie_side_by_side():
 
 
 def test_layers_are_colours_of_depth_and_opacity():
-    maps = Maps(torch.rand(1, 3, 3), torch.tensor([[1.0, 4.0, 2.0]]), torch.tensor([[1.0, 1.0, 0.0]]), 1.0, 4.0)
+    maps = Maps(torch.rand(1, 3, 3), torch.tensor([[1.0, 4.0, 2.0]]), torch.tensor([[1.0, 1.0, 0.0]]), 1.0, 4.0,
+                torch.tensor([[[0.0, 0.0], [0.2, 0.5], [torch.nan, torch.nan]]]))  # fmt: skip
     assert torch.equal(LAYERS["colour"](maps), maps.rgb)
     depth = LAYERS["depth"](maps)[0]
     assert depth[0].mean() > 0.7 > 0.1 > depth[1].mean(), "near is bright"
@@ -201,6 +202,10 @@ def test_layers_are_colours_of_depth_and_opacity():
     assert maps.solid().tolist() == [[1.0, 4.0, 1000.0]]
     opacity = LAYERS["opacity"](maps)[0]
     assert not torch.equal(opacity[0], opacity[2])
+    low, high, unknown = LAYERS["uncertainty of depth"](maps)[0]
+    assert high.mean() > low.mean()
+    assert unknown.tolist() == [0.5, 0.5, 0.5], "one fit has none"
+    assert Maps.of(maps.stacked(), 1.0, 4.0).depth.tolist() == maps.depth.tolist()
 
 
 @pytest.fixture
@@ -240,10 +245,10 @@ def test_a_coarse_picture_is_finished_and_a_sharp_one_dropped_for_a_newer_camera
     pace.rates[0] = 20_000.0
     loop, shown, wall = RenderLoop(pace), [], Wall((1.0, 0.0, 0.0))
 
-    def image(rays, image=wall.image):
+    def image(rays, image=wall.image, **settings):
         clock.pass_by(rays.shape.numel())
         time.sleep(0.01)
-        return image(rays)
+        return image(rays, **settings)
 
     wall.image = image
     for i in range(60):  # several while one coarse picture of four pieces is drawn
@@ -266,7 +271,7 @@ def test_errors_are_told_and_the_thread_lives(loop):
     done = []
 
     class Broken(Wall):
-        def image(self, rays):
+        def image(self, rays, **settings):
             raise RuntimeError("no such field\nmore")
 
     with pytest.warns(UserWarning, match=r"a picture could not be drawn \(RuntimeError: no such field, image\)"):
@@ -278,7 +283,7 @@ def test_errors_are_told_and_the_thread_lives(loop):
 def test_later_work_waits_for_pictures(loop):
     order = []
     slow = Wall((1.0, 0.0, 0.0))
-    slow.image = lambda rays, image=slow.image: (time.sleep(0.1), image(rays))[1]
+    slow.image = lambda rays, image=slow.image, **settings: (time.sleep(0.1), image(rays, **settings))[1]
     loop.submit(lambda: time.sleep(0.1))
     loop.submit(lambda: order.append("later"), later=True)
     loop.want("a", Wanted(browser_camera(handle(), 16), slow), lambda drawing: order.append("picture"))

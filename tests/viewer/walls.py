@@ -25,8 +25,13 @@ class Wall(Fit):
     def __init__(self, color, name="wall"):
         self.color, self.scene, self.rays = torch.tensor(color), scene(name), 0
 
-    def image(self, rays):
+    @property
+    def members(self):
+        return (self,)
+
+    def image(self, rays, *, spread=False):
         self.rays += rays.shape.numel()
         z = rays.directions[..., 2]
         depth = torch.where(z > 1e-3, (2 - rays.origins[..., 2]) / z.clamp_min(1e-3), 4.0)
-        return self.color.expand(*rays.shape, 3).clone(), depth, torch.ones(rays.shape)
+        image = self.color.expand(*rays.shape, 3).clone(), depth, torch.ones(rays.shape)
+        return (*image, None, None) if spread else image
