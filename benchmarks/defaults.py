@@ -4,7 +4,8 @@
 
 ROOMS is a folder of rooms of RGB-D frames, PRIOR one over r, g, b for the photos, as `scorereg train-prior ROOMS
 --channels rgb` makes it. Adam, equal steps for all settings; PSNR in dB of what is shown, in prior space. Settings are
-chosen on the images of `development`; `confirmation` has other images and other noise.
+chosen on the images of `development`; `confirmation` has other images and other noise. By 240 steps a fit of the
+data alone has ended or overfits; after 60, settings that pull hard look better than they are, as they arrive sooner.
 """
 
 import json
@@ -17,7 +18,7 @@ import torch
 import typer
 from torch import Tensor
 
-from benchmarks.inverse_problems import PROBLEMS, Problem, make
+from benchmarks.inverse_problems import Problem, make
 from scorereg import ScoreLoss, schedules
 
 __all__ = ["SETTINGS", "fit"]
@@ -36,8 +37,8 @@ def settings(steps: int) -> dict[str, dict[str, Any] | float | None]:
     return {
         "data alone": None,
         "score, 0.05": {"sigma": 0.05},
-        "default: score, 0.1": {},
-        "score, 0.2": {"sigma": 0.2},
+        "score, 0.1": {"sigma": 0.1},
+        "default: score, 0.2": {},
         "score, 0.3 to 0.03": {"sigma": falling},
         "diffusionerf": {"sigma": schedules.diffusionerf(0, steps)},
         "residual, 0.3 to 0.03": {"sigma": falling, "weight": torch.square},
@@ -47,6 +48,7 @@ def settings(steps: int) -> dict[str, dict[str, Any] | float | None]:
         "residual / 0.05^2, 0.2 to 0.05": {"sigma": gently, "weight": residual(0.05)},
         "residual / 0.05^2, 0.3 to 0.1": {"sigma": early, "weight": residual(0.05)},
         "noised residual / 0.1^2, 0.2": {"sigma": 0.2, "weight": residual(0.1), "perturb": True},
+        "default, noised": {"perturb": True},
         "default, depth alone": {"channel_weights": {"rgb": 0.0}},
         **{f"total variation, {weight:g}": weight for weight in (1.5, 5.0, 15.0)},
     }
@@ -58,6 +60,7 @@ def total_variation(x: Tensor) -> Tensor:
 
 
 SETTINGS = tuple(settings(2))
+SIX = "nerf,splats,rays,deblur,inpaint,enlarge"
 
 
 def fits(title: str, problem: Problem) -> bool:
@@ -77,7 +80,8 @@ def fit(problem: Problem, given: dict[str, Any] | float | None, steps: int) -> f
         x = problem.show(*parameters)
         total = problem.data(x, *parameters)
         if loss is not None:
-            total = total + loss(x, step=step, generator=generator)
+            seen = x if problem.seen is None else problem.seen(generator, *parameters)
+            total = total + loss(seen, step=step, generator=generator)
         elif isinstance(given, float):
             total = total + given * total_variation(x)
         total.backward()
@@ -89,10 +93,10 @@ def fit(problem: Problem, given: dict[str, Any] | float | None, steps: int) -> f
 def main(
     rooms: Annotated[Path, typer.Argument(help="Folder of rooms of RGB-D frames.")],
     prior: Annotated[str, typer.Argument(help="A prior over r, g, b.")],
-    problems: Annotated[str, typer.Option(help="Names, with commas.")] = ",".join(PROBLEMS),
+    problems: Annotated[str, typer.Option(help="Names, with commas; there is trial as well.")] = SIX,
     parts: Annotated[str, typer.Option(help="development, confirmation, or both.")] = "development,confirmation",
     only: Annotated[str, typer.Option(help="Only settings whose name contains this.")] = "",
-    steps: Annotated[int, typer.Option(min=2, help="Steps of Adam.")] = 60,
+    steps: Annotated[int, typer.Option(min=2, help="Steps of Adam.")] = 240,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Print the PSNR of every setting on every problem."""

@@ -1,11 +1,13 @@
 """Six small problems that a prior can help with, each with its likelihood: what `benchmarks.defaults` fits.
 
-    nerf      planes of a multiplane image from two photos; scored is the view between them (r, g, b, disparity)
+    nerf      planes of a multiplane image from two photos; the prior sees another place between them at each step,
+              and scored is the middle (r, g, b, disparity)
     splats    2D Gaussians from a share of a patch's noisy pixels (r, g, b, disparity)
     rays      densities along rays from blurred, noisy histograms of their weights
     deblur    a photo through a Gaussian blur with noise
     inpaint   a photo of which 70 % are missing
     enlarge   a photo at half its size
+    trial     a photo of 96 x 96 pixels through a blur of 1.5 pixels with noise
 
 Likelihoods are sums over values, means over patches: sum (predicted - measured)^2 / (2 noise^2).
 """
@@ -29,8 +31,11 @@ __all__ = ["PROBLEMS", "Problem", "blur", "make", "photo"]
 SIDE = 24  # of the shipped RGB-D prior's patches
 PLANES = torch.linspace(0.04, 0.75, 14)  # disparities of the multiplane image, far to near
 SHIFT = 10.0  # pixels by which a camera at 1 sees disparity 1 move
-FRAMES = {"development": ("room-01000", 0), "confirmation": ("room-01002", 1)}
-PHOTOS = {"development": ("coffee",), "confirmation": ("astronaut",)}
+FRAMES = {
+    "development": (("room-01000", 0), ("room-01000", 5), ("room-01001", 3)),
+    "confirmation": (("room-01002", 1), ("room-01002", 5), ("room-01002", 9)),
+}
+PHOTOS = {"development": ("coffee", "chelsea"), "confirmation": ("astronaut", "rocket")}
 
 
 @dataclass
@@ -43,6 +48,7 @@ class Problem:
     show: Callable[..., Tensor]
     data: Callable[..., Tensor]  # of the patch and the parameters
     rate: float
+    seen: Callable[..., Tensor] | None = None  # what the prior sees at a step, of a generator and the parameters
 
     def psnr(self, x: Tensor) -> float:
         """PSNR in dB of a patch in prior space, of width 2."""
@@ -53,14 +59,16 @@ def _misfit(predicted: Tensor, measured: Tensor, noise: float) -> Tensor:
     return (predicted - measured).square().sum() / (2 * noise**2) / len(predicted)
 
 
-def _patches(rooms: Path, part: str, width: int, generator: torch.Generator) -> Float[Tensor, "1 4 h w"]:
-    """RGB-D patch in [0, 1] of a room: of 32 places the one where disparity varies most."""
-    room, index = FRAMES[part]
-    frame = read_frame(rooms / room, index)
-    whole = torch.cat([frame.rgb, frame.disparity[None]])
-    places = torch.rand(32, 2, generator=generator) * torch.tensor([whole.shape[1] - SIDE, whole.shape[2] - width])
-    cut = [whole[:, top : top + SIDE, left : left + width] for top, left in places.long().tolist()]
-    return max(cut, key=lambda patch: patch[3].std())[None]
+def _patches(rooms: Path, part: str, width: int, generator: torch.Generator) -> Float[Tensor, "b 4 h w"]:
+    """An RGB-D patch in [0, 1] of each frame: of 32 places the one where disparity varies most."""
+    found = []
+    for room, index in FRAMES[part]:
+        frame = read_frame(rooms / room, index)
+        whole = torch.cat([frame.rgb, frame.disparity[None]])
+        places = torch.rand(32, 2, generator=generator) * torch.tensor([whole.shape[1] - SIDE, whole.shape[2] - width])
+        cut = [whole[:, top : top + SIDE, left : left + width] for top, left in places.long().tolist()]
+        found.append(max(cut, key=lambda patch: patch[3].std()))
+    return torch.stack(found)
 
 
 def _seen(color: Tensor, density: Tensor, at: float) -> Float[Tensor, "b 4 h w"]:
@@ -82,7 +90,7 @@ def _seen(color: Tensor, density: Tensor, at: float) -> Float[Tensor, "b 4 h w"]
 
 
 def nerf(rooms: Path, part: str, generator: torch.Generator, **_: Any) -> Problem:
-    """A multiplane image from two photos, begun without a prior, which sees the view between them; so is scored."""
+    """A multiplane image from two photos, begun without a prior; it sees views between them, and the middle counts."""
     whole, noise = _patches(rooms, part, SIDE + 16, generator), 0.02
     level = (whole[:, None, 3] - PLANES[None, :, None, None]) / (PLANES[1] - PLANES[0])
     density = torch.logit((level + 1).clamp(1e-4, 1 - 1e-4))[:, :, None]
@@ -97,8 +105,11 @@ def nerf(rooms: Path, part: str, generator: torch.Generator, **_: Any) -> Proble
     def shown(color: Tensor, density: Tensor) -> Tensor:
         return _seen(color, density, 0.0)
 
+    def between(generator: torch.Generator, color: Tensor, density: Tensor) -> Tensor:
+        return _seen(color, density, 2 * torch.rand((), generator=generator).item() - 1)
+
     begun = _fitted(data, (torch.zeros_like(color), torch.full_like(density, -2.0)), 120)
-    return Problem(load_prior("rooms-rgbd-24"), _seen(color, density, 0.0), begun, shown, data, 0.1)
+    return Problem(load_prior("rooms-rgbd-24"), _seen(color, density, 0.0), begun, shown, data, 0.1, between)
 
 
 def _fitted(data: Callable[..., Tensor], start: tuple[Tensor, ...], steps: int) -> tuple[Tensor, ...]:
@@ -135,14 +146,15 @@ def splats(rooms: Path, part: str, generator: torch.Generator, **_: Any) -> Prob
 
 
 def rays(rooms: Path, part: str, generator: torch.Generator, **_: Any) -> Problem:
-    """Weights along 16 rays, of 4 x 4 pixels each, from histograms that are blurred over three bins, with noise."""
+    """Weights along 16 rays of each frame, of 4 x 4 pixels each, from blurred, noisy histograms of them."""
     prior, noise = load_prior("rays-64"), 0.02
     transform = RayWeights.for_card(prior.card)
     edges = transform.edges[None]
-    room, index = FRAMES[part]
-    disparity = read_frame(rooms / room, index).disparity.unfold(0, 4, 4).unfold(1, 4, 4).flatten(2).flatten(0, 1)
-    depth = 0.5 / disparity[torch.randperm(len(disparity), generator=generator)[:16]].clamp(min=0.051)
-    weights = torch.stack([torch.histogram(each, edges[0])[0] for each in depth]) / 16
+    found = []
+    for room, index in FRAMES[part]:
+        disparity = read_frame(rooms / room, index).disparity.unfold(0, 4, 4).unfold(1, 4, 4).flatten(2).flatten(0, 1)
+        found.append(0.5 / disparity[torch.randperm(len(disparity), generator=generator)[:16]].clamp(min=0.051))
+    weights = torch.stack([torch.histogram(each, edges[0])[0] for each in torch.cat(found)]) / 16
     kernel = torch.tensor([0.05, 0.25, 0.4, 0.25, 0.05])[None, None]
 
     def blurred(weights: Tensor) -> Tensor:
@@ -185,10 +197,10 @@ def blur(x: Tensor, width: float = 1.2) -> Tensor:
 
 def photos(
     part: str, generator: torch.Generator, prior: str, measure: Callable[[Tensor], Tensor],
-    back: Callable[[Tensor], Tensor], noise: float,
+    back: Callable[[Tensor], Tensor], noise: float, side: int = 48,
 ) -> Problem:  # fmt: skip
     """A restoration of photos from what `measure` returns; `back` makes a start of it."""
-    truth = torch.cat([photo(name) for name in PHOTOS[part]])
+    truth = torch.cat([photo(name, side) for name in PHOTOS[part]])
     measured = measure(truth)
     measured = measured + 2 * noise * torch.randn(measured.shape, generator=generator)
     return Problem(
@@ -204,6 +216,11 @@ def photos(
 def deblur(rooms: Path, part: str, generator: torch.Generator, prior: str) -> Problem:
     """Blur of 1.2 pixels, noise 0.04."""
     return photos(part, generator, prior, blur, lambda y: y, 0.04)
+
+
+def trial(rooms: Path, part: str, generator: torch.Generator, prior: str) -> Problem:
+    """Blur of 1.5 pixels of larger photos, noise 0.04: a first try by someone with a prior and a photo."""
+    return photos(part, generator, prior, lambda x: blur(x, 1.5), lambda y: y, 0.04, side=96)
 
 
 def inpaint(rooms: Path, part: str, generator: torch.Generator, prior: str) -> Problem:
@@ -223,6 +240,7 @@ def enlarge(rooms: Path, part: str, generator: torch.Generator, prior: str) -> P
 
 PROBLEMS: dict[str, Callable[..., Problem]] = {
     "nerf": nerf, "splats": splats, "rays": rays, "deblur": deblur, "inpaint": inpaint, "enlarge": enlarge,
+    "trial": trial,
 }  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from numbers import Integral, Real
 from typing import Any
 
 import torch
@@ -11,7 +12,18 @@ from scorereg.priors.adapters.deepinv import is_deepinv
 from scorereg.priors.base import Prior
 from scorereg.priors.sampling import device_of
 
-__all__ = ["check_choice", "check_levels", "check_prior", "image_shape", "known_values", "user_units", "warn_of_range"]
+__all__ = [
+    "check_choice",
+    "check_count",
+    "check_levels",
+    "check_linear",
+    "check_number",
+    "check_prior",
+    "image_shape",
+    "known_values",
+    "user_units",
+    "warn_of_range",
+]
 
 
 def check_prior(prior: Any, y: Any) -> None:
@@ -48,8 +60,47 @@ def check_choice(method: Any, choices: tuple[str, ...], steps: Any) -> None:
     """
     if method not in choices:
         raise ValueError(f"no method is called {method!r}; choose one of {', '.join(choices)}.")
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-        raise ValueError(f"steps must be an integer >= 1, but is {steps!r}.")
+    check_count("steps", steps)
+
+
+def check_count(name: str, value: Any, least: int = 1) -> None:
+    """Check that a setting is a whole number of at least 1, or another bound.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise ValueError(f"{name} must be an integer >= {least}, but is {value!r}.")
+
+
+def check_number(name: str, what: str, value: Any, most: float = math.inf, *, zero: bool = False) -> float:
+    """Return a setting, a positive number of at most a bound, as a float.
+
+    Args:
+        name: Name of the setting.
+        what: What it is, for the error.
+        value: What was given.
+        most: Largest value.
+        zero: Whether it may be 0.
+
+    Raises:
+        ValueError: If it is no number, or outside.
+    """
+    number = isinstance(value, Real) and not isinstance(value, bool)
+    if not number or not (0 < value <= most or (zero and value == 0)) or value == math.inf:
+        bound = f"{'>= 0' if zero else '> 0'}{'' if most == math.inf else f' and at most {most:g}'}"
+        raise ValueError(f"{name} is {what} and must be {bound}, but is {value!r}.")
+    return float(value)
+
+
+def check_linear(linear: Any) -> None:
+    """Check that it is said whether an operator is linear, or nothing.
+
+    Raises:
+        ValueError: If it is anything else than True, False or None.
+    """
+    if linear is not None and not isinstance(linear, bool):
+        raise ValueError(f"linear must be True, False, or None to try it out, but is {linear!r}.")
 
 
 def check_levels(sigma: Any) -> tuple[float, float]:
@@ -101,6 +152,9 @@ def image_shape(prior: Prior, y: Tensor, size: Any, start: Any) -> tuple[int, ..
         if not isinstance(start, Tensor) or start.ndim < 3 or start.shape[:2] != (len(y), channels):
             shown = tuple(start.shape) if isinstance(start, Tensor) else f"a {type(start).__name__}"
             raise ValueError(f"start must be images of {channels} channels, one for each y ({len(y)}), but is {shown}.")
+        if not start.is_floating_point() or not bool(torch.isfinite(start).all()):
+            kind = "values that are NaN or infinite" if start.is_floating_point() else f"the type {start.dtype}"
+            raise ValueError(f"start must be images of finite floats, but has {kind}.")
         if size is not None and tuple(size) != tuple(start.shape[2:]):
             raise ValueError(f"size is {tuple(size)}, but start has {tuple(start.shape[2:])} pixels. Give one of them.")
         return tuple(start.shape)

@@ -4,7 +4,7 @@ Tiles lie elsewhere at each step, so that no seam stays where it is: the image i
 number of pixels before and as many behind as complete a tile, and tiles overlap by an eighth.
 """
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Bool, Float
@@ -34,12 +34,14 @@ class ImageDenoiser:
         seed: Seed of the tiles' places.
 
     Raises:
-        ValueError: If the image is smaller than the prior's patch.
+        ValueError: If there is no such way of tiles, or the image is smaller than the prior's patch.
     """
 
     def __init__(
         self, prior: Prior, space: tuple[int, ...], *, tiles: Tiles, known: Tensor | None = None, seed: int = 0
     ) -> None:
+        if tiles not in get_args(Tiles):
+            raise ValueError(f"tiles is one of {', '.join(get_args(Tiles))}, but is {tiles!r}.")
         self.prior = prior
         self.channels = tuple(prior.channels)
         self.card: PriorCard | None = getattr(prior, "card", None)

@@ -14,7 +14,10 @@ from scorereg.priors.base import Prior
 from scorereg.priors.sampling import noise_levels
 from scorereg.restoration.arguments import (
     check_choice,
+    check_count,
     check_levels,
+    check_linear,
+    check_number,
     check_prior,
     image_shape,
     user_units,
@@ -123,14 +126,22 @@ def sample_posterior(
     """
     check_prior(prior, y)
     check_choice(method, get_args(Sampler), steps)
-    if draws < 1 or (chunk is not None and chunk < 1):
-        raise ValueError(f"draws and chunk must be at least 1, but are {draws} and {chunk}.")
+    check_linear(linear)
+    for name, value in (("draws", draws), ("chunk", 1 if chunk is None else chunk), ("inner", inner)):
+        check_count(name, value)
+    check_count("seed", seed, 0)
     shape = image_shape(prior, y, size, start)
     if data_range is None:
         warn_of_range(prior, y, noise, shape)
     chain = _levels(prior, steps, sigma, levels, method)
-    settings = {"zeta": zeta, "spread": spread, "step": step, "inner": inner, "weight": float(weight)}
-    settings["clip"] = math.inf if clip is None else clip
+    settings = {
+        "zeta": check_number("zeta", "the share of noise that is drawn anew", zeta, 1.0, zero=True),
+        "spread": check_number("spread", "the standard deviation of clean pixels", spread),
+        "step": check_number("step", "the size of a step", step, 1.0),
+        "inner": inner,
+        "weight": check_number("weight", "the strength of the method", weight),
+        "clip": math.inf if clip is None else check_number("clip", "the largest absolute value", clip),
+    }
     generator = torch.Generator().manual_seed(seed)
     parts = [min(chunk or draws, draws - first) for first in range(0, draws, chunk or draws)]
     total = len(parts) * (len(chain) - 1) * (inner if method == "langevin" else 1)
@@ -201,7 +212,7 @@ def _estimate(
 def _levels(prior: Prior, steps: int, sigma: Any, levels: Tensor | None, method: str) -> Tensor:
     """Falling noise levels: those given, or with a last one of 0 `noise_levels`, for Langevin geometric ones."""
     if levels is not None:
-        given = torch.as_tensor(levels, dtype=torch.float64)
+        given = torch.as_tensor(levels, dtype=torch.float64) if isinstance(levels, Tensor | list | tuple) else Tensor()
         if given.ndim != 1 or len(given) < 2 or bool((given.diff() >= 0).any()) or given[-1] < 0:
             raise ValueError("levels must be at least two noise levels that fall, the last one >= 0.")
         return given

@@ -11,7 +11,10 @@ from scorereg._progress import Stage, stage, told
 from scorereg.priors.base import Prior
 from scorereg.restoration.arguments import (
     check_choice,
+    check_count,
     check_levels,
+    check_linear,
+    check_number,
     check_prior,
     image_shape,
     known_values,
@@ -92,7 +95,8 @@ def restore(
         size: Spatial shape of the images; by default that of `y` if it is an image of the prior's channels.
         start: First guess, in the user's range; by default the image near mid-grey that explains `y`. An operator that
             is not linear starts from noise.
-        known: True at values of `start` that are exact and stay as they are; broadcasts to the images.
+        known: True at values of `start` that are exact and stay as they are; broadcasts to the images. Elsewhere
+            `start` is a first guess, and the mean is a better one than black.
         data_range: The user's values that are the ends of the prior's range, (0, 1) for usual photos; by default
             images are in prior space, which is [-1, 1] unless the card says otherwise.
         linear: Whether the operator is linear (up to a constant); by default it is tried out on two images.
@@ -120,13 +124,16 @@ def restore(
     """
     check_prior(prior, y)
     check_choice(method, get_args(Method), 1 if steps is None else steps)
+    check_linear(linear)
+    check_count("seed", seed, 0)
+    rate = check_number("rate", "the learning rate of Adam", rate)
     usual = _DEFAULTS[method]
     steps, sigma = usual[1] if steps is None else steps, usual[2] if sigma is None else sigma
     levels = _levels(sigma, steps)
     shape = image_shape(prior, y, size, start)
     if data_range is None:
         warn_of_range(prior, y, noise, shape)
-    strength = _strength(usual[0] if weight is None else weight)
+    strength = check_number("weight", "the strength of the prior", usual[0] if weight is None else weight)
     if method == "mean":
         return _mean(
             measure, y, prior, known, noise=noise, draws=draws, steps=steps, sigma=sigma, weight=strength,
@@ -144,18 +151,21 @@ def restore(
             half_quadratic(problem, denoiser, x, levels, weight=strength, free=free, report=watch)
         else:
             descend(
-                problem, denoiser, x, levels, method=method, weight=strength, rate=float(rate), free=free,
+                problem, denoiser, x, levels, method=method, weight=strength, rate=rate, free=free,
                 generator=generator, report=watch,
             )  # fmt: skip
-    return Restored(problem.to_user(watch.image), len(watch.history), denoiser.calls, tuple(watch.history), method)
+    image = problem.to_user(watch.image)
+    if mask is not None and start is not None:  # a range and back has rounding
+        image = torch.where(mask, start.to(image), image)
+    return Restored(image, len(watch.history), denoiser.calls, tuple(watch.history), method)
 
 
 class _Watch:
     """Keeps the residuals of a run and the image of each sample's last step, and says when all have met the target."""
 
     def __init__(self, problem: Problem, discrepancy: float | int | None, progress: Stage) -> None:
-        if discrepancy is not None and not 0 < discrepancy < float("inf"):
-            raise ValueError(f"discrepancy is a residual in units of the noise and must be > 0, but is {discrepancy}.")
+        if discrepancy is not None:
+            check_number("discrepancy", "a residual in units of the noise", discrepancy)
         self.problem, self.target, self.progress = problem, discrepancy, progress
         self.history: list[float] = []
         self.image = torch.empty(0)
@@ -190,12 +200,6 @@ def _levels(sigma: tuple[float | int, float | int], steps: int) -> Float[Tensor,
     first, last = check_levels(sigma)
     share = torch.linspace(0, 1, steps, dtype=torch.float64)
     return first ** (1 - share) * last**share
-
-
-def _strength(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
-        raise ValueError(f"weight is the strength of the prior and must be > 0, but is {value!r}.")
-    return float(value)
 
 
 def _first_guess(problem: Problem, start: Tensor | None, generator: torch.Generator) -> Tensor:

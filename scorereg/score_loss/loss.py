@@ -77,8 +77,8 @@ class ScoreLoss(ScoreGradient):
     Args:
         prior: Denoiser; its parameters are never updated here.
         sigma: Noise level: a number, or a function of the step; a level given to the call takes precedence. It must be
-            within the noise range of the prior's card, if it has one. `None`: 0.1, for a prior over [-1, 1]; in general
-            a twentieth of the width of the card's range, within its noise range.
+            within the noise range of the prior's card, if it has one. `None`: 0.2, for a prior over [-1, 1]; in general
+            a tenth of the width of the card's range, within its noise range.
         weight: Dimensionless, >= 0: a number, or a function. A function is called with sigma, shape `(b,)`, and returns
             a number or `(b,)`: `torch.square`, `lambda s: s`. A parameter named `step` gets the step, so `lambda step:
             ...` and all of `scorereg.schedules` are functions of the step, `lambda sigma, step: ...` is one of both.

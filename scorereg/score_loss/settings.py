@@ -95,11 +95,11 @@ def noise_range(prior: Any) -> tuple[float, float] | None:
 
 
 def default_sigma(prior: Any) -> float:
-    """The level of a call without one: a tenth of half the prior's range, within the noise range of its card."""
+    """The level of a call without one: a fifth of half the prior's range, within the noise range of its card."""
     card = getattr(prior, "card", None)
     low, high = getattr(card, "range", None) or (-1.0, 1.0)
     least, most = noise_range(prior) or (0.0, math.inf)
-    return min(max(0.1 * (high - low) / 2, least), most)
+    return min(max(0.2 * (high - low) / 2, least), most)
 
 
 def channel_factors(given: Sequence[float | int] | Mapping[str, float | int], channels: Sequence[str]) -> Tensor:

@@ -129,6 +129,9 @@ def test_known_values_stay_to_the_bit():
     for method in ("annealed", "red", "red-diff"):
         found = restore(masked, start, PRIOR, start=start, known=MASK, method=method, steps=3, **QUIET)
         assert torch.equal(found.image[MASK], truth[MASK])
+    photo = torch.rand(1, 1, SIDE, SIDE, generator=torch.Generator().manual_seed(2)) / 3  # whose way to [-1, 1] rounds
+    found = restore(masked, masked(photo), PRIOR, start=photo, known=MASK, data_range=(0, 1), steps=2, **QUIET)
+    assert torch.equal(found.image[MASK], photo[MASK])
 
 
 def test_it_stops_by_the_discrepancy_image_by_image():
@@ -205,6 +208,13 @@ def test_measurement_and_prior_of_another_kind_are_refused():
     says("start must be images of 1 channels", start=torch.zeros(1, 3, 8, 8))
     says("discrepancy is a residual", discrepancy=0)
     says("data_range must rise", data_range=(1, 0))
+    says("tiles is one of shifted, blended, none, but is 'shift'", tiles="shift")
+    says("rate is the learning rate of Adam and must be > 0, but is 0", rate=0, method="red")
+    says("discrepancy is .* but is True", discrepancy=True)
+    says("seed must be an integer >= 0, but is 1.5", seed=1.5)
+    says("draws must be an integer >= 1, but is 2.5", draws=2.5, method="mean")
+    says("linear must be True, False, or None", linear="yes")
+    says("start must be images of finite floats", start=y / 0)
 
 
 @pytest.mark.usefixtures("as_user")
@@ -217,6 +227,9 @@ def test_samplers_refuse_what_they_cannot():
     hard.denoise = torch.no_grad()(hard.denoise)
     with pytest.raises(ValueError, match="needs the gradient of the denoiser"):
         sample_posterior(masked, masked(field()), hard, method="dps", steps=2, sigma=(1, 0.1), **QUIET)
+    for name, value in (("zeta", 2), ("clip", -1), ("weight", 0), ("spread", "a"), ("step", 1.5), ("chunk", 0)):
+        with pytest.raises(ValueError, match=f"{name} .*must be .*, but is {value!r}"):
+            sample_posterior(masked, masked(field()), PRIOR, **{name: value}, **QUIET)
     with pytest.raises(ValueError, match="levels must be at least two"):
         sample_posterior(masked, masked(field()), PRIOR, levels=torch.tensor([0.1, 1.0]), **QUIET)
 

@@ -37,7 +37,7 @@ def minus_log_posterior(sigma):
     return lambda x: (x - SEEN).square().sum() / (2 * NOISE**2) - PRIOR.log_density(x, level).sum()
 
 
-@pytest.mark.parametrize(("settings", "sigma"), [({}, 0.1), ({"sigma": 0.4}, 0.4), ({"sigma": lambda step: 0.3}, 0.3)])
+@pytest.mark.parametrize(("settings", "sigma"), [({}, 0.2), ({"sigma": 0.4}, 0.4), ({"sigma": lambda step: 0.3}, 0.3)])
 def test_beside_a_likelihood_it_is_the_gradient_of_the_posterior(settings, sigma):
     loss, x = ScoreLoss(PRIOR, **settings), torch.randn_like(SEEN)
     total = gradient(lambda x: (x - SEEN).square().sum() / (2 * NOISE**2) + loss(x, step=0), x)
@@ -48,7 +48,7 @@ def test_beside_a_likelihood_it_is_the_gradient_of_the_posterior(settings, sigma
 def test_with_noise_it_is_so_beside_a_mean_of_squares(sigma):
     loss, x = ScoreLoss(PRIOR, sigma=sigma, noise=NOISE), torch.randn_like(SEEN)
     total = gradient(lambda x: functional.mse_loss(x, SEEN) + loss(x), x)
-    energy = minus_log_posterior(sigma or 0.1)
+    energy = minus_log_posterior(sigma or 0.2)
     assert_close(total, by_differences(lambda x: energy(x) * 2 * NOISE**2 / VALUES, x), rtol=1e-5, atol=1e-7)
 
 
@@ -65,7 +65,7 @@ def test_a_fit_with_a_mean_of_squares_ends_at_the_wiener_filter():
     loss, x = ScoreLoss(PRIOR, noise=NOISE), torch.zeros_like(SEEN)
     for _ in range(4000):
         x = x - 0.15 * VALUES * gradient(lambda x: functional.mse_loss(x, SEEN) + loss(x), x)
-    power = PRIOR.power + 0.1**2
+    power = PRIOR.power + 0.2**2
     exact = torch.fft.ifft2(power / (power + NOISE**2) * torch.fft.fft2(SEEN)).real
     assert_close(x, exact, rtol=0, atol=1e-4)
 
@@ -86,9 +86,9 @@ def card_prior(**facts):
 
 @pytest.mark.parametrize(
     ("facts", "sigma"),
-    [({}, 0.1), ({"range": (0.0, 255.0)}, 12.75), ({"sigma_max": 0.05}, 0.05), ({"sigma_min": 0.5}, 0.5)],
+    [({}, 0.2), ({"range": (0.0, 255.0)}, 25.5), ({"sigma_max": 0.05}, 0.05), ({"sigma_min": 0.5}, 0.5)],
 )
-def test_the_level_without_one_is_a_tenth_of_half_the_range_and_one_that_the_prior_knows(facts, sigma):
+def test_the_level_without_one_is_a_fifth_of_half_the_range_and_one_that_the_prior_knows(facts, sigma):
     prior, x = card_prior(**facts), torch.rand(1, 1, 6, 6)
     assert torch.equal(ScoreLoss(prior).gradient(x), ScoreLoss(prior, sigma=sigma).gradient(x))
     assert_close(ScoreLoss(prior).gradient(x), x / 2 / sigma**2)
@@ -98,7 +98,7 @@ def test_attached_without_a_level():
     module, x = nn.Identity(), torch.randn_like(SEEN).requires_grad_()
     ScoreLoss(PRIOR).attach(module)
     (0 * module(x)).sum().backward()
-    assert_close(x.grad, ScoreLoss(PRIOR, sigma=0.1).gradient(x))
+    assert_close(x.grad, ScoreLoss(PRIOR, sigma=0.2).gradient(x))
 
 
 def test_the_papers_setting_has_a_name():
