@@ -6,6 +6,7 @@ import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any, NoReturn
 
 import typer
@@ -36,7 +37,15 @@ def run_app(app: typer.Typer, name: str) -> NoReturn:
     debug = DEBUG in sys.argv
     words = [word for word in sys.argv[1:] if word != DEBUG]
     with one_line_errors(name, debug=debug), plain_warnings(name), told(_tell):
+        _check_words(words)
         sys.exit(app(words, prog_name=name, standalone_mode=False) or 0)
+
+
+def _check_words(words: list[str]) -> None:
+    """Refuse an empty word, as of a variable that is not set: as a path it would be the current folder."""
+    for before, word in pairwise(["the command", *words]):
+        if not word or (word.startswith("--") and word.find("=") == len(word) - 1):
+            raise ValueError(f"nothing is given after {word[:-1] or before}. Give a value, or leave it out.")
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Pictures of a rendered view as files: color, depth, opacity, normals and uncertainty."""
 
+import tempfile
 import warnings
 from importlib.util import find_spec
 from io import BytesIO
@@ -95,11 +96,14 @@ def _save_exr(depth: Float[np.ndarray, "h w"], path: Path) -> None:
     header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
 
     def write(beside: Path) -> None:
-        with OpenEXR.File(header, {"Z": np.ascontiguousarray(depth, np.float32)}) as file:
-            file.write(str(beside))
-        with OpenEXR.File(str(beside)) as file:
-            whole = np.array_equal(file.channels()["Z"].pixels, depth)
-        if not whole:  # OpenEXR may end early without a word
-            raise OSError(f"{path} cannot be written (it is not whole). Free some space, or choose another folder.")
+        with tempfile.TemporaryDirectory() as folder:  # OpenEXR takes names in UTF-8 alone, and files have others
+            plain = Path(folder) / "depth.exr"
+            with OpenEXR.File(header, {"Z": np.ascontiguousarray(depth, np.float32)}) as file:
+                file.write(str(plain))
+            with OpenEXR.File(str(plain)) as file:
+                whole = np.array_equal(file.channels()["Z"].pixels, depth)
+            if not whole:  # OpenEXR may end early without a word
+                raise OSError(f"{path} cannot be written (it is not whole). Free some space, or choose another folder.")
+            beside.write_bytes(plain.read_bytes())
 
     write_beside(path, write)

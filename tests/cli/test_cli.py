@@ -111,6 +111,9 @@ def test_an_application_of_ones_own(monkeypatch, capsys):
         return caught.value.code, capsys.readouterr().err
 
     assert run() == (3, "")
+    for words in (["--steps", ""], ["--steps="]):
+        assert run(*words) == (2, "mine: nothing is given after --steps. Give a value, or leave it out.\n")
+    assert run("--steps", "4") == (4, "")
     assert run("--size", "3") == (2, "mine: No such option: --size (Possible options: --steps). See mine --help.\n")
     with pytest.raises(SystemExit), one_line_errors("mine"):
         raise OSError("no\nroom")

@@ -1,5 +1,6 @@
 """Renders as files: their units, and what is written where something is missing."""
 
+import os
 import subprocess
 from dataclasses import replace
 
@@ -13,6 +14,7 @@ from torch.testing import assert_close
 from scorereg import _io
 from scorereg.export import read_shots, render_frames, render_to_folder, resized, shots_of
 from scorereg.export.image_files import KINDS, write_depth_png
+from scorereg.export.shots import Shot
 from scorereg.scenes.scene import SceneSource
 
 
@@ -29,7 +31,7 @@ def shots(fit):
 @pytest.fixture(scope="module")
 def out(fit, shots, tmp_path_factory):
     folder = tmp_path_factory.mktemp("renders")
-    assert render_to_folder(fit, shots, folder, what=KINDS, fps=None) == []
+    assert render_to_folder(fit, shots, folder, what=KINDS[:4], fps=None) == []
     return folder
 
 
@@ -68,6 +70,15 @@ def test_depth_is_exr_too_where_openexr_is(out):
     openexr = pytest.importorskip("OpenEXR", reason="pip install 'scorereg[formats]'")
     with openexr.File(str(out / "depth" / "1.exr")) as file:
         assert np.array_equal(file.channels()["Z"].pixels, np.load(out / "depth" / "1.npy"))
+
+
+def test_exr_takes_names_that_are_no_utf8(fit, shots, tmp_path):
+    openexr = pytest.importorskip("OpenEXR", reason="pip install 'scorereg[formats]'")
+    name = os.fsdecode(b"\xe9")
+    render_to_folder(fit, [Shot(name, shots[0].camera)], tmp_path, what=["depth"])
+    (tmp_path / "depth" / f"{name}.exr").rename(tmp_path / "plain.exr")
+    with openexr.File(str(tmp_path / "plain.exr")) as file:
+        assert np.array_equal(file.channels()["Z"].pixels, np.load(tmp_path / "depth" / f"{name}.npy"))
 
 
 def test_without_openexr_the_rest_is_written(fit, shots, tmp_path, monkeypatch):
@@ -115,7 +126,7 @@ def test_depth_that_does_not_fit_into_16_bits_is_unknown_and_told(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"what": ["color", "colour"]}, "--what must be some of color, depth, opacity, normals, but is color, colour"),
+        ({"what": ["color", "colour"]}, "--what must be some of color, depth, opacity, normals, uncertainty, but is color, colour"),
         ({"what": []}, "but is empty"),
         ({"fps": 0}, "--fps must be 1 to 240"),
     ],
