@@ -86,11 +86,11 @@ def check_number(name: str, what: str, value: Any, most: float = math.inf, *, ze
     Raises:
         ValueError: If it is no number, or outside.
     """
-    number = isinstance(value, Real) and not isinstance(value, bool)
-    if not number or not (0 < value <= most or (zero and value == 0)) or value == math.inf:
+    number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+    if not (0 < number <= most or (zero and number == 0)) or number == math.inf:
         bound = f"{'>= 0' if zero else '> 0'}{'' if most == math.inf else f' and at most {most:g}'}"
         raise ValueError(f"{name} is {what} and must be {bound}, but is {value!r}.")
-    return float(value)
+    return number
 
 
 def check_linear(linear: Any) -> None:
