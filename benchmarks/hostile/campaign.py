@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from benchmarks.hostile.case import COMMANDS, Case, Place
-from benchmarks.hostile.results import result_of
+from benchmarks.hostile.results import RUNS, result_of
 from benchmarks.hostile.server import serve
 from benchmarks.hostile.wholes import Wholes
 
@@ -217,8 +217,7 @@ def _words(case: Case, place: Place, sandbox: Path, url: str) -> list[str]:
 
 def _is_run(case: Case, path: str) -> bool:
     """Whether a path is in the folder that the command was told to write to, where that is part of the input."""
-    folder = {"resume": "work/input/fit/", "more": "work/input/run/", "eval": "work/input/"}.get(case.command)
-    return folder is not None and path.startswith(folder)
+    return case.command in RUNS and path.startswith(f"{RUNS[case.command]}/")
 
 
 def _said(stderr: str) -> list[str]:

@@ -42,6 +42,18 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "poses": ("poses", "{in}", "--out", "{out}"),
     "rays": ("make-rays", "{in}", "--out", "{out}", "-n", "20"),
     "render": ("render", "{in}", "--out", "{out}", "--frames", "1", "--what", "depth", "--no-video"),
+    "shots": (
+        "render", "{in}", "--cameras", "{in}/mine.json", "--out", "{out}", "--what", "depth", "--no-video", "--size",
+        "16",
+    ),
+    "logged": (
+        "fit", "{in}/scene", "--out", "{in}/fit", "--steps", "1", "--rays", "64", "--regularize", "none", "--video",
+        "0", "--backend", "eager", "--log", "jsonl", "--log", "tensorboard",
+    ),
+    "init": (
+        "train-prior", "{in}/data", "--out", "{out}", "--steps", "1", "--network", "tiny", "--batch", "2", "--workers",
+        "0", "--init", "{in}/init",
+    ),
     "points": ("export", "{in}", "--points", "{out}/points.ply", "--count", "100"),
     "eval": ("eval", "{in}"),
     "blocks": ("make-blocks", "{in}", "--out", "{out}", "-n", "20", "--block", "8"),

@@ -1,12 +1,12 @@
 """All hostile cases, by their kinds."""
 
-from benchmarks.hostile import archives, headers, links, media, pickles, runs, text, web, weights
+from benchmarks.hostile import archives, headers, links, media, pickles, runs, shots, text, uses, web, weights
 from benchmarks.hostile.case import Case, Cases
 
 __all__ = ["ALL", "find_cases"]
 
 ALL: tuple[Cases, ...] = tuple(
-    module.CASES for module in (pickles, archives, headers, text, links, weights, media, web, runs)
+    module.CASES for module in (pickles, archives, headers, text, links, weights, media, web, runs, shots, uses)
 )  # fmt: skip
 
 

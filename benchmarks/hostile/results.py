@@ -5,16 +5,17 @@ import json
 from pathlib import Path
 from typing import Any
 
-__all__ = ["result_of"]
+__all__ = ["RUNS", "result_of"]
 
 _DATA = (".npy", ".tar", ".safetensors", ".png", ".ply", ".json")
 _VOLATILE = ("seconds", "bytes", "sha256", "plan", "cpu_seconds")
-_RUNS = {"resume": "work/input/fit", "more": "work/input/run", "eval": "work/input"}
+RUNS = {"resume": "work/input/fit", "logged": "work/input/fit", "more": "work/input/run", "eval": "work/input"}
+"""Folders that commands are told to write to, where those are part of the input."""
 
 
 def result_of(command: str, sandbox: Path, stdout: str) -> dict[str, Any]:
     """Return what a command wrote and printed, without times and the names of folders."""
-    folder = sandbox / _RUNS.get(command, "out/results")
+    folder = sandbox / RUNS.get(command, "out/results")
     found: dict[str, Any] = {}
     if command in ("inspect", "load", "text"):
         found["printed"] = stdout.replace(str(sandbox), "")

@@ -65,6 +65,13 @@ _CHANGES: dict[str, Any] = {
     "terms of text": _at("terms", value="all"),
     "a seed of 2^80": _at("seed", value=2**80),
     "seconds of NaN": _at("seconds", value=float("nan")),
+    "another near": lambda card: card["scene"].update(near=1.5 * card["scene"]["near"]),
+    "other samples": _at("recipe", "samples", value=7),
+    "another background": _at("recipe", "background", value=0.3),
+    "another interpolation": _at("field", "shape", "interpolation", value="smoothstep"),
+    "another focal length": _at("scene", "cameras", 3, "focal", value=[20.0, 20.0]),
+    "a photo's name of half a letter": _at(*_FIRST, "photo", value="\ud800.png"),
+    "another scene's folder": _at("scene", "path", value="/etc"),
 }
 
 

@@ -73,6 +73,25 @@ class Wholes:
             path.rename(folder / path.name)
         made.rmdir()
 
+    def _shot_run(self, folder: Path) -> None:
+        """The run of a fit, and a camera to render it from."""
+        shutil.copytree(self.of("fit_run"), folder, dirs_exist_ok=True)
+        pose = [[float(i == j) for j in range(4)] for i in range(4)]
+        (folder / "mine.json").write_text(
+            json.dumps({"frames": [{"file_path": "images/0000.png", "transform_matrix": pose}]})
+        )
+
+    def _begun(self, folder: Path) -> None:
+        """A scene, and beside it an empty folder for results."""
+        shutil.copytree(self.of("scene"), folder / "scene")
+        (folder / "fit").mkdir()
+
+    def _initial(self, folder: Path) -> None:
+        """Arrays to train on, and a prior of such to begin with."""
+        run = self.of("run")
+        shutil.copytree(run / "data", folder / "data")
+        shutil.copytree(run / "run/prior", folder / "init")
+
     def _fitted(self, folder: Path) -> None:
         """A scene, and beside it the folder of a fit that was interrupted, with a file of nothing."""
         shutil.copytree(self.of("scene"), folder / "scene")

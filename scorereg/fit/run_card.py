@@ -99,7 +99,7 @@ def read_card(path: Path) -> dict[str, Any]:
 
 
 def check_unchanged(card: dict[str, Any], path: Path) -> None:
-    """Hold a card against its own checksum. Where the scene lies may be edited: it may have been moved.
+    """Hold a card against its own checksum, which is of all but the scene's folder, which may be moved, and the time.
 
     Warns:
         UserWarning: If it has none, as those of earlier versions.
@@ -115,7 +115,7 @@ def check_unchanged(card: dict[str, Any], path: Path) -> None:
 
 def _checksum(card: dict[str, Any]) -> str:
     scene = {key: value for key, value in card["scene"].items() if key != "path"}
-    kept = {key: value for key, value in card.items() if key != _SUM} | {"scene": scene}
+    kept = {key: value for key, value in card.items() if key not in (_SUM, "seconds")} | {"scene": scene}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 

@@ -38,7 +38,7 @@ def test_hostile_files(tmp_path):
 def test_there_are_many_cases_and_their_names_differ():
     names = [case.name for case in find_cases()]
     assert len(names) == len(set(names)) > 500
-    assert len(ALL) == 9
+    assert len(ALL) == 11
 
 
 def test_payloads_are_armed(tmp_path):
