@@ -7,7 +7,7 @@ import typer
 
 from scorereg.cli import options as opt
 from scorereg.cli.options import option
-from scorereg.cli.runs import CamerasOf, Frames, SceneFolder, Size, choose_encoder, load_run, shots_for
+from scorereg.cli.runs import CamerasOf, Frames, SceneFolder, Size, compile_for_many, load_run, shots_for
 
 __all__ = ["export_command"]
 
@@ -67,7 +67,7 @@ def export_command(
         fit = load_run(Path(run), device)
         shots = shots_for(fit, cameras, frames, size, None)
         fit = _with_photos(fit, scene) if transforms is not None else fit
-        choose_encoder(fit, sum(shot.camera.width * shot.camera.height for shot in shots))
+        compile_for_many(fit, sum(shot.camera.width * shot.camera.height for shot in shots))
         lines = export_fit(
             fit, shots, points=points, mesh=mesh, depth=depth, transforms=transforms, count=count,
             resolution=resolution, voxel=voxel, seed=seed,

@@ -11,12 +11,12 @@ from torch import Tensor
 
 from scorereg._io import check_folder, hold_folder
 from scorereg.export.frames import Frame
-from scorereg.export.image_files import save_npy, save_png, write_depth_png
+from scorereg.export.image_files import save_npy, write_depth_png
 from scorereg.export.points import PointCloud, write_points
 from scorereg.export.shots import Shot
 from scorereg.export.targets import EXPORTER
 from scorereg.export.transforms_file import write_cameras
-from scorereg.fit.pictures import as_bytes
+from scorereg.fit.pictures import as_bytes, save_png
 from scorereg.scenes import Scene
 
 __all__ = ["STEP", "write_depth_maps", "write_scene"]
