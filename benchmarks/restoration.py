@@ -11,6 +11,7 @@ import dataclasses
 import importlib
 import json
 import platform
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -87,7 +88,8 @@ def methods(prior: Prior, develop: bool) -> Iterator[tuple[str, Method]]:
         yield f"restore mean of {draws}", ours(prior, method="mean", draws=draws, steps=CALLS // draws)
     try:
         deepinv = importlib.import_module("deepinv")
-    except ImportError:
+    except ImportError as error:  # also of what it needs itself, such as torchvision
+        print(f"DeepInverse's rows are left out: {error}", file=sys.stderr)
         return
     yield from theirs(deepinv, prior, develop)
 

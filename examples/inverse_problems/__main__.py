@@ -33,18 +33,24 @@ def main(
     data: Annotated[Path, typer.Option(envvar="SCOREREG_DATA", help="Folder with rooms-eval.")] = Path("data"),
     photos: Annotated[list[str] | None, typer.Option("--photo", help="Photos; by default those of the table.")] = None,
     problems: Annotated[list[str] | None, typer.Option("--problem", help="Problems; by default all.")] = None,
-    side: Annotated[int, typer.Option(help="Shorter side that photos are reduced to, in pixels.")] = 128,
+    side: Annotated[int, typer.Option(min=24, help="Shorter side that photos are reduced to, in pixels.")] = 128,
     out: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("runs/inverse_problems"),
 ) -> None:
     """Restore photos from measurements, and print a table."""
+    names, chosen = tuple(photos or CONFIRM), tuple(problems or NAMES)
+    if unknown := [name for name in chosen if name not in NAMES]:
+        raise ValueError(f"no problem is called {unknown[0]!r}; choose from {', '.join(NAMES)}.")
+    originals = [square(photo(name, data, side), side) for name in names]
     trained = load_prior(prior)
-    names = tuple(photos or CONFIRM)
-    others = [square(photo(name, data, side), side) for name in DEVELOP if name not in names]
+    if trained.channels != ("r", "g", "b"):
+        raise ValueError(f"photos need a prior over r, g, b, but {prior} is one over {', '.join(trained.channels)}.")
+    known = [name for name in DEVELOP if name not in names and (data.is_dir() or not name.startswith("room-"))]
+    others = [square(photo(name, data, side), side) for name in known]
     rows, shown = [], []
-    for problem in problems or NAMES:
+    for problem in chosen:
         found: dict[str, list[float]] = {}
-        for name in names:
-            truth = square(photo(name, data, side), side)[None]
+        for name, original in zip(names, originals, strict=True):
+            truth = original[None]
             given = case(problem, truth)
             images = restored(given, trained, truth, torch.stack(others))
             for method, (image, seconds) in images.items():

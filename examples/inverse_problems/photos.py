@@ -23,6 +23,7 @@ def photo(name: str, data: Path, side: int = 256) -> Float[Tensor, "3 h w"]:
 
     Raises:
         FileNotFoundError: If the room is not there.
+        ValueError: If scikit-image has no colour photo of that name.
     """
     if name.startswith("room-"):
         from PIL import Image
@@ -38,8 +39,11 @@ def photo(name: str, data: Path, side: int = 256) -> Float[Tensor, "3 h w"]:
         import skimage.data
         from skimage.transform import resize
 
-        image = getattr(skimage.data, name)()
-        image = (image[0] if isinstance(image, tuple) else image) / 255
+        found = getattr(skimage.data, name)() if name in skimage.data.__all__ else None
+        image = found[0] if isinstance(found, tuple) else found
+        if not isinstance(image, np.ndarray) or image.ndim != 3 or image.shape[2] not in (3, 4):
+            raise ValueError(f"scikit-image has no colour photo {name!r}; take astronaut, chelsea, coffee or rocket.")
+        image = image / 255
         scale = side / min(image.shape[:2])
         image = resize(image, [round(length * scale) for length in image.shape[:2]], anti_aliasing=True)
     return torch.tensor(image[..., :3]).permute(2, 0, 1).float()

@@ -7,6 +7,7 @@ from torch.testing import assert_close
 from examples.inverse_problems.__main__ import draw
 from examples.inverse_problems.baselines import total_variation, wiener
 from examples.inverse_problems.operators import NAMES, blur, case
+from examples.inverse_problems.photos import photo
 from scorereg import GaussianFieldPrior, restore
 
 FIELD = GaussianFieldPrior(size=24, channels=("r", "g", "b"), std=0.3)
@@ -63,3 +64,11 @@ def test_the_picture_has_a_white_cell_where_a_method_has_no_image(tmp_path):
         assert drawn.size == (96 + 2 * (16 + 4), 22 + 2 * (16 + 4))
         cells = [[drawn.getpixel((96 + 20 * column + 8, 22 + 20 * row + 8)) for column in (0, 1)] for row in (0, 1)]
     assert cells == [[(0, 0, 0), (0, 0, 0)], [(0, 0, 0), (255, 255, 255)]]
+
+
+def test_a_photo_that_is_none_is_named(tmp_path):
+    for name in ("nosuch", "moon", "lfw_subset"):  # unknown, grey, many small ones
+        with pytest.raises(ValueError, match=f"no colour photo '{name}'"):
+            photo(name, tmp_path)
+    with pytest.raises(FileNotFoundError, match="has no frames. Give --data"):
+        photo("room-00000", tmp_path)
