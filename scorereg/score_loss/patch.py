@@ -114,7 +114,7 @@ def nonfinite_message(patch: Tensor, residual: Tensor, channels: Sequence[str], 
 
 def explained(error: RuntimeError, patch: Tensor, denoisers: Sequence[Any]) -> Exception:
     """The error itself; or one of a line, where its cause is that a patch and a denoiser's weights do not meet."""
-    if "vmap" in str(error):
+    if any(words in str(error) for words in ("vmap", "doesn't have storage")):  # the latter of sigma.tolist()
         return ValueError(_VMAP)
     for denoiser in denoisers:
         weight = first_weight(denoiser)

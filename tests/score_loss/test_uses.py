@@ -112,6 +112,9 @@ def test_a_graph_for_second_derivatives_harms_nobody_who_does_not_ask_for_them()
         lambda: torch.func.vmap(lambda x: LOSS.hook(x[None]))(X),
         lambda: torch.func.vmap(torch.func.grad(lambda x: LOSS(x[None])))(X),
         lambda: torch.func.vmap(lambda x, s: LOSS(x[None], s[None]))(X, torch.tensor([0.1, 0.2])),
+        lambda: torch.func.vmap(lambda x: ScoreLoss(load_prior("rooms-rgbd-24"), 0.1)(x[None]))(
+            torch.ones(2, 4, 24, 24)
+        ),
     ],
 )
 def test_vmap_is_refused_in_one_line(use):
