@@ -105,6 +105,15 @@ def test_a_graph_for_second_derivatives_harms_nobody_who_does_not_ask_for_them()
     near(first.detach())
 
 
+class Lists:
+    """A prior that looks at its levels first, as networks do."""
+
+    channels = LOSS.prior.channels
+
+    def denoise(self, x, sigma):
+        return x * sigma.tolist()[0]
+
+
 @pytest.mark.parametrize(
     "use",
     [
