@@ -121,7 +121,7 @@ class Lists:
         lambda: torch.func.vmap(lambda x: LOSS.hook(x[None]))(X),
         lambda: torch.func.vmap(torch.func.grad(lambda x: LOSS(x[None])))(X),
         lambda: torch.func.vmap(lambda x, s: LOSS(x[None], s[None]))(X, torch.tensor([0.1, 0.2])),
-        lambda: torch.func.vmap(lambda x: ScoreLoss(Lists(), 0.1)(x[None]))(X),
+        lambda: torch.func.vmap(lambda x: ScoreLoss(Lists(), sigma=0.1)(x[None]))(X),
     ],
 )
 def test_vmap_is_refused_in_one_line(use):
