@@ -1,7 +1,6 @@
 """Renders of a fit as a folder of pictures, with a video of a path."""
 
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -14,7 +13,7 @@ from scorereg.export.shots import Shot
 from scorereg.export.targets import CAMERAS, VIDEO, check_no_photos, clear_renders
 from scorereg.export.transforms_file import write_cameras
 from scorereg.fit import Fit
-from scorereg.fit.pictures import as_bytes, paint_depth, save_video
+from scorereg.fit.pictures import NO_FFMPEG, as_bytes, has_ffmpeg, paint_depth, save_video
 
 __all__ = ["render_to_folder"]
 
@@ -67,8 +66,8 @@ def render_to_folder(
 
 
 def _why_no_video(shots: Sequence[Shot]) -> str | None:
-    if find_spec("imageio") is None or not _has_ffmpeg():
-        return "no video.mp4 was written, as there is no ffmpeg. Install it: pip install 'imageio[ffmpeg]'"
+    if not has_ffmpeg():
+        return f"no video.mp4 was written, as there is no ffmpeg. {NO_FFMPEG}"
     sizes = {(shot.camera.width, shot.camera.height) for shot in shots}
     return (
         None if len(sizes) == 1 else f"no video.mp4 was written, as the pictures have {len(sizes)} sizes. Give --size."
@@ -79,14 +78,3 @@ def _beside(frame: Frame, fit: Fit) -> Tensor:
     """Color beside depth, or one above the other where a picture is wider than high by more than two to one."""
     painted = paint_depth(frame.depth, fit.scene.near, fit.scene.far)
     return torch.cat([frame.rgb, painted], 1 if frame.rgb.shape[1] <= 2 * frame.rgb.shape[0] else 0)
-
-
-def _has_ffmpeg() -> bool:
-    if find_spec("imageio_ffmpeg") is None:
-        return False
-    from imageio_ffmpeg import get_ffmpeg_exe
-
-    try:
-        return bool(get_ffmpeg_exe())
-    except RuntimeError:
-        return False

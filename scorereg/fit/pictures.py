@@ -1,6 +1,8 @@
 """Pictures of a fit: depth as color, labelled grids of images, videos."""
 
+import shutil
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +14,15 @@ from torch import Tensor
 from scorereg._io import write_beside
 
 __all__ = [
-    "COLOR_SPREAD", "DEPTH_SPREAD", "apply_palette", "as_bytes", "hatch", "labelled_grid", "paint_depth", "paint_error",
-    "paint_spread", "save", "save_video",
+    "COLOR_SPREAD", "DEPTH_SPREAD", "NO_FFMPEG", "apply_palette", "as_bytes", "has_ffmpeg", "hatch", "labelled_grid",
+    "paint_depth", "paint_error", "paint_spread", "save", "save_png", "save_video",
 ]  # fmt: skip
 
 COLOR_SPREAD, DEPTH_SPREAD = 0.2, 0.5
 """Spreads of color and of depth that are drawn brightest."""
+
+NO_FFMPEG = "Install it: pip install 'imageio[ffmpeg]'"
+"""What to do where `has_ffmpeg` says no."""
 
 _GAP, _LABEL = 4, 22
 
@@ -90,6 +95,8 @@ def save_video(frames: Sequence[UInt8[np.ndarray, "h w 3"]], path: Path, *, fps:
     Raises:
         OSError: If it cannot be written.
     """
+    if not has_ffmpeg():
+        raise OSError(f"{path} cannot be written, as there is no ffmpeg. {NO_FFMPEG}, or write no video.")
     import imageio.v2 as imageio
 
     height, width = (side // 2 * 2 for side in frames[0].shape[:2])
@@ -106,6 +113,18 @@ def save_video(frames: Sequence[UInt8[np.ndarray, "h w 3"]], path: Path, *, fps:
             part.unlink(missing_ok=True)
 
     write_beside(path, write)
+
+
+def has_ffmpeg() -> bool:
+    """Whether videos can be written."""
+    if find_spec("imageio") is None or find_spec("imageio_ffmpeg") is None:
+        return False
+    from imageio_ffmpeg import get_ffmpeg_exe
+
+    try:
+        return shutil.which(get_ffmpeg_exe()) is not None  # IMAGEIO_FFMPEG_EXE may name what is not there
+    except RuntimeError:
+        return False
 
 
 def _is_whole(path: Path) -> bool:

@@ -105,7 +105,7 @@ def test_a_video_shows_colour_beside_depth_at_the_pictures_size(fit, shots, tmp_
 
 
 def test_without_ffmpeg_the_rest_is_written_and_one_line_told(fit, shots, tmp_path, monkeypatch):
-    monkeypatch.setattr("scorereg.export.render._has_ffmpeg", lambda: False)
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(tmp_path / "none"))
     (line,) = render_to_folder(fit, shots, tmp_path, fps=5)
     assert line == "no video.mp4 was written, as there is no ffmpeg. Install it: pip install 'imageio[ffmpeg]'"
     assert len(list((tmp_path / "color").iterdir())) == 2
@@ -126,7 +126,10 @@ def test_depth_that_does_not_fit_into_16_bits_is_unknown_and_told(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ({"what": ["color", "colour"]}, "--what must be some of color, depth, opacity, normals, uncertainty, but is color, colour"),
+        (
+            {"what": ["color", "colour"]},
+            "--what must be some of color, depth, opacity, normals, uncertainty, but is color, colour",
+        ),
         ({"what": []}, "but is empty"),
         ({"fps": 0}, "--fps must be 1 to 240"),
     ],
