@@ -76,4 +76,4 @@ def _geometric(regularize: str, *, bare: bool) -> list[Term]:
     """The hand-made terms that were asked for."""
     distortion = {} if regularize in ("distortion", "both", "rgbd") else {"distortion": 0.0}
     others = {"opacity": 0.0, "frustum": 0.0, "consistency": 0.0} if bare else {}
-    return geometric_terms(**distortion, **others)
+    return geometric_terms(**distortion, **others, smoothness=0.0)  # its own subject is weights along single rays

@@ -14,6 +14,7 @@ from scorereg.fit.paper import (
 from scorereg.fit.patch_prior import PatchPrior
 from scorereg.fit.ray_prior import RayPrior
 from scorereg.fit.recipe import CPU, GPU, PRESETS, Preset, Recipe
+from scorereg.fit.smoothness import Smoothness
 from scorereg.fit.term import Batch, FitContext, FunctionTerm, Term
 from scorereg.fit.terms import (
     Distortion,
@@ -50,6 +51,7 @@ __all__ = [
     "RayPrior",
     "Recipe",
     "Regularize",
+    "Smoothness",
     "Term",
     "UnknownBackground",
     "WeightDecay",

@@ -164,7 +164,7 @@ class FitState:
 
     def _batch(self, step: int, progress: float) -> tuple[Batch, dict[str, slice]]:
         """The step's rays, rendered together, and which of them each term asked for."""
-        camera, pixel, color = self.pixels.draw(self.recipe.rays, self.generator)
+        triplets, (camera, pixel, color) = self._photo_rays(progress)
         rays = [self.cameras.rays(camera, pixel)]
         owners, count = {}, len(camera)
         for term in self.terms:
@@ -175,7 +175,19 @@ class FitState:
                 rays.append(own)
         if len(rays) > 1:
             rays = [Rays(torch.cat([r.origins for r in rays]), torch.cat([r.directions for r in rays]))]
-        return Batch(step, progress, self._render(rays[0], progress), camera, pixel, color), owners
+        return Batch(step, progress, self._render(rays[0], progress), camera, pixel, color, None, triplets), owners
+
+    def _photo_rays(self, progress: float) -> tuple[int, tuple[Tensor, Tensor, Tensor]]:
+        """The step's photo rays, of which the last are so many triplets."""
+        asked = [term.triplets() for term in self.terms if term.active(progress)]
+        share, reach = (max((x[i] for x in asked), default=0.0) for i in (0, 1))
+        count = int(share * self.recipe.rays) // 3
+        drawn = self.pixels.draw(self.recipe.rays - 3 * count, self.generator)
+        if not count:
+            return 0, drawn
+        more = self.pixels.draw_triplets(count, reach, self.generator)
+        camera, pixel, color = (torch.cat(pair) for pair in zip(drawn, more, strict=True))
+        return count, (camera, pixel, color)
 
     def _render(self, rays: Rays, progress: float) -> Render:
         recipe = self.recipe

@@ -16,7 +16,7 @@ from scorereg.fit.recipe import Recipe
 from scorereg.rendering.volume import Render
 from scorereg.scenes import Scene
 
-__all__ = ["Batch", "FitContext", "FunctionTerm", "Term", "as_terms"]
+__all__ = ["Batch", "FitContext", "FunctionTerm", "Term", "WeightedTerm", "as_terms"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +56,8 @@ class Batch:
         pixel: Its place in the photo, (x, y) in pixels.
         color: Its color in the photo, in [0, 1].
         own: Which of the rays are the term's own, those of its `rays`; None without any.
+        triplets: How many triplets of pixels in a row the last of the photo rays are, three rays each; see
+            `Term.triplets`.
     """
 
     step: int
@@ -65,6 +67,7 @@ class Batch:
     pixel: Float[Tensor, "r 2"]
     color: Float[Tensor, "r 3"]
     own: slice | None = None
+    triplets: int = 0
 
     @property
     def photo(self) -> Render:
@@ -123,6 +126,14 @@ class Term(ABC):
         """Return rays that are to be rendered for this step, shape (n,), beside those of the photos."""
         return None
 
+    def triplets(self) -> tuple[float, float]:
+        """Return the share of the photo rays that are to be triplets of pixels in a row, and the largest distance.
+
+        The distance between the pixels of a triplet is up to that share of the photos' width. Of several terms the
+        largest of both are taken.
+        """
+        return 0.0, 0.0
+
     def report(self) -> dict[str, Tensor]:
         """Return further scalars for the history, of the last call."""
         return {}
@@ -153,6 +164,20 @@ class Term(ABC):
             if name not in parameters or fingerprint(parameters[name].default) != fingerprint(value):
                 shown.append(f"{name}={fingerprint(value)}")
         return f"{type(self).__name__}({', '.join(shown)})"
+
+
+class WeightedTerm(Term):
+    """A term with a constant factor.
+
+    Args:
+        weight: Factor in the loss, >= 0.
+    """
+
+    def __init__(self, weight: float) -> None:
+        self.weight = weight
+
+    def factor(self, progress: float) -> float:
+        return self.weight
 
 
 class FunctionTerm(Term):

@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 
 from scorereg import baselines
-from scorereg.fit.term import Batch, FitContext, Term
+from scorereg.fit.smoothness import Smoothness
+from scorereg.fit.term import Batch, FitContext, Term, WeightedTerm
 from scorereg.rendering.background import background_variance
 from scorereg.rendering.stereo import descriptors_count, patch_descriptors, photo_consistency, texture_strength
 
@@ -16,7 +17,6 @@ __all__ = [
     "PhotoConsistency",
     "UnknownBackground",
     "WeightDecay",
-    "WeightedTerm",
     "geometric_terms",
     "photo_terms",
 ]
@@ -41,20 +41,6 @@ class UnknownBackground(Term):
 
     def __call__(self, batch: Batch) -> Tensor:
         return background_variance(batch.photo.opacity).mean()
-
-
-class WeightedTerm(Term):
-    """A term with a constant factor.
-
-    Args:
-        weight: Factor in the loss, >= 0.
-    """
-
-    def __init__(self, weight: float) -> None:
-        self.weight = weight
-
-    def factor(self, progress: float) -> float:
-        return self.weight
 
 
 class Opacity(WeightedTerm):
@@ -147,8 +133,14 @@ def photo_terms() -> list[Term]:
 
 
 def geometric_terms(
-    *, opacity: float = 2e-2, frustum: float = 1e-3, distortion: float = 1e-2, consistency: float = 5.5e-2
+    *,
+    opacity: float = 2e-2,
+    frustum: float = 1e-3,
+    distortion: float = 1e-2,
+    consistency: float = 5.5e-2,
+    smoothness: float = 0.1,
 ) -> list[Term]:
     """Return the hand-made regularisers of a few-view fit with their weights; those of weight 0 are left out."""
     terms = [(Opacity, opacity), (Frustum, frustum), (Distortion, distortion), (PhotoConsistency, consistency)]
+    terms.append((Smoothness, smoothness))
     return [make(weight) for make, weight in terms if weight > 0]

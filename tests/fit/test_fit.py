@@ -265,7 +265,7 @@ def test_the_short_form_is_a_list_of_terms(prior):
     assert "prior" in short.history[8]
     assert same(short, long)
     assert [term.name for term in default_terms(prior)] == [
-        "photo", "background", "opacity", "frustum", "distortion", "consistency", "prior",
+        "photo", "background", "opacity", "frustum", "distortion", "consistency", "smoothness", "prior",
     ]  # fmt: skip
 
 

@@ -174,10 +174,10 @@ def test_a_prior_that_is_shown_depth_leaves_it_alone(prior):
 def test_default_terms_take_the_weight_and_show_it_to_the_prior(prior):
     plain, used = default_terms(prior), default_terms(prior, depth=0.2)
     assert [t.name for t in used] == [
-        "photo", "background", "opacity", "frustum", "distortion", "consistency", "depth", "prior",
+        "photo", "background", "opacity", "frustum", "distortion", "consistency", "smoothness", "depth", "prior",
     ]  # fmt: skip
     assert [t.name for t in plain] == [t.name for t in used if t.name != "depth"]
-    assert (used[6].weight, used[7].depth, plain[-1].depth) == (0.2, True, False)
+    assert (used[7].weight, used[8].depth, plain[-1].depth) == (0.2, True, False)
     assert [t.name for t in default_terms(regularize="none", depth=0.2)] == ["photo", "background", "depth"]
 
 
