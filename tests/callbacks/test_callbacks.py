@@ -1,6 +1,7 @@
 """Callbacks of fits and of training: what they hear, what they write, and that they change nothing."""
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -123,6 +124,13 @@ def test_lines_are_there_as_they_come_and_a_resumed_run_has_each_once(tmp_path):
     assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == [0, 1, 2]
 
 
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero"), Path.mkdir])
+def test_a_log_is_a_plain_file(make, tmp_path):
+    make(tmp_path / "log.jsonl")
+    with pytest.raises(OSError, match=r"log\.jsonl is a (pipe, device or socket|folder)"):
+        JsonLines(tmp_path / "log.jsonl").begin(Run("room", 4))
+
+
 def test_training_tells_its_callbacks_and_the_prior_so_far(tmp_path, monkeypatch):
     pytest.importorskip("accelerate", reason="pip install 'scorereg[train]'")
     from scorereg.training import train_prior
@@ -189,6 +197,13 @@ def test_what_wandb_is_told_and_a_resumed_run_is_the_same_one(tmp_path, wandb):
     with begun(WandB(tmp_path), Run("room", 4)):
         pass
     assert wandb()[-2][3] != init[3], "a new run has a new id"
+
+
+def test_a_fit_sends_no_picture_to_wandb(tmp_path, wandb):
+    fit(report=WandB(tmp_path))
+    events = wandb()
+    assert {event[0] for event in events} == {"init", "log", "finish"}
+    assert all(isinstance(value, int | float) for event in events if event[0] == "log" for value in event[1].values())
 
 
 def test_a_run_goes_on_without_a_writer_that_fails(tmp_path, wandb):

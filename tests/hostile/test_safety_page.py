@@ -1,5 +1,6 @@
 """The page of promises: each names tests, and they are there."""
 
+import json
 import re
 from pathlib import Path
 
@@ -22,6 +23,20 @@ def test_each_promise_has_tests_that_are_there(row):
     assert re.sub(r"`[^`]*`", "", tests).strip() == ""
     for path, name in named:
         assert f"\ndef {name}(" in (ROOT / path).read_text(), f"{path}::{name}"
+
+
+def test_the_figures_of_the_campaign_are_those_that_were_measured():
+    counts = json.loads((ROOT / "benchmarks/results/hostile.json").read_text())["counts"]["all cases"]
+    lines, warned, same = (counts[name] for name in ("one line", "warned", "harmless"))
+    assert sum(counts.values()) == lines + warned + same, "nothing else became of them"
+    page = " ".join((ROOT / "docs/safety.md").read_text().split())
+    for words in (
+        f"gives {lines + warned + same} inputs",
+        f"{lines} were refused",
+        f"{warned} were read",
+        f"{same} were read",
+    ):
+        assert words in page
 
 
 def test_pages_link_each_other():

@@ -59,6 +59,26 @@ def test_the_server_refuses_them():
         page.stop()
 
 
+def test_no_file_but_its_own_is_served():
+    pytest.importorskip("viser", reason="pip install 'scorereg[view]'")
+    from http.client import HTTPConnection
+
+    from scorereg.viewer import Page
+
+    page = Page({"red": Wall((0.8, 0.1, 0.1))}, port=0)
+    try:
+        for path, code in {
+            "/": 200, "/../../../../etc/passwd": 404, "/%2e%2e/%2e%2e/%2e%2e/etc/passwd": 404, "//etc/passwd": 404,
+            "/..%5c..%5cetc/passwd": 404, "/%00": 404,
+        }.items():  # fmt: skip
+            asked = HTTPConnection("127.0.0.1", page.server.get_port(), timeout=10)
+            asked.request("GET", path)
+            assert asked.getresponse().status == code, path
+            asked.close()
+    finally:
+        page.stop()
+
+
 def test_a_server_that_is_opened_otherwise_is_warned_of():
     pytest.importorskip("websockets", reason="pip install 'scorereg[view]'")
     with pytest.warns(UserWarning, match="pages of other sites can connect"), only_own_pages("127.0.0.1"):
