@@ -56,8 +56,10 @@ def execute(path: Path) -> tuple[str, dict[str, bytes]]:
         PluginError: If a cell fails, with its number.
     """
     import matplotlib
+    from matplotlib import pyplot
 
     matplotlib.use("agg")
+    pyplot.close("all")  # another's figures are not the notebook's
     space: dict[str, Any] = {"__name__": "__main__"}
     parts, pictures = [], {}
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
