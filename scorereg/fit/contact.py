@@ -7,15 +7,7 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
-from scorereg.fit.pictures import (
-    COLOR_SPREAD,
-    DEPTH_SPREAD,
-    hatch,
-    labelled_grid,
-    paint_depth,
-    paint_error,
-    paint_spread,
-)  # fmt: skip
+from scorereg.fit.pictures import labelled_grid
 from scorereg.fit.views import View
 
 __all__ = ["contact_sheet"]
@@ -50,17 +42,9 @@ def _spread(views: list[View]) -> list[View]:
 
 
 def _pictures(view: View, near: float, far: float, with_truth: bool) -> list[Tensor | None]:
-    truth = view.known_truth()
-    painted = [hatch(view.photo, view.mask), view.rgb, paint_depth(view.depth, near, far)]
-    if truth is not None:
-        painted += [
-            hatch(image, view.mask) for image in (paint_depth(truth, near, far), paint_error(view.depth, truth))
-        ]
-    pictures: list[Tensor | None] = [_reduced(image) for image in painted]
-    if view.color_spread is not None and view.depth_spread is not None:
-        pictures += [None, None] if with_truth and truth is None else []
-        pictures += [_reduced(paint_spread(view.color_spread, COLOR_SPREAD))]
-        pictures += [_reduced(paint_spread(view.depth_spread, DEPTH_SPREAD))]
+    pictures: list[Tensor | None] = [_reduced(image) for image in view.images(near, far)]
+    if with_truth and view.truth is None:
+        pictures[3:3] = [None, None]
     return pictures
 
 

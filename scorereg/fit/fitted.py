@@ -14,7 +14,7 @@ from scorereg.cameras import Rays
 from scorereg.fit.recipe import Recipe
 from scorereg.fit.stored_run import read_run, write_fit
 from scorereg.ops._hash_encode.op import Backend
-from scorereg.rendering.ensemble import Ensemble, mean_image, members_of, spread_of
+from scorereg.rendering.ensemble import Ensemble, Image, mean_image, members_of, spread_of
 from scorereg.rendering.field import Field
 from scorereg.rendering.volume import DensityFn, render_image
 from scorereg.scenes import Scene
@@ -22,7 +22,6 @@ from scorereg.scenes.reread import read_photos
 
 __all__ = ["Fit"]
 
-Image = tuple[Tensor, Tensor, Tensor]
 ImageWithSpread = tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None]
 
 

@@ -113,13 +113,17 @@ class View:
         Of an ensemble, the members' spread in color and in depth are the last. Masked pixels of all but what is
         rendered are hatched.
         """
+        return torch.cat(self.images(near, far), 1)
+
+    def images(self, near: float, far: float) -> list[Float[Tensor, "h w 3"]]:
+        """Return what `picture` shows, one by one."""
         truth, parts = self.known_truth(), [hatch(self.photo, self.mask), self.rgb, paint_depth(self.depth, near, far)]
         if truth is not None:
             painted = [paint_depth(truth, near, far), paint_error(self.depth, truth)]
             parts += [hatch(image, self.mask) for image in painted]
         if self.color_spread is not None and self.depth_spread is not None:
             parts += [paint_spread(self.color_spread, COLOR_SPREAD), paint_spread(self.depth_spread, DEPTH_SPREAD)]
-        return torch.cat(parts, 1)
+        return parts
 
 
 def _agreement(name: str, spread: Tensor, error: Tensor) -> dict[str, float | None]:

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-__all__ = ["Ensemble", "mean_image", "members_of", "spread_of"]
+__all__ = ["Ensemble", "Image", "mean_image", "members_of", "spread_of"]
 
 Image = tuple[Tensor, Tensor, Tensor]  # color, depth and opacity, of rays of shape (h, w)
 
@@ -50,12 +50,6 @@ class Ensemble(nn.Module):
         for member in self.members:
             if hasattr(member, "set_active_levels"):
                 member.set_active_levels(share)  # pyright: ignore[reportCallIssue]
-
-    def delay_compiling(self, points: float) -> None:
-        """Let each member that compiles do so later, as `HashGrid.delay_compiling`."""
-        for member in self.members:
-            if hasattr(member, "delay_compiling"):
-                member.delay_compiling(points)  # pyright: ignore[reportCallIssue]
 
 
 def members_of(part: Any, count: int) -> list[Any]:

@@ -6,6 +6,7 @@ import threading
 import torch
 from torch import nn
 
+from scorereg.rendering import Ensemble
 from scorereg.viewer.warm import compile_beside
 
 
@@ -35,6 +36,15 @@ def test_a_field_is_rendered_without_compiling_until_a_thread_has_done_so():
     thread.join(10)
     assert field.points == 0
     assert field.calls == [(True, 1), (True, 2)]
+
+
+def test_the_members_of_an_ensemble_are_compiled():
+    fields = [Field(), Field()]
+    thread = compile_beside([Ensemble(fields)])
+    for field in fields:
+        field.go.set()
+    thread.join(10)
+    assert [field.points for field in fields] == [0, 0]
 
 
 def test_there_is_no_thread_where_there_is_nothing_to_compile():
